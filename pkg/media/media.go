@@ -1,0 +1,167 @@
+// Package media is Sluice's vocabulary: the nouns that the stages hand to each other. It imports the standard library only, holds no
+// goroutines and never reads a clock. All types are plain values; none is safe for concurrent modification.
+package media
+
+import "time"
+
+// Codec names how a unit's bytes are compressed.
+type Codec uint8
+
+// The codecs that the edge accepts. New ones are added at the end.
+const (
+	CodecUnknown Codec = iota
+	VP8
+	H264
+	JPEG
+	PNG
+	WebP
+)
+
+var codecNames = [...]string{"unknown", "VP8", "H264", "JPEG", "PNG", "WebP"}
+
+// String gives the codec's name as people write it.
+func (c Codec) String() string {
+	if int(c) < len(codecNames) {
+		return codecNames[c]
+	}
+	return codecNames[0]
+}
+
+// Intra tells whether every unit of the codec stands alone, so that a lost one costs only itself.
+func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP }
+
+// AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 (start codes, parameter sets included when they
+// arrived with it), the frame without payload descriptor for VP8, the file for images. The receiver owns Data.
+type AccessUnit struct {
+	Codec Codec
+	Data  []byte
+	// Key is true when decoding can start here.
+	Key bool
+	RTP RTP
+	// First and Last are the arrivals of the unit's first and last packet.
+	First, Last time.Time
+}
+
+// RTP holds the RTP identity of a unit. The zero value, Valid false, belongs to units that did not come by RTP.
+type RTP struct {
+	Valid     bool
+	SSRC      uint32
+	Timestamp uint32
+}
+
+// Fit says how a source of another aspect ratio fills an input.
+type Fit uint8
+
+// The ways of fitting; see PictureInput.
+const (
+	Letterbox Fit = iota + 1
+	Stretch
+	Crop
+)
+
+// Color is the order of the channels of a pixel in memory.
+type Color uint8
+
+// The orders.
+const (
+	RGB Color = iota + 1
+	BGR
+)
+
+// PictureInput is the form in which a model takes pictures: Height*Width*3 bytes, rows from the top without padding, 8 bits a channel,
+// channels interleaved. It is comparable: models with equal inputs share a frame.
+type PictureInput struct {
+	Width, Height int // pixels
+	Fit           Fit
+	Color         Color
+}
+
+// Bytes gives the size of a payload in this form.
+func (p PictureInput) Bytes() int { return p.Width * p.Height * 3 }
+
+// Input is a form of frames with the id that a router gave it on one call.
+type Input struct {
+	ID      uint32
+	Picture PictureInput
+}
+
+// Model describes a model that clients can ask for.
+type Model struct {
+	Name    string
+	InputID uint32
+	// Rate is the number of units a second, by media time, beyond which units are not due.
+	Rate float64
+	// Deadline runs from the arrival of a unit's first packet at the edge to its outcome.
+	Deadline time.Duration
+	// Result is the kind of answer: detections, classes, speech, embedding, tensors, json.
+	Result   string
+	Ready    bool
+	MaxBatch int
+}
+
+// Placement maps positions in a payload to the upright source picture: source fraction = (payload pixel - (X, Y)) / (Width, Height).
+// X and Y are negative for Crop.
+type Placement struct {
+	X, Y, Width, Height       float64 // pixels of the payload
+	SourceWidth, SourceHeight int     // pixels of the upright source
+}
+
+// Place computes where a source of the given upright size lies in an input. Sizes are in pixels and positive. The letterbox is centred;
+// the scaled size is rounded to whole pixels and at least one, so that converter and router agree exactly.
+func Place(in PictureInput, sourceWidth, sourceHeight int) Placement {
+	w, h := float64(in.Width), float64(in.Height)
+	p := Placement{Width: w, Height: h, SourceWidth: sourceWidth, SourceHeight: sourceHeight}
+	if in.Fit == Stretch {
+		return p
+	}
+	sx, sy := w/float64(sourceWidth), h/float64(sourceHeight)
+	s := min(sx, sy)
+	if in.Fit == Crop {
+		s = max(sx, sy)
+	}
+	p.Width = max(1, float64(int(float64(sourceWidth)*s+0.5)))
+	p.Height = max(1, float64(int(float64(sourceHeight)*s+0.5)))
+	p.X = float64(floorHalf(in.Width - int(p.Width)))
+	p.Y = float64(floorHalf(in.Height - int(p.Height)))
+	return p
+}
+
+func floorHalf(n int) int {
+	if n < 0 {
+		return -((-n + 1) / 2)
+	}
+	return n / 2
+}
+
+// Due names a model that a frame is due for, with the time by which its outcome must be final.
+type Due struct {
+	Model    string
+	Deadline time.Time
+}
+
+// Frame is one unit in the form that one input takes.
+type Frame struct {
+	Stream   string
+	Sequence uint32 // from 1, strictly rising
+	InputID  uint32
+	Due      []Due
+	RTP      RTP
+	// Captured is zero when not known.
+	Captured  time.Time
+	Clock     Clock
+	Placement Placement
+	Timings   Timings
+	// Payload belongs to whoever holds the frame until it calls Release. It may lie in memory shared with another process, so nothing may
+	// be believed about it but its length.
+	Payload []byte
+	// Release gives Payload back; it may be nil and must be called at most once.
+	Release func()
+}
+
+// Free releases the payload if it has to be released. The frame's payload is gone afterwards; calling Free twice is harmless.
+func (f *Frame) Free() {
+	if f.Release != nil {
+		f.Release()
+	}
+	f.Release, f.Payload = nil, nil
+}
