@@ -1,0 +1,50 @@
+package session
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Code is the stable, machine-readable word of a refusal; HTTP puts it into a problem's "code", the WebSocket into Problem.code.
+type Code string
+
+// The codes of refusals. New ones may be added; none changes its meaning.
+const (
+	CodeInvalidSDP       Code = "INVALID_SDP"       // not an SDP offer, or one that breaks a rule; 400
+	CodeTooLarge         Code = "SDP_TOO_LARGE"     // more bytes, media descriptions or candidates than allowed; 413
+	CodeNoMedia          Code = "NOTHING_SENT"      // the offer sends neither media nor messages; 422
+	CodeUnsupportedCodec Code = "UNSUPPORTED_CODEC" // a media description without any codec that is accepted; 422
+	CodeUnknownModel     Code = "UNKNOWN_MODEL"     // 422
+	CodeInvalidCandidate Code = "INVALID_CANDIDATE" // 400
+	CodeTooManySessions  Code = "TOO_MANY_SESSIONS" // 503
+	CodeDraining         Code = "DRAINING"          // 503
+	CodeSessionClosed    Code = "SESSION_CLOSED"    // 404
+	CodeRestartRefused   Code = "RESTART_REFUSED"   // the offer changes more than ICE; 422
+	CodeInternal         Code = "INTERNAL"          // 500
+)
+
+// Refusal says why a request was not granted. It is safe to show to clients: it never holds SDP, addresses or words of other parties.
+type Refusal struct {
+	// Status is the HTTP status that fits.
+	Status int
+	Code   Code
+	// Detail is for people: what was wrong, where, and what to do.
+	Detail string
+	// RetryAfter is how long to wait before trying again; zero means that trying again does not help.
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
+
+func refuse(status int, code Code, format string, args ...any) *Refusal {
+	r := &Refusal{Status: status, Code: code, Detail: fmt.Sprintf(format, args...)}
+	if status == http.StatusServiceUnavailable {
+		r.RetryAfter = retryAfter
+	}
+	return r
+}
+
+// retryAfter is what a full or draining edge tells clients: long enough that a crowd does not hammer, short enough to feel alive.
+const retryAfter = 5 * time.Second
