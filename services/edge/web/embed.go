@@ -1,0 +1,26 @@
+// Package web holds what the edge serves to browsers: the client page and the browser SDK. There is no build step; the files
+// are served as they are written.
+package web
+
+import (
+	"embed"
+	"io/fs"
+)
+
+// The patterns name kinds of files, so that tests (*.test.mjs) and package.json, which lie beside them, are not served.
+//
+//go:embed index.html icon.svg page/*.css page/*.js sdk/*.js sdk/*.d.ts
+var files embed.FS
+
+// ContentSecurityPolicy is the policy under which the page works: everything from its own origin, nothing inline. Pictures and
+// clips that a visitor opens are blob: URLs. WebRTC is not governed by connect-src.
+const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; " +
+	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// PermissionsPolicy is the Permissions-Policy under which the page works: it asks for the camera, the microphone and the
+// screen, for itself only.
+const PermissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), geolocation=()"
+
+// FS returns the files to serve, read-only, with index.html and sdk/sluice.js at their places below the root. It is safe for
+// concurrent use.
+func FS() fs.FS { return files }
