@@ -1,0 +1,157 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+)
+
+// The contract's own examples, with fields that are zero on purpose.
+func TestOutcomeJSON(t *testing.T) {
+	t.Parallel()
+	captured := time.Date(2026, 11, 22, 13, 41, 18, 123_456_789, time.UTC)
+	for _, c := range []struct {
+		name string
+		o    media.Outcome
+		want string
+	}{
+		{"result", media.Outcome{
+			Session: "s", Stream: "camera", Sequence: 1042, RTP: media.RTP{Valid: true, Timestamp: 2847719540, SSRC: 3735928559},
+			Captured: captured, Clock: media.ClockSenderReport, Model: "faces", BatchSize: 7,
+			Result:  &media.Result{Detections: []media.Detection{{Label: "face", Score: 0.97, Box: media.Box{X: 0, Y: 0.12, Width: 0.2, Height: 0.36}}}},
+			Timings: media.Timings{Receive: 4 * time.Millisecond, Total: 34 * time.Millisecond},
+		}, `{"outcome":{"session":"s","stream":"camera","sequence":1042,"rtpTimestamp":2847719540,"ssrc":3735928559,
+			"captureTime":"2026-11-22T13:41:18.123Z","clock":"SENDER_REPORT","model":"faces","batchSize":7,
+			"result":{"detections":[{"label":"face","score":0.97,"box":{"x":0,"y":0.12,"width":0.2,"height":0.36}}]},
+			"timings":{"receive":0.004,"total":0.034}}}`},
+		{"empty result", media.Outcome{Stream: "c", Sequence: 1, Model: "faces", Result: &media.Result{}},
+			`{"outcome":{"stream":"c","sequence":1,"model":"faces","result":{}}}`},
+		{"drop", media.Outcome{Session: "s", Stream: "camera", Sequence: 1043, Model: "faces", Drop: media.Superseded},
+			`{"outcome":{"session":"s","stream":"camera","sequence":1043,"model":"faces","drop":{"reason":"SUPERSEDED"}}}`},
+		{"error", media.Outcome{Session: "s", Stream: "camera", Sequence: 1044, Model: "faces", Error: media.BackendTimeout},
+			`{"outcome":{"session":"s","stream":"camera","sequence":1044,"model":"faces","error":{"code":"BACKEND_TIMEOUT"}}}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b, err := JSON(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: OutcomeToProto(c.o)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got, want any
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal([]byte(c.want), &want); err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got  %s\nwant %s", b, c.want)
+			}
+			back, err := OutcomeFromProto(OutcomeToProto(c.o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.o.Captured = c.o.Captured.Truncate(time.Millisecond)
+			if !reflect.DeepEqual(back, c.o) {
+				t.Errorf("there and back: %+v, want %+v", back, c.o)
+			}
+		})
+	}
+}
+
+func TestOutcomeFromProtoRefuses(t *testing.T) {
+	t.Parallel()
+	good := OutcomeToProto(media.Outcome{Stream: "c", Sequence: 1, Model: "m", Drop: media.Expired})
+	for name, spoil := range map[string]func(*sluicev1.Outcome){
+		"no end":         func(o *sluicev1.Outcome) { o.End = nil },
+		"no sequence":    func(o *sluicev1.Outcome) { o.Sequence = nil },
+		"no model":       func(o *sluicev1.Outcome) { o.Model = nil },
+		"unknown reason": func(o *sluicev1.Outcome) { o.GetDrop().Reason = sluicev1.Drop_Reason(99).Enum() },
+		"unknown code": func(o *sluicev1.Outcome) {
+			o.End = &sluicev1.Outcome_Error{Error: &sluicev1.Error{Code: sluicev1.Error_Code(77).Enum()}}
+		},
+	} {
+		bad := proto.CloneOf(good)
+		spoil(bad)
+		if _, err := OutcomeFromProto(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: error %v, want ErrMalformed", name, err)
+		}
+	}
+}
+
+func TestFrameThereAndBack(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	f := media.Frame{
+		Stream: "camera", Sequence: 7, InputID: 3, RTP: media.RTP{Valid: true, Timestamp: 90, SSRC: 5},
+		Due:       []media.Due{{Model: "faces", Deadline: now.Add(200 * time.Millisecond)}},
+		Placement: media.Place(media.PictureInput{Width: 4, Height: 4, Fit: media.Letterbox, Color: media.RGB}, 8, 4),
+		Timings:   media.Timings{Decode: time.Millisecond}, Payload: []byte{1, 2, 3},
+	}
+	there := FrameToProto(&f, now.Add(50*time.Millisecond))
+	if got := there.GetDue()[0].GetRemaining(); got != 0.15 {
+		t.Errorf("remaining = %v, want 0.15", got)
+	}
+	// Another machine's clock: only the remaining time counts.
+	elsewhere := now.Add(1000 * time.Hour)
+	back, err := FrameFromProto(there, elsewhere)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := f
+	want.Due = []media.Due{{Model: "faces", Deadline: elsewhere.Add(150 * time.Millisecond)}}
+	if !reflect.DeepEqual(back, want) {
+		t.Errorf("got %+v, want %+v", back, want)
+	}
+	there.Placement.Width = new(0.0)
+	if _, err := FrameFromProto(there, now); !errors.Is(err, ErrMalformed) {
+		t.Errorf("flat placement: error %v, want ErrMalformed", err)
+	}
+}
+
+// The numbers of the vocabulary are the numbers of the wire: a reason added to one only would be misread.
+func TestNumbersAreTheWires(t *testing.T) {
+	t.Parallel()
+	for _, r := range media.DropReasons() {
+		if got := sluicev1.Drop_Reason(r).String(); got != r.String() {
+			t.Errorf("drop reason %d is %s on the wire, %s here", r, got, r)
+		}
+	}
+	for _, e := range media.ErrorCodes() {
+		if got := sluicev1.Error_Code(e).String(); got != e.String() {
+			t.Errorf("error code %d is %s on the wire, %s here", e, got, e)
+		}
+	}
+	if len(sluicev1.Drop_Reason_name) != len(media.DropReasons())+1 || len(sluicev1.Error_Code_name) != len(media.ErrorCodes())+1 {
+		t.Error("the wire has reasons or codes that the vocabulary lacks")
+	}
+	for wireFit, fit := range map[sluicev1.PictureInput_Fit]media.Fit{
+		sluicev1.PictureInput_LETTERBOX: media.Letterbox, sluicev1.PictureInput_STRETCH: media.Stretch, sluicev1.PictureInput_CROP: media.Crop,
+	} {
+		in, err := InputFromProto(InputToProto(media.Input{ID: 1, Picture: media.PictureInput{Width: 1, Height: 1, Fit: fit, Color: media.BGR}}))
+		if err != nil || sluicev1.PictureInput_Fit(in.Picture.Fit) != wireFit || in.Picture.Color != media.BGR {
+			t.Errorf("fit %v: %+v, %v", wireFit, in, err)
+		}
+	}
+}
+
+func TestCountsThereAndBack(t *testing.T) {
+	t.Parallel()
+	c := media.ModelCounts{Model: "faces", Accepted: 6, Results: 1, InFlight: 1, Late: 2, NotSampled: 9}
+	c.Drops[media.Expired], c.Errors[media.RouterLost] = 3, 1
+	want := []media.StreamCounts{{Stream: "camera", Received: 15, NotDue: 9, Accepted: 6, Models: []media.ModelCounts{c}}}
+	got, err := CountsFromProto(CountsToProto(want))
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if m := CountsToProto(want)[0].GetModels()[0]; len(m.GetDrops()) != 1 || m.GetDrops()["EXPIRED"] != 3 {
+		t.Errorf("drops on the wire: %v", m.GetDrops())
+	}
+}
