@@ -1,0 +1,45 @@
+// Package backend runs batches of frames on a model, wherever the model lives.
+//
+// It has two sides. [Model] is the concrete type that the router uses: it normalises and gathers payloads, picks a target that is ready,
+// checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
+// in this process and package oip on a model server. Package backendtest holds the conformance suite that every driver passes and a
+// fake for the tests of others.
+//
+// What a model server says is believed nowhere: an answer whose names, types, shapes, sizes or values are not exactly what the server
+// declared fails as a whole, and the server's words stay in the log. What leaves the package is a code; see [Error].
+package backend
+
+import (
+	"context"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// Driver runs one model on one target. All methods are safe for concurrent use, and each returns soon after its context ends. Their errors
+// are *[Error] or wrap one; any other error counts as INTERNAL.
+type Driver interface {
+	// Target names the target for people: a path or an address.
+	Target() string
+	// Describe tells what the target takes and gives, in the target's own order. Extents that may vary are negative.
+	Describe(ctx context.Context) (Description, error)
+	// Ready returns nil when the target can take a batch now.
+	Ready(ctx context.Context) error
+	// Infer runs one batch: input's first extent is the number of frames. It reads input.Data until it returns and not after. outputs
+	// names the tensors wanted; the order of the reply's tensors is free. The reply is as the target gave it: the driver checks only
+	// what the caller cannot see any more, such as whether the bytes are those of the tensor.
+	Infer(ctx context.Context, input media.RawTensor, outputs []string) (Output, error)
+	// Close frees what the driver holds, after the calls in progress. A second call does nothing.
+	Close() error
+}
+
+// Description is what a target says about its model.
+type Description struct {
+	Inputs, Outputs []media.TensorSpec
+}
+
+// Output is a driver's answer for a batch. The tensors' Data belongs to the receiver until it calls Release, which may be nil and must be
+// called at most once.
+type Output struct {
+	Tensors []media.RawTensor
+	Release func()
+}
