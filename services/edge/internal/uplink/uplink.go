@@ -1,0 +1,51 @@
+package uplink
+
+import (
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// Handler is told what happens on an Uplink. Its methods must be safe for concurrent use, must not block, and must not call back into
+// the Uplink. Outcome is also called from inside Offer, on the caller's goroutine, so a caller must not hold a lock there that Outcome
+// takes. After Close has returned no method is called.
+type Handler interface {
+	// Opened tells what the models of the session need from now on: at the start, after every reconnect, and whenever a router changes
+	// its mind. Input ids are the Uplink's own: an input of the same form keeps its id across reconnects, so frames made for an earlier
+	// Opened stay valid as long as the form does. The slices are the receiver's.
+	Opened(models []media.Model, inputs []media.Input)
+	// Outcome tells what became of one unit for one model: what a router said, or a drop of the Uplink's own (SUPERSEDED, EXPIRED,
+	// NO_ROUTER, DRAINING). A router may also say it late or about a unit that nobody knows; telling these apart is the ledger's.
+	Outcome(o media.Outcome)
+	// Sent tells that a frame is now on its way to a router and will be answered by that router or by nobody. It is called once for each
+	// frame sent, before any answer to it.
+	Sent(stream string, sequence uint32, models []string)
+	// Demand tells what the models can use of a stream.
+	Demand(d media.Demand)
+	// Lost tells that the call to the router ended without another one in its place. Until the next Opened every frame is NO_ROUTER.
+	// Frames that were sent may stay without an answer. The reason is for logs, never for clients.
+	Lost(reason error)
+}
+
+// Uplink carries one session's frames to a router and what the router says back. All methods may be called from any goroutine.
+type Uplink struct{}
+
+// Open starts carrying frames of a session, whose public id is given, to the routers of the pool. An empty list of models means all
+// that the router has. It never blocks and never fails: while no router can be had, frames are NO_ROUTER. Close must be called.
+func (p *Pool) Open(session string, models []string, h Handler) *Uplink { return &Uplink{} }
+
+// Offer takes a frame, and its payload with it, whatever happens: the payload is released exactly once. It never blocks. A frame that
+// still waits for the same stream and input is given up as SUPERSEDED; without a router the frame is NO_ROUTER at once; for an input
+// that is no longer wanted it is EXPIRED. Every model the frame is due for gets either one Handler.Outcome from the Uplink or a
+// Handler.Sent.
+//
+// Sequences rise strictly for each stream, and a stream's name is not used again in the session after Forget.
+func (u *Uplink) Offer(f media.Frame) {}
+
+// Ready tells whether a router takes frames now. Where it does not, converting a picture is wasted work.
+func (u *Uplink) Ready() bool { return false }
+
+// Forget gives up what is kept for a stream that has ended. A frame that still waits is DRAINING.
+func (u *Uplink) Forget(stream string) {}
+
+// Close ends the call at once, gives up waiting frames as DRAINING and joins the Uplink's goroutines. It must not be called from inside
+// a Handler method. Closing twice is harmless.
+func (u *Uplink) Close() {}
