@@ -19,8 +19,8 @@ type Entry[K comparable, V any] struct {
 	Arrived time.Time
 	// Deadline is when the frame is worth nothing any more.
 	Deadline time.Time
-	// Served is when the last frame of the stream was taken, zero if none was since the queue got to know the stream. The queue sets it.
-	Served time.Time
+	// Turn orders the streams fairly: the one whose turn is lower has had less service. The queue sets it.
+	Turn uint64
 }
 
 // Verdict says what Push did with an entry.
@@ -36,17 +36,21 @@ const (
 )
 
 // Queue holds at most one entry for each key, for at most a fixed number of keys. Push, Take, Expire and Remove cost O(log n).
+//
+// Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): each service moves a stream's turn on by one, and a stream that had nothing to serve for
+// a while continues at the turn that is being served. So it neither saves up service nor waits behind those who had more.
 type Queue[K comparable, V any] struct {
 	limit int
 	lanes map[K]*lane[K, V]
 	order byDeadline[K, V]
+	turn  uint64 // the highest that was served
 }
 
-// lane is what the queue knows of one stream. It outlives the entry, so that Served is known for the next one.
+// lane is what the queue knows of one stream. It outlives the entry, so that the turn of the next one is known.
 type lane[K comparable, V any] struct {
-	entry  Entry[K, V]
-	served time.Time
-	index  int // in Queue.order, or absent
+	entry Entry[K, V]
+	turn  uint64
+	index int // in Queue.order, or absent
 }
 
 const absent = -1
@@ -72,8 +76,11 @@ func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 		l = &lane[K, V]{index: absent}
 		q.lanes[e.Key] = l
 	}
+	if l.index == absent {
+		l.turn = max(l.turn, q.turn)
+	}
 	old := l.entry
-	e.Served = l.served
+	e.Turn = l.turn
 	l.entry = e
 	if l.index == absent {
 		heap.Push(&q.order, l)
@@ -86,13 +93,14 @@ func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 // At gives the i-th waiting entry, 0 ≤ i < Len, in no particular order; it stays valid until the queue changes. The caller may read it only.
 func (q *Queue[K, V]) At(i int) *Entry[K, V] { return &q.order[i].entry }
 
-// Take removes a stream's waiting entry to serve it now, and remembers the time of service. It returns false if none waits.
-func (q *Queue[K, V]) Take(key K, now time.Time) (Entry[K, V], bool) {
+// Take removes a stream's waiting entry to serve it, which ends the stream's turn. It returns false if none waits.
+func (q *Queue[K, V]) Take(key K) (Entry[K, V], bool) {
 	l := q.lanes[key]
 	if l == nil || l.index == absent {
 		return Entry[K, V]{}, false
 	}
-	l.served = now
+	q.turn = max(q.turn, l.turn)
+	l.turn++
 	return q.leave(l), true
 }
 

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"testing"
@@ -27,10 +28,10 @@ func TestNewestWins(t *testing.T) {
 	if v != Replaced || old.Value != 1 {
 		t.Fatalf("second push: %+v, %v, want entry 1 replaced", old, v)
 	}
-	if got, ok := q.Take("a", at(10)); !ok || got.Value != 2 {
+	if got, ok := q.Take("a"); !ok || got.Value != 2 {
 		t.Fatalf("take: %+v, %v, want entry 2", got, ok)
 	}
-	if _, ok := q.Take("a", at(10)); ok {
+	if _, ok := q.Take("a"); ok {
 		t.Fatal("the same entry was taken twice")
 	}
 }
@@ -53,24 +54,58 @@ func TestFullRefusesNewStreamsOnly(t *testing.T) {
 	}
 }
 
-func TestServedIsRemembered(t *testing.T) {
+func TestTurns(t *testing.T) {
 	t.Parallel()
-	q := New[string, int](2)
-	q.Push(entry("a", 1, 100))
-	q.Take("a", at(7))
-	q.Push(entry("a", 2, 100))
-	if got := q.At(0).Served; !got.Equal(at(7)) {
-		t.Errorf("served = %v, want %v", got, at(7))
+	q := New[string, int](3)
+	turn := func(key string) uint64 {
+		q.Push(entry(key, 0, 100))
+		e, _ := q.Drop(key)
+		return e.Turn
 	}
-	q.Drop("a")
-	q.Push(entry("a", 3, 100))
-	if got := q.At(0).Served; !got.Equal(at(7)) {
-		t.Errorf("served after a drop = %v, want %v: dropping is no service", got, at(7))
+	for range 5 {
+		q.Push(entry("busy", 1, 100))
+		q.Take("busy")
 	}
-	q.Remove("a")
-	q.Push(entry("a", 4, 100))
-	if got := q.At(0).Served; !got.IsZero() {
-		t.Errorf("served after Remove = %v, want zero", got)
+	if got := turn("busy"); got != 5 {
+		t.Errorf("turn after five services = %d, want 5: dropping is none", got)
+	}
+	if got := turn("newcomer"); got != 4 {
+		t.Errorf("turn of a newcomer = %d, want 4, the one that was served last: it saved up nothing", got)
+	}
+	q.Push(entry("newcomer", 2, 100))
+	q.Push(entry("newcomer", 3, 100))
+	if e, _ := q.Take("newcomer"); e.Turn != 4 {
+		t.Errorf("turn after being superseded = %d, want 4: that is no service", e.Turn)
+	}
+	q.Remove("busy")
+	if got := turn("busy"); got != 4 {
+		t.Errorf("turn of a forgotten stream = %d, want 4, as for a newcomer", got)
+	}
+}
+
+// TestSharesAreEven takes 15 of 16 streams a round: each of them must be left out equally often.
+func TestSharesAreEven(t *testing.T) {
+	t.Parallel()
+	const streams, rounds = 16, 160
+	q := New[int, int](streams)
+	served := make([]int, streams)
+	for range rounds {
+		for i := range streams {
+			q.Push(Entry[int, int]{Key: i, Deadline: start})
+		}
+		var keys []int
+		turns := map[int]uint64{}
+		for i := range q.Len() {
+			keys, turns[q.At(i).Key] = append(keys, q.At(i).Key), q.At(i).Turn
+		}
+		slices.SortFunc(keys, func(a, b int) int { return cmp.Or(cmp.Compare(turns[a], turns[b]), a-b) })
+		for _, key := range keys[:streams-1] {
+			q.Take(key)
+			served[key]++
+		}
+	}
+	if least, most := slices.Min(served), slices.Max(served); most-least > 1 {
+		t.Errorf("streams were served %v times", served)
 	}
 }
 
@@ -142,7 +177,7 @@ func TestConservation(t *testing.T) {
 			},
 			"take": func(t *rapid.T) {
 				key := rapid.IntRange(0, limit+1).Draw(t, "key")
-				e, ok := q.Take(key, at(now))
+				e, ok := q.Take(key)
 				expectLeft(key, e, ok)
 			},
 			"drop": func(t *rapid.T) {
@@ -200,7 +235,7 @@ func BenchmarkPushTake(b *testing.B) {
 	for i := range b.N {
 		q.Push(Entry[int, int]{Key: i % streams, Deadline: at(i)})
 		if i%3 == 0 {
-			q.Take(i%streams, at(i))
+			q.Take(i % streams)
 		}
 	}
 }
