@@ -1,0 +1,145 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	sdpType = "application/sdp"
+	// maxOffer is the size of the largest SDP offer, and so of the largest request body, in bytes.
+	maxOffer = 64 << 10
+	// answerTimeout bounds the making of an answer, gathering included. OBS gives up after 8 s.
+	answerTimeout = 7 * time.Second
+	// resultsRelation is the WHIP extension that tells a publisher without a data channel where its results are.
+	resultsRelation = "urn:ietf:params:whip:ext:sluice:results"
+	maxModels       = 64
+	maxModelName    = 64
+)
+
+// publish is WHIP's POST (RFC 9725 section 4.2): an offer in, the answer with every candidate out. OBS takes nothing but 201, wants the
+// Location absolute, and drops a query in it.
+func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) error {
+	names, err := modelNames(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	sdp, err := readOffer(w, r)
+	if err != nil {
+		return err
+	}
+	session, answer, err := f.create(r.Context(), Offer{ID: f.sessions.NewID(), SDP: sdp, Models: names})
+	if err != nil {
+		return err
+	}
+	base, h := f.base(r), w.Header()
+	for _, server := range f.cfg.ICEServers {
+		for _, address := range server.URLs {
+			h.Add("Link", iceLink(address, server))
+		}
+	}
+	h.Add("Link", "<"+base+"/sessions/"+session.ID()+`/results>; rel="`+resultsRelation+`"`)
+	h.Set("Location", base+f.resourcePath(session, who))
+	h.Set("Content-Type", sdpType)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusCreated)
+	if _, err := io.WriteString(w, answer); err != nil {
+		f.cfg.Logger.Info("the publisher left before its answer", "session", session.ID())
+	}
+	return nil
+}
+
+// unpublish is WHIP's DELETE (RFC 9725 section 4.2). OBS expects 200, not 204.
+func (f *Front) unpublish(w http.ResponseWriter, r *http.Request, who principal) error {
+	session, err := f.resource(r, who)
+	if err != nil {
+		return err
+	}
+	session.Close("the client deleted it")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// create starts a session, by WHIP or by WebSocket.
+func (f *Front) create(ctx context.Context, offer Offer) (Session, string, error) {
+	if err := checkOffer(offer.SDP); err != nil {
+		return nil, "", err
+	}
+	if _, _, known := f.catalog.Snapshot(); !known {
+		return nil, "", noRouter()
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	return f.sessions.Create(ctx, offer)
+}
+
+// readOffer reads an SDP offer from the body and says what is wrong with a body that is none.
+func readOffer(w http.ResponseWriter, r *http.Request) (string, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != sdpType {
+		w.Header().Set("Accept-Post", sdpType)
+		return "", refuse(http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "the body must be of type "+sdpType)
+	}
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return "", refuse(http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "the body must not be compressed")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxOffer))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return "", refuse(http.StatusRequestEntityTooLarge, codeBodyTooLarge, "an offer has at most %d bytes", maxOffer)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "", refuse(http.StatusRequestTimeout, codeRequestTimeout, "the body did not arrive within %v", readTimeout)
+	case err != nil:
+		return "", refuse(http.StatusBadRequest, codeInvalidRequest, "the body broke off")
+	}
+	return string(body), nil
+}
+
+// checkOffer refuses what cannot be an offer before anything is set up for it. The session reads it in full.
+func checkOffer(sdp string) error {
+	switch {
+	case strings.TrimSpace(sdp) == "":
+		return refuse(http.StatusBadRequest, codeInvalidSDP, "the offer is empty")
+	case len(sdp) > maxOffer:
+		return refuse(http.StatusRequestEntityTooLarge, codeSDPTooLarge, "an offer has at most %d bytes", maxOffer)
+	case !strings.HasPrefix(sdp, "v=0"):
+		return refuse(http.StatusBadRequest, codeInvalidSDP, "the offer is not SDP: it must start with v=0 (RFC 8866 section 5.1)")
+	}
+	return nil
+}
+
+// modelNames gives the values of the query's model parameters. No parameter means every model, so an empty name is refused, not ignored.
+func modelNames(query url.Values) ([]string, error) {
+	names := query["model"]
+	if len(names) > maxModels {
+		return nil, refuse(http.StatusBadRequest, codeInvalidRequest, "at most %d models can be asked for", maxModels)
+	}
+	for _, name := range names {
+		if name == "" || len(name) > maxModelName {
+			return nil, refuse(http.StatusBadRequest, codeInvalidRequest, "a model's name has 1 to %d bytes", maxModelName)
+		}
+	}
+	return names, nil
+}
+
+// iceLink tells a WHIP client of a STUN or TURN server (RFC 9725 section 4.6).
+func iceLink(address string, server ICEServer) string {
+	link := "<" + address + `>; rel="ice-server"`
+	if server.Username != "" {
+		link += "; username=" + quote(server.Username) + "; credential=" + quote(server.Credential) + `; credential-type="password"`
+	}
+	return link
+}
+
+// quote makes a quoted-string (RFC 9110 section 5.6.4).
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
