@@ -5,12 +5,31 @@ package downlink
 
 import (
 	"context"
+	"fmt"
+	"strconv"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/edge/internal/fanout"
 )
 
 // Live, given to Subscribe, asks for messages from now on.
-const Live = ^uint64(0)
+const Live = fanout.Live
+
+// ErrTooManySinks is given by Subscribe at the limit of 32 sinks a session.
+var ErrTooManySinks = fanout.ErrTooManyReaders
+
+// ErrClosed is given by Publish after Close.
+var ErrClosed = fanout.ErrClosed
+
+// What a session keeps for resuming and for slow sinks. At 30 outcomes of 300 bytes a second this is 17 seconds.
+const (
+	keptMessages = 512
+	keptBytes    = 256 << 10
+	maxSinks     = 32
+)
 
 // Kind names the body of a message by its JSON name: outcome, demand, senderReport, drain, skipped, summary, ….
 type Kind string
@@ -34,28 +53,89 @@ type Message struct {
 }
 
 // Hub keeps the newest messages of one session and hands them to its sinks. It is safe for concurrent use and starts no goroutines.
-type Hub struct{}
+type Hub struct {
+	ring *fanout.Ring[Message]
+}
 
 // NewHub makes a hub that keeps up to 512 messages and 256 KiB, and always the newest one.
-func NewHub() *Hub { return &Hub{} }
+func NewHub() *Hub {
+	limits := fanout.Limits{Items: keptMessages, Bytes: keptBytes, Readers: maxSinks}
+	return &Hub{ring: fanout.New(limits, func(m Message) int { return len(m.JSON) })}
+}
 
-// Publish hands a message to all sinks and never blocks. It fails for a message that cannot be made into JSON (a string that is not
-// UTF-8) and after Close. The message is not kept.
-func (h *Hub) Publish(m *sluicev1.ServerMessage) error { return nil }
+// Publish hands a message to all sinks and never blocks. It fails for a message that has no body or cannot be made into JSON (a string
+// that is not UTF-8), and with ErrClosed after Close. The message is not kept.
+func (h *Hub) Publish(m *sluicev1.ServerMessage) error {
+	body := bodyOf(m)
+	if body == nil {
+		return fmt.Errorf("publish a server message: it has no body")
+	}
+	json, err := wire.JSON(m)
+	if err != nil {
+		return fmt.Errorf("publish a server message: %w", err)
+	}
+	return h.ring.Publish(Message{Kind: Kind(body.JSONName()), Stream: streamOf(m), JSON: json})
+}
 
 // Subscribe makes a sink of the messages after the id given, 0 for all that are kept, Live for those to come. A nil filter passes
-// everything; a filter must be pure, must not block and sees ID 0. It fails with ErrTooManySinks. After Close, it gives what is kept.
-func (h *Hub) Subscribe(after uint64, filter func(Message) bool) (*Sink, error) { return &Sink{}, nil }
+// everything; a filter must be pure, must not block, and sees ID 0. Where the id is no longer kept, the messages since then count as
+// skipped whatever they were. It fails with ErrTooManySinks. After Close, the sink gives what is kept.
+func (h *Hub) Subscribe(after uint64, filter func(Message) bool) (*Sink, error) {
+	reader, err := h.ring.Subscribe(after, fanout.Choice[Message]{Wants: filter, Counts: isOutcome})
+	if err != nil {
+		return nil, err
+	}
+	return &Sink{reader: reader}, nil
+}
 
 // Close ends the session's messages: sinks read what is left and then io.EOF. Closing twice is harmless.
-func (h *Hub) Close() {}
+func (h *Hub) Close() { h.ring.Close() }
 
 // Sink is one reader's place among the messages. Next is called from one goroutine at a time, Close from any.
-type Sink struct{}
+type Sink struct {
+	reader *fanout.Reader[Message]
+	// held is the message that a skipped one went ahead of.
+	held *Message
+}
 
 // Next gives the next message, waiting for it until ctx ends. Where outcomes were lost to slowness, a message of KindSkipped comes first.
 // The error is io.EOF after the hub's Close or the sink's own, and ctx's error otherwise.
-func (s *Sink) Next(ctx context.Context) (Message, error) { return Message{}, nil }
+func (s *Sink) Next(ctx context.Context) (Message, error) {
+	if s.held != nil {
+		m := *s.held
+		s.held = nil
+		return m, nil
+	}
+	item, err := s.reader.Next(ctx)
+	if err != nil {
+		return Message{}, err
+	}
+	m := item.Value
+	m.ID = item.ID
+	if item.Skipped == 0 {
+		return m, nil
+	}
+	s.held = &m
+	return Message{Kind: KindSkipped, JSON: []byte(`{"skipped":` + strconv.FormatUint(item.Skipped, 10) + `}`)}, nil
+}
 
 // Close gives the sink up. Closing twice is harmless.
-func (s *Sink) Close() {}
+func (s *Sink) Close() { s.reader.Close() }
+
+func isOutcome(m Message) bool { return m.Kind == KindOutcome }
+
+func bodyOf(m *sluicev1.ServerMessage) protoreflect.FieldDescriptor {
+	r := m.ProtoReflect()
+	return r.WhichOneof(r.Descriptor().Oneofs().ByName("body"))
+}
+
+func streamOf(m *sluicev1.ServerMessage) string {
+	switch body := m.GetBody().(type) {
+	case *sluicev1.ServerMessage_Outcome:
+		return body.Outcome.GetStream()
+	case *sluicev1.ServerMessage_Demand:
+		return body.Demand.GetStream()
+	default:
+		return ""
+	}
+}

@@ -2,18 +2,30 @@
 package inspect
 
 import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/edge/internal/fanout"
 )
 
-// Source is what the service looks at. It must be safe for concurrent use.
+// Source is what the service looks at. It must be safe for concurrent use. What it returns is the service's, to sort, but not its parts.
 type Source interface {
-	// Sessions gives the sessions that are alive.
+	// Sessions gives the sessions that are alive, in any order.
 	Sessions() []Session
-	// Totals gives the counts by model since the start, of ended sessions too.
+	// Totals gives the counts by model since the start, of ended sessions too, in any order.
 	Totals() []media.ModelCounts
 	// Models gives the models that can be asked for, and their inputs.
 	Models() ([]media.Model, []media.Input)
@@ -42,18 +54,90 @@ type Unit struct {
 	InFlight []string
 }
 
-// Feed hands outcomes, as they become final, to those who watch. It is safe for concurrent use and costs next to nothing while nobody
-// does. The zero value is not usable; see NewFeed.
-type Feed struct{}
+// Register adds the service to a gRPC server, which validates requests by the rules of the proto.
+func Register(r grpc.ServiceRegistrar, source Source, feed *Feed) {
+	sluicev1.RegisterInspectServiceServer(r, &service{source: source, feed: feed})
+}
 
-// NewFeed makes a feed.
-func NewFeed() *Feed { return &Feed{} }
+type service struct {
+	sluicev1.UnimplementedInspectServiceServer
+	source Source
+	feed   *Feed
+}
 
-// Publish hands an outcome on and never blocks. The outcome's Result must not be changed afterwards.
-func (f *Feed) Publish(o media.Outcome) {}
+func (s *service) ListSessions(context.Context, *sluicev1.ListSessionsRequest) (*sluicev1.ListSessionsResponse, error) {
+	sessions, totals := slices.Clone(s.source.Sessions()), slices.Clone(s.source.Totals())
+	slices.SortFunc(sessions, func(a, b Session) int { return a.Start.Compare(b.Start) })
+	slices.SortFunc(totals, func(a, b media.ModelCounts) int { return strings.Compare(a.Model, b.Model) })
+	resp := &sluicev1.ListSessionsResponse{}
+	for _, one := range sessions {
+		resp.Sessions = append(resp.Sessions, &sluicev1.Session{
+			Session: new(one.ID), StartTime: timestamppb.New(one.Start), State: new(one.State), Streams: wire.CountsToProto(one.Streams),
+		})
+	}
+	for _, c := range totals {
+		resp.Totals = append(resp.Totals, wire.ModelCountsToProto(c))
+	}
+	return resp, nil
+}
 
-// Close ends all watching. Closing twice is harmless.
-func (f *Feed) Close() {}
+func (s *service) ListModels(context.Context, *sluicev1.ListModelsRequest) (*sluicev1.ListModelsResponse, error) {
+	models, inputs := s.source.Models()
+	models = slices.SortedFunc(slices.Values(models), func(a, b media.Model) int { return strings.Compare(a.Name, b.Name) })
+	resp := &sluicev1.ListModelsResponse{}
+	for _, m := range models {
+		resp.Models = append(resp.Models, wire.ModelToProto(m))
+	}
+	for _, in := range inputs {
+		resp.Inputs = append(resp.Inputs, wire.InputToProto(in))
+	}
+	return resp, nil
+}
 
-// Register adds the service to a gRPC server.
-func Register(r grpc.ServiceRegistrar, source Source, feed *Feed) {}
+func (s *service) Explain(_ context.Context, req *sluicev1.ExplainRequest) (*sluicev1.ExplainResponse, error) {
+	unit, ok := s.source.Explain(req.GetSession(), req.GetStream(), req.GetSequence())
+	if !ok {
+		return nil, status.Errorf(codes.NotFound,
+			"unit %d of stream %q in session %q is not kept: the last 512 units of a stream are, until 60 s after its end",
+			req.GetSequence(), req.GetStream(), req.GetSession())
+	}
+	resp := &sluicev1.ExplainResponse{InFlight: unit.InFlight, NotSampled: new(unit.NotSampled)}
+	if !unit.Arrival.IsZero() {
+		resp.ArrivalTime = timestamppb.New(unit.Arrival)
+	}
+	for _, o := range unit.Outcomes {
+		resp.Outcomes = append(resp.Outcomes, wire.OutcomeToProto(o))
+	}
+	return resp, nil
+}
+
+func (s *service) WatchOutcomes(req *sluicev1.WatchOutcomesRequest, stream grpc.ServerStreamingServer[sluicev1.WatchOutcomesResponse]) error {
+	session, name, model := req.GetSession(), req.GetStream(), req.GetModel()
+	reader, err := s.feed.ring.Subscribe(fanout.Live, fanout.Choice[media.Outcome]{Wants: func(o media.Outcome) bool {
+		return (session == "" || o.Session == session) && (name == "" || o.Stream == name) && (model == "" || o.Model == model)
+	}})
+	if err != nil {
+		return status.Errorf(codes.ResourceExhausted, "there are %d watchers already; end one of them", maxWatchers)
+	}
+	defer reader.Close()
+	if err := stream.SendHeader(nil); err != nil { // tells the watcher that it misses nothing from here on
+		return err
+	}
+	for sent := uint32(0); req.Limit == nil || sent < req.GetLimit(); sent++ {
+		item, err := reader.Next(stream.Context())
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return status.FromContextError(err).Err()
+		}
+		resp := &sluicev1.WatchOutcomesResponse{Outcome: wire.OutcomeToProto(item.Value)}
+		if item.Skipped > 0 {
+			resp.Skipped = new(uint32(min(item.Skipped, math.MaxUint32)))
+		}
+		if err := stream.Send(resp); err != nil {
+			return err
+		}
+	}
+	return nil
+}
