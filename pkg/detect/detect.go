@@ -3,12 +3,21 @@
 package detect
 
 import (
+	"fmt"
+	"math"
+	"slices"
+
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // Config chooses a decoder and sets it up.
 type Config struct {
-	// Decoder is centerface, classes or tensors.
+	// Decoder is one of:
+	//
+	//   - centerface: the four outputs of CenterFace (arXiv:1911.03599): heat map, sizes, offsets, landmarks. Results are detections.
+	//   - classes: one output of a logit for each class, turned into probabilities by softmax. Results are classes.
+	//   - probabilities: one output of a probability for each class. Results are classes.
+	//   - tensors: all outputs, or those named, as they are. Results are tensors.
 	Decoder string
 	// Input is the form of the pictures that the model gets.
 	Input media.PictureInput
@@ -22,19 +31,90 @@ type Config struct {
 }
 
 // Decoder turns outputs into results. It is immutable and so safe for concurrent use.
-type Decoder struct{}
+type Decoder struct {
+	kind    string
+	outputs []string
+	form    form
+}
+
+// form is what one kind of decoder knows. Both methods get the outputs in the order that the decoder expects.
+type form interface {
+	// accept checks the outputs of a batch, batch axis included.
+	accept(outputs []media.TensorSpec) error
+	// decode checks the outputs of a frame, batch axis removed, and makes its result.
+	decode(outputs []media.RawTensor, placement media.Placement) (*media.Result, error)
+}
 
 // New checks a configuration.
-func New(config Config) (*Decoder, error) { panic("not yet") }
+func New(config Config) (*Decoder, error) {
+	if math.IsNaN(config.Threshold) || config.Threshold < 0 || config.Threshold > 1 {
+		return nil, fmt.Errorf("threshold %g: must be from 0 to 1", config.Threshold)
+	}
+	d := &Decoder{outputs: slices.Clone(config.Outputs)}
+	for i, name := range d.outputs {
+		if slices.Contains(d.outputs[:i], name) {
+			return nil, fmt.Errorf("output %q is named twice", name)
+		}
+	}
+	var err error
+	switch config.Decoder {
+	case "centerface":
+		d.kind = "detections"
+		d.form, err = newCenterFace(config)
+	case "classes":
+		d.kind, d.form = "classes", classes{threshold: config.Threshold, labels: slices.Clone(config.Labels), softmax: true}
+	case "probabilities":
+		d.kind, d.form = "classes", classes{threshold: config.Threshold, labels: slices.Clone(config.Labels)}
+	case "tensors":
+		d.kind, d.form = "tensors", tensors{}
+	default:
+		err = fmt.Errorf("decoder %q: must be centerface, classes, probabilities or tensors", config.Decoder)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
 
 // Kind names the results: detections, classes or tensors.
-func (d *Decoder) Kind() string { panic("not yet") }
+func (d *Decoder) Kind() string { return d.kind }
 
 // Accept tells whether a model with these outputs can be decoded; the batch axis is the first of each.
-func (d *Decoder) Accept(outputs []media.TensorSpec) error { panic("not yet") }
+func (d *Decoder) Accept(outputs []media.TensorSpec) error {
+	chosen, err := choose(outputs, d.outputs, func(s media.TensorSpec) string { return s.Name })
+	if err != nil {
+		return err
+	}
+	return d.form.accept(chosen)
+}
 
 // Decode makes the result of one frame of its outputs, batch axis removed. It keeps nothing of outputs. An error says that the outputs are not
 // such as Accept allows.
 func (d *Decoder) Decode(outputs []media.RawTensor, placement media.Placement) (*media.Result, error) {
-	panic("not yet")
+	chosen, err := choose(outputs, d.outputs, func(t media.RawTensor) string { return t.Name })
+	if err != nil {
+		return nil, err
+	}
+	for i, t := range chosen {
+		if size := t.Datatype.Size(); size == 0 || elements(t.Shape) != len(t.Data)/size || len(t.Data)%size != 0 {
+			return nil, fmt.Errorf("output %d: %d bytes do not make %s %v", i, len(t.Data), t.Datatype, t.Shape)
+		}
+	}
+	return d.form.decode(chosen, placement)
+}
+
+// choose gives the items with the wanted names in that order, or all of them when no name is wanted.
+func choose[T any](items []T, wanted []string, name func(T) string) ([]T, error) {
+	if len(wanted) == 0 {
+		return items, nil
+	}
+	chosen := make([]T, len(wanted))
+	for i, w := range wanted {
+		at := slices.IndexFunc(items, func(item T) bool { return name(item) == w })
+		if at < 0 {
+			return nil, fmt.Errorf("there is no output %q", w)
+		}
+		chosen[i] = items[at]
+	}
+	return chosen, nil
 }
