@@ -183,6 +183,6 @@ func (s *firstChecked) RecvMsg(m any) error {
 
 func slogged(l *slog.Logger) logging.Logger {
 	return logging.LoggerFunc(func(ctx context.Context, level logging.Level, message string, fields ...any) {
-		l.Log(ctx, slog.Level(level), message, fields...)
+		l.Log(ctx, slog.Level(level), message, fields...) //nolint:sloglint // The middleware's own constant texts.
 	})
 }

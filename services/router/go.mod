@@ -1,6 +1,6 @@
 module github.com/sluice-dev/sluice/services/router
 
-go 1.26.0
+go 1.26.7
 
 require (
 	github.com/sluice-dev/sluice/pkg v0.0.0

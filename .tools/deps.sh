@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, e2e.
+# Asks for root only when something is missing. Elsewhere than on Debian or Ubuntu it names what is missing and stops.
+set -euo pipefail
+
+declare -A packages=(
+  [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libyuv-dev python3 python3-venv ca-certificates"
+  [test]="g++ ffmpeg"
+  [e2e]="chromium iproute2 procps curl"
+)
+declare -A tools=([go]="Go 1.26 or newer, from go.dev" [node]="Node.js 20 or newer" [npm]="npm, with Node.js" [python3]="Python 3.11 or newer")
+
+missing=()
+for group in "$@"; do
+  for package in ${packages[$group]}; do
+    # A Python that did not come from a package is as good, if it can make virtual environments.
+    case $package in python3 | python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null && continue ;; esac
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+done
+
+if [ ${#missing[@]} -gt 0 ]; then
+  if ! command -v apt-get >/dev/null; then
+    echo "deps: this machine lacks, by their Debian names: ${missing[*]}" >&2
+    echo "deps: install them with your package manager and try again." >&2
+    exit 1
+  fi
+  root=""
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || { echo "deps: run as root, or install sudo: apt-get install ${missing[*]}" >&2; exit 1; }
+    root=sudo
+  fi
+  echo "deps: installing ${missing[*]}"
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  if ! { $root apt-get update && DEBIAN_FRONTEND=noninteractive $root apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -20 "$log" >&2
+    exit 1
+  fi
+fi
+
+for tool in "${!tools[@]}"; do
+  command -v "$tool" >/dev/null || { echo "deps: $tool is not in PATH: install ${tools[$tool]}" >&2; exit 1; }
+done

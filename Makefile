@@ -1,0 +1,109 @@
+# Sluice. `make help` lists what there is; the README says what it is for.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+MODULES := proto pkg services/edge services/router services/ctl deploy/e2e
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X github.com/sluice-dev/sluice/pkg/serve.version=$(VERSION)
+
+# Downloads and built tools are kept outside of the clone, so that a second clone need not fetch them again. .cache is a link to them.
+SLUICE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
+TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
+
+# Bounds of the long targets.
+FUZZTIME ?= 20s
+BENCHTIME ?= 1s
+E2E ?=
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}'
+
+##@ What a user needs
+
+.PHONY: run
+run: build models ## Build and start router and edge with the embedded face detector; Ctrl-C ends both
+	@deploy/run.sh
+
+.PHONY: build
+build: deps-build ## Build bin/sluice-edge, sluice-decoder, sluice-router and sluicectl
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/edge/cmd/sluice-edge ./services/ctl/cmd/sluicectl
+	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/edge/cmd/sluice-decoder ./services/router/cmd/sluice-router
+
+.PHONY: test
+test: deps-test models clips ## Every test but the long ones, with the race detector
+	go vet work
+	go test -race -timeout 10m work
+	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
+
+.PHONY: e2e
+e2e: deps-e2e build models clips e2e-node ## Real browser, real model server, real clips (E2E=regexp for some of them)
+	go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
+
+.PHONY: bench
+bench: deps-test models ## The benchmarks (BENCHTIME=1s)
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | grep -vE '^(ok|PASS|\?|goos|goarch)'
+
+.PHONY: fuzz
+fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
+	@.tools/fuzz.sh $(FUZZTIME)
+
+##@ What an engineer needs
+
+.PHONY: lint
+lint: deps-build tools .build/protovalidate ## Formatting, linters, module files, the protobuf contract, generated code
+	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
+	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e ./...) || exit 1; done
+	$(TOOLS)/buf lint
+	$(TOOLS)/buf format -d --exit-code
+	$(TOOLS)/buf breaking --against '.git#ref=HEAD,depth=1' 2>/dev/null || $(TOOLS)/buf breaking --against .
+	$(MAKE) generate
+	git diff --exit-code -- proto/gen
+	for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
+
+.PHONY: generate
+generate: tools .build/protovalidate ## Write the Go code of the protobuf contract anew
+	$(TOOLS)/buf generate proto
+
+.PHONY: models
+models: .cache ## Fetch the embedded model and ONNX Runtime, checked by checksum
+	@python3 deploy/models/fetch.py
+
+.PHONY: clips
+clips: .cache deps-test ## Make the test clips
+	@deploy/e2e/clips/make.sh
+
+.PHONY: e2e-node
+e2e-node:
+	@cd deploy/e2e/browser && PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent --no-audit --no-fund
+
+.PHONY: deps-build deps-test deps-e2e
+deps-build:
+	@.tools/deps.sh build
+deps-test:
+	@.tools/deps.sh build test
+deps-e2e:
+	@.tools/deps.sh build test e2e
+
+.PHONY: tools
+tools: $(TOOLS)/.built
+$(TOOLS)/.built: .tools/go.mod
+	@echo "Building buf, golangci-lint and grpcurl; the first time this takes some minutes"
+	@mkdir -p $(TOOLS)
+	GOWORK=off GOBIN=$(TOOLS) go -C .tools install tool
+	@touch $@
+
+.build/protovalidate: .tools/protovalidate.sh
+	@.tools/protovalidate.sh $@ && touch $@
+
+.cache:
+	@mkdir -p $(SLUICE_CACHE) && ln -sfn $(SLUICE_CACHE) .cache
+
+.PHONY: clean
+clean: ## Remove what was built here (the downloads stay in the cache)
+	rm -rf bin .build .cache deploy/e2e/browser/node_modules
