@@ -1,1 +1,301 @@
-export {};
+/**
+ * Sluice for browsers: sends a camera, a screen or any MediaStream to an edge and gives back what the models say, each answer with
+ * the moment its frame was captured. One ES module without dependencies.
+ *
+ * ```js
+ * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js";
+ *
+ * const stream = await navigator.mediaDevices.getUserMedia({ video: true });
+ * video.srcObject = stream;
+ * const frames = new FrameBuffer();
+ * frames.watch(video);
+ * const session = await connect({ stream, models: ["faces"] });
+ * for await (const outcome of session) {
+ *   const { frame } = frames.find(session.captureTime(outcome));
+ *   if (outcome.result && frame) draw(frame.picture, outcome.result.detections ?? []);
+ * }
+ * ```
+ *
+ * Times of frames are milliseconds on the page's own clock (performance.now()); durations in messages are seconds, as the edge
+ * sends them.
+ */
+
+export interface ConnectOptions {
+  /** Base URL of the edge. Default: the edge that this module was loaded from. */
+  url?: string | URL;
+  /** What to send: all of its tracks. Without it the session has data channels only: see {@link Session.peer}. */
+  stream?: MediaStream | MediaStreamTrack;
+  /** Names of the models wanted. Default: every model that fits the kind of a stream. */
+  models?: readonly string[];
+  /** Bearer token, for an edge that wants one. */
+  token?: string;
+  /** STUN and TURN servers. Default: those that the edge names. */
+  iceServers?: RTCIceServer[];
+  /** Milliseconds that the connection may take once the edge has answered. Default: 20 000. */
+  timeout?: number;
+  /** Gives up connecting. It does not end a session that stands. */
+  signal?: AbortSignal;
+  /** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
+  followDemand?: boolean;
+}
+
+/** Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason. */
+export function connect(options: ConnectOptions): Promise<Session>;
+
+/**
+ * - `NO_WEBRTC`: the browser cannot do it.
+ * - `EDGE_UNREACHABLE`: no HTTP answer, or one that this page's origin must not read.
+ * - `BAD_ANSWER`: what answered is not an edge, or its answer cannot be used.
+ * - `ICE_FAILED`: the edge answered, but none of the addresses it named can be reached; see {@link SluiceError.addresses}.
+ * - `SESSION_CLOSED`: the edge ended the session before it was connected.
+ *
+ * What the edge refuses has the edge's own code, among them `UNAUTHORIZED`, `ORIGIN_NOT_ALLOWED`, `UNKNOWN_MODEL`,
+ * `UNSUPPORTED_CODEC`, `NO_ROUTER`, `TOO_MANY_SESSIONS` and `DRAINING`, or `HTTP_` and the status.
+ */
+export type SluiceErrorCode =
+  | "NO_WEBRTC" | "EDGE_UNREACHABLE" | "BAD_ANSWER" | "ICE_FAILED" | "SESSION_CLOSED"
+  | "UNAUTHORIZED" | "ORIGIN_NOT_ALLOWED" | "UNKNOWN_MODEL" | "UNSUPPORTED_CODEC" | "NO_ROUTER" | "TOO_MANY_SESSIONS" | "DRAINING"
+  | (string & {});
+
+export class SluiceError extends Error {
+  constructor(code: SluiceErrorCode, message: string, more?: Partial<SluiceError>);
+  /** For programs; stable. */
+  readonly code: SluiceErrorCode;
+  /** The HTTP status, where there was one. */
+  readonly status?: number;
+  /** Seconds after which to try again, where the edge said so. */
+  readonly retryAfter?: number;
+  /** Addresses that were tried, as "udp 192.0.2.1:8189". */
+  readonly addresses?: string[];
+}
+
+export type SessionState = "connecting" | "connected" | "interrupted" | "closed";
+
+/** Who ended a session: `client` (close was called), `server` (the edge), `network` (the connection was lost), `failed` (it never stood). */
+export type CloseReason = "client" | "server" | "network" | "failed";
+
+export interface SessionEvents {
+  /** One unit's end for one model. */
+  outcome: CustomEvent<Outcome>;
+  /** An RTCP sender report as the edge received it. */
+  senderreport: CustomEvent<SenderReport>;
+  /** What the models can use of a stream. Already followed, unless `followDemand` is false. */
+  demand: CustomEvent<Demand>;
+  /** The edge is shutting down: connect anew. */
+  drain: CustomEvent<Drain>;
+  /** Outcomes that this client lost because it was slow. */
+  skipped: CustomEvent<number>;
+  /** The session's counts, when it ends. */
+  summary: CustomEvent<Summary>;
+  state: CustomEvent<SessionState>;
+  close: CustomEvent<{ reason: CloseReason }>;
+}
+
+/** One connection to an edge. {@link connect} makes it. */
+export class Session extends EventTarget implements AsyncIterable<Outcome> {
+  private constructor();
+  /** The session's public id: it opens its results, not its control. */
+  readonly id: string;
+  /** Where its outcomes can be followed as Server-Sent Events. */
+  readonly resultsUrl: string;
+  readonly state: SessionState;
+  /** The connection itself, for statistics, replaceTrack, or more data channels: each is a stream of frames. */
+  readonly peer: RTCPeerConnection;
+  /**
+   * The moment that the outcome's frame was captured, in ms on the clock of performance.now(); undefined until the first sender
+   * report of its SSRC is in (about half a second), and for messages of data channels.
+   */
+  captureTime(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp">): number | undefined;
+  /** Outcomes in the order of their arrival, until the session ends. For one reader; one that falls 256 behind loses the oldest. */
+  [Symbol.asyncIterator](): AsyncGenerator<Outcome, void, undefined>;
+  /** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
+  close(): Promise<void>;
+  addEventListener<K extends keyof SessionEvents>(
+    type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<K extends keyof SessionEvents>(
+    type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | EventListenerOptions): void;
+}
+
+/** A copy of one frame of the source. */
+export interface Frame {
+  /** The pixels, at most `maxWidth` wide. Lent: it is drawn over once the frame has left the buffer. */
+  picture: HTMLCanvasElement;
+  /** Size of the source frame. */
+  width: number;
+  height: number;
+  /** What `time` is: the capture itself, the tick that first showed it, the moment the page drew it, or nothing to rely on. */
+  kind: "captured" | "displayed" | "pushed" | "unknown";
+  /** ms on the clock of performance.now(). */
+  time: number;
+}
+
+/**
+ * - `found`: this frame and no other.
+ * - `early`: the frame has not reached the buffer yet; ask again after the next one.
+ * - `missing`: it is no longer there, never was, or could be mistaken for a neighbour.
+ * - `unsynced`: its capture time is not known, or that of the buffer's frames is not.
+ */
+export type Lookup = { status: "found"; frame: Frame } | { status: "early" | "missing" | "unsynced"; frame?: undefined };
+
+/** Keeps copies of the last frames of a source, so that an answer can be drawn on the very frame it is about. */
+export class FrameBuffer {
+  /** seconds: how long a frame is kept (1); maxWidth: pixels across a copy (960); limit: frames kept at most (48). */
+  constructor(options?: { seconds?: number; maxWidth?: number; limit?: number });
+  /** The newest frame, if there is one. */
+  readonly latest: Frame | undefined;
+  /** Follows a <video> that plays the local stream that is sent; it must be visible. Returns a function that stops it. */
+  watch(video: HTMLVideoElement): () => void;
+  /** Takes the frame just drawn to a canvas whose captureStream() is sent. At least 50 ms must lie between two of them. */
+  push(canvas: HTMLCanvasElement): void;
+  /** Finds the frame captured at a time of {@link Session.captureTime}; a neighbour is never given in its place. */
+  find(time: number | undefined): Lookup;
+  /** Forgets all frames, for another source. */
+  clear(): void;
+}
+
+// ---- messages of the edge, as in sluice/v1/message.proto and outcome.proto ----
+
+export interface Outcome {
+  session?: string;
+  stream?: string;
+  /** Number of the unit in its stream, from 1. */
+  sequence: number;
+  rtpTimestamp?: number;
+  ssrc?: number;
+  /** RFC 3339; information only. */
+  captureTime?: string;
+  clock?: "ARRIVAL" | "SENDER_REPORT" | "ABS_CAPTURE";
+  model: string;
+  batchSize?: number;
+  /** Exactly one of result, drop and error is there. */
+  result?: Result;
+  drop?: { reason: DropReason };
+  error?: { code: ErrorCode };
+  timings?: Timings;
+}
+
+export type DropReason =
+  | "SUPERSEDED" | "EXPIRED" | "OVERLOADED" | "DAMAGED" | "RATE_LIMITED" | "TOO_LARGE" | "NO_ROUTER" | "DRAINING";
+
+export type ErrorCode =
+  | "BACKEND_UNAVAILABLE" | "BACKEND_TIMEOUT" | "BACKEND_PROTOCOL" | "BACKEND_REJECTED"
+  | "DECODER" | "ROUTER_LOST" | "UNSUPPORTED" | "INTERNAL";
+
+/** Seconds. */
+export interface Timings {
+  receive?: number;
+  decode?: number;
+  convert?: number;
+  queue?: number;
+  infer?: number;
+  total?: number;
+}
+
+export interface Result {
+  detections?: Detection[];
+  classes?: { label?: string; score?: number }[];
+  speech?: { probability?: number }[];
+  embedding?: number[];
+  tensors?: { name?: string; datatype?: string; shape?: number[]; values?: number[] }[];
+  json?: string[];
+}
+
+export interface Detection {
+  label?: string;
+  /** 0 to 1. */
+  score?: number;
+  /** Fractions of the upright source picture. */
+  box?: Box;
+  landmarks?: { x: number; y: number }[];
+}
+
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export interface SenderReport {
+  ssrc: number;
+  rtpTimestamp: number;
+  ntpMillis: number;
+}
+
+export interface Demand {
+  stream?: string;
+  maxFramerate?: number;
+  maxWidth?: number;
+  maxHeight?: number;
+}
+
+export interface Drain {
+  /** Seconds. */
+  reconnectWithin?: number;
+}
+
+export interface Summary {
+  session?: string;
+  streams?: StreamCounts[];
+}
+
+export interface StreamCounts {
+  stream?: string;
+  received?: number;
+  notDue?: number;
+  accepted?: number;
+  models?: ModelCounts[];
+}
+
+export interface ModelCounts {
+  model?: string;
+  notSampled?: number;
+  accepted?: number;
+  results?: number;
+  drops?: Record<string, number>;
+  errors?: Record<string, number>;
+  inFlight?: number;
+  late?: number;
+}
+
+// ---- pure helpers, for clients that do their own signalling ----
+
+/** Maps RTP timestamps to the clock of performance.now() by sender reports: the median over the last five of each SSRC. */
+export class MediaClock {
+  /** timeOrigin: performance.timeOrigin; rate: RTP ticks a second (90 000). */
+  constructor(timeOrigin: number, rate?: number);
+  report(report: SenderReport): void;
+  /** Undefined before the first report of the SSRC. */
+  time(ssrc: number, rtpTimestamp: number): number | undefined;
+}
+
+/** Finds the frame captured at `time` among frames in capture order. `drift`: ms to add to `time`. */
+export function findFrame(frames: readonly Frame[], time: number | undefined, drift?: number): Lookup;
+
+export type ServerMessage =
+  | { kind: "outcome"; value: Outcome }
+  | { kind: "senderReport"; value: SenderReport }
+  | { kind: "demand"; value: Demand }
+  | { kind: "drain"; value: Drain }
+  | { kind: "skipped"; value: number }
+  | { kind: "summary"; value: Summary };
+
+/** Reads one server message; undefined for anything that is none, or of a kind that this version does not know. */
+export function parseMessage(data: unknown): ServerMessage | undefined;
+
+export interface Link {
+  target: string;
+  rel: string;
+  username?: string;
+  credential?: string;
+}
+
+/** Reads a Link header (RFC 8288). */
+export function parseLinks(header: string | null): Link[];
+
+/** The addresses that an SDP answer offers, as "udp 192.0.2.1:8189". */
+export function candidateAddresses(sdp: string): string[];
+
+/** The encoding parameters that meet a demand for a video of the given size. */
+export function encodingFor(
+  demand: Demand, width?: number, height?: number): { active: boolean; maxFramerate?: number; scaleResolutionDownBy: number };

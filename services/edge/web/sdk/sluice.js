@@ -1,1 +1,432 @@
-export {};
+// Sluice for browsers: sends a camera, a screen or any MediaStream to an edge and gives back what the models say, each answer with
+// the moment its frame was captured. One ES module without dependencies; the types are in sluice.d.ts beside it.
+
+/** @typedef {import("./sluice.js").ConnectOptions} ConnectOptions */
+/** @typedef {import("./sluice.js").Outcome} Outcome */
+/** @typedef {import("./sluice.js").SenderReport} SenderReport */
+/** @typedef {import("./sluice.js").Demand} Demand */
+/** @typedef {import("./sluice.js").Frame} Frame */
+/** @typedef {import("./sluice.js").Lookup} Lookup */
+
+const MESSAGE_PROTOCOL = "sluice.v1+json";
+const RESULTS_RELATION = "urn:ietf:params:whip:ext:sluice:results";
+const CONNECT_TIMEOUT = 20_000; // ms; ICE itself needs up to 15 s to try everything
+const MAX_WAITING = 256; // outcomes kept for a slow async iterator
+const REPORTS = 5; // sender reports kept for each SSRC: the median of five ignores a bad one
+const SUMMARY_WAIT = 500; // ms that close() waits for the session's counts
+
+/** An error with a stable code: see SluiceErrorCode in sluice.d.ts, or the edge's own codes for what it refuses. */
+export class SluiceError extends Error {
+  /** @param {string} code @param {string} message @param {Partial<SluiceError>} [more] */
+  constructor(code, message, more = {}) {
+    super(message);
+    this.name = "SluiceError";
+    this.code = code;
+    /** @type {number | undefined} */ this.status = undefined;
+    /** @type {number | undefined} */ this.retryAfter = undefined;
+    /** @type {string[] | undefined} */ this.addresses = undefined;
+    Object.assign(this, more);
+  }
+}
+
+/** Starts a session and returns once its connection stands. @param {ConnectOptions} options */
+export function connect(options) {
+  return Session.connect(options);
+}
+
+/** One connection to an edge. Its events and members are documented in sluice.d.ts. */
+export class Session extends EventTarget {
+  #clock = new MediaClock(performance.timeOrigin);
+  /** @type {Outcome[]} */ #waiting = [];
+  /** @type {() => void} */ #wake = () => {};
+  /** @type {(error: unknown) => void} */ #fail = () => {};
+  /** @type {RTCDataChannel} */ #channel;
+  /** @type {string | undefined} */ #resource;
+  /** @type {ConnectOptions} */ #options;
+
+  /** @param {ConnectOptions} options */
+  static async connect(options) {
+    if (typeof RTCPeerConnection !== "function") throw new SluiceError("NO_WEBRTC", "This browser has no WebRTC.");
+    const session = new Session(options);
+    try {
+      await session.#start();
+    } catch (error) {
+      session.#end("failed");
+      throw error;
+    }
+    return session;
+  }
+
+  /** @param {ConnectOptions} options */
+  constructor(options) {
+    super();
+    this.#options = options;
+    this.id = "";
+    this.resultsUrl = "";
+    /** @type {import("./sluice.js").SessionState} */
+    this.state = "connecting";
+    this.peer = new RTCPeerConnection({ iceServers: options.iceServers ?? [], bundlePolicy: "max-bundle" });
+    this.peer.onconnectionstatechange = () => this.#follow(this.peer.connectionState);
+    this.#channel = this.peer.createDataChannel("sluice", { protocol: MESSAGE_PROTOCOL });
+    this.#channel.onmessage = (event) => this.#receive(event.data);
+    this.#channel.onclose = () => this.#end(this.peer.connectionState === "failed" ? "network" : "server");
+  }
+
+  /**
+   * The moment that the outcome's frame was captured, on the clock of performance.now(); undefined while that is not known.
+   * @param {Pick<Outcome, "ssrc" | "rtpTimestamp">} outcome
+   */
+  captureTime({ ssrc, rtpTimestamp }) {
+    return ssrc === undefined || rtpTimestamp === undefined ? undefined : this.#clock.time(ssrc, rtpTimestamp);
+  }
+
+  /** Outcomes in the order of their arrival, until the session ends. A reader that falls behind loses the oldest. */
+  async *[Symbol.asyncIterator]() {
+    while (this.#waiting.length > 0 || this.state !== "closed") {
+      const outcome = this.#waiting.shift();
+      if (outcome) yield outcome;
+      else await new Promise((resolve) => (this.#wake = () => resolve(undefined)));
+    }
+  }
+
+  /** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
+  async close() {
+    if (this.state === "closed") return;
+    const summary = new Promise((resolve) => this.addEventListener("summary", resolve, { once: true }));
+    if (this.#channel.readyState === "open") this.#channel.send('{"bye":{}}');
+    await Promise.race([summary, this.#delete().then(() => pause(SUMMARY_WAIT)), pause(2 * SUMMARY_WAIT)]);
+    this.#end("client");
+  }
+
+  /**
+   * WHIP (RFC 9725). The offer is posted before it becomes the local description: the answer's Link headers then name the STUN and
+   * TURN servers in time, and nobody waits for gathering (section 4.6). The edge learns this side's addresses from its checks.
+   */
+  async #start() {
+    const { stream, url, models = [], signal, token } = this.#options;
+    const group = stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []);
+    for (const track of group.getTracks()) this.peer.addTransceiver(track, { direction: "sendonly", streams: [group] });
+    const offer = await this.peer.createOffer();
+    const endpoint = new URL("whip", new URL(url ?? new URL("..", import.meta.url), globalThis.location?.href));
+    for (const model of models) endpoint.searchParams.append("model", model);
+    const headers = { "Content-Type": "application/sdp", ...authorization(token) };
+    const response = await request(endpoint, { method: "POST", body: offer.sdp, signal, headers });
+    const location = response.headers.get("Location");
+    if (response.status !== 201 || !location) throw new SluiceError("BAD_ANSWER", `${endpoint.host} does not speak WHIP.`);
+    this.#resource = new URL(location, response.url).href;
+    this.#readLinks(parseLinks(response.headers.get("Link")), response.url);
+    const sdp = await response.text();
+    await this.peer.setLocalDescription(offer);
+    await this.peer.setRemoteDescription({ type: "answer", sdp }).catch((error) => {
+      throw new SluiceError("BAD_ANSWER", `The edge's answer cannot be used: ${error.message}`);
+    });
+    await this.#opened(candidateAddresses(sdp));
+  }
+
+  /** @param {import("./sluice.js").Link[]} links @param {string} from */
+  #readLinks(links, from) {
+    const results = links.find((link) => link.rel === RESULTS_RELATION);
+    if (results) {
+      this.resultsUrl = new URL(results.target, from).href;
+      this.id = decodeURIComponent(/\/sessions\/([^/]+)\/results$/.exec(this.resultsUrl)?.[1] ?? "");
+    }
+    const iceServers = links
+      .filter((link) => link.rel === "ice-server")
+      .map(({ target, username, credential }) => ({ urls: target, username, credential }));
+    if (!this.#options.iceServers && iceServers.length > 0) this.peer.setConfiguration({ iceServers });
+  }
+
+  /** Waits until messages can flow. @param {string[]} addresses where the edge said that it can be reached */
+  #opened(addresses) {
+    const { signal, timeout = CONNECT_TIMEOUT } = this.#options;
+    return new Promise((resolve, reject) => {
+      const unreachable = new SluiceError("ICE_FAILED", "The edge answered, but none of its addresses can be reached.", { addresses });
+      const timer = setTimeout(() => reject(unreachable), timeout);
+      const settle = (/** @type {() => void} */ how) => {
+        clearTimeout(timer);
+        how();
+      };
+      this.#fail = (error) => settle(() => reject(error ?? unreachable));
+      this.#channel.onopen = () => {
+        this.#setState("connected");
+        settle(() => resolve(undefined));
+      };
+      if (signal?.aborted) this.#fail(signal.reason);
+      signal?.addEventListener("abort", () => this.#fail(signal.reason), { once: true });
+    });
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  #follow(state) {
+    if (state === "failed" && this.state === "connecting") this.#fail(undefined);
+    else if (state === "failed") this.#end("network");
+    else if (state === "disconnected" && this.state === "connected") this.#setState("interrupted");
+    else if (state === "connected" && this.state === "interrupted") this.#setState("connected");
+  }
+
+  /** @param {import("./sluice.js").CloseReason} reason */
+  #end(reason) {
+    if (this.state === "closed") return;
+    this.#fail(new SluiceError("SESSION_CLOSED", "The edge ended the session before it was connected."));
+    this.#setState("closed");
+    this.peer.close();
+    this.#wake();
+    if (reason === "failed" || reason === "network") void this.#delete(); // the edge may still keep a place for it
+    this.#emit("close", { reason });
+  }
+
+  async #delete() {
+    if (!this.#resource) return;
+    const init = { method: "DELETE", keepalive: true, headers: authorization(this.#options.token) };
+    await fetch(this.#resource, init).catch(() => undefined); // an edge that is gone has nothing left to end
+  }
+
+  /** @param {unknown} data */
+  #receive(data) {
+    const message = parseMessage(data);
+    if (!message) return;
+    const { kind, value } = message;
+    if (kind === "outcome") {
+      this.id ||= value.session ?? "";
+      this.#waiting.push(value);
+      if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
+      this.#wake();
+    }
+    if (kind === "senderReport") this.#clock.report(value);
+    if (kind === "demand" && this.#options.followDemand !== false) void this.#obey(value);
+    this.#emit(kind.toLowerCase(), value);
+  }
+
+  /** Sends no more than the models look at. With several videos nothing is assumed. @param {Demand} demand */
+  async #obey(demand) {
+    const senders = this.peer.getSenders().filter((sender) => sender.track?.kind === "video");
+    const parameters = senders[0]?.getParameters();
+    if (senders.length !== 1 || !parameters.encodings?.length) return;
+    const { width, height } = senders[0].track?.getSettings() ?? {};
+    for (const encoding of parameters.encodings) Object.assign(encoding, encodingFor(demand, width, height));
+    await senders[0].setParameters(parameters).catch(() => undefined); // the sender stopped meanwhile
+  }
+
+  /** @param {import("./sluice.js").SessionState} state */
+  #setState(state) {
+    this.state = state;
+    this.#emit("state", state);
+  }
+
+  /** @param {string} type @param {unknown} detail */
+  #emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+/**
+ * Maps RTP timestamps to this page's clock by the sender reports that the edge relays. Pure: time comes in with the reports.
+ */
+export class MediaClock {
+  /** @type {Map<number, SenderReport[]>} */ #reports = new Map();
+
+  /** @param {number} timeOrigin ms since 1970, as in performance.timeOrigin @param {number} [rate] RTP ticks a second */
+  constructor(timeOrigin, rate = 90_000) {
+    this.timeOrigin = timeOrigin;
+    this.rate = rate;
+  }
+
+  /** @param {SenderReport} report */
+  report(report) {
+    const kept = this.#reports.get(report.ssrc) ?? [];
+    this.#reports.set(report.ssrc, [...kept.slice(1 - REPORTS), report]);
+  }
+
+  /** Capture time in ms since timeOrigin, or undefined before the first report of the SSRC. @param {number} ssrc @param {number} rtp */
+  time(ssrc, rtp) {
+    const reports = this.#reports.get(ssrc);
+    if (!reports) return undefined;
+    const times = reports.map((r) => r.ntpMillis - this.timeOrigin + ((rtp - r.rtpTimestamp) | 0) / (this.rate / 1000));
+    return times.sort((a, b) => a - b)[times.length >> 1];
+  }
+}
+
+const MATCH = 3; // ms between a frame's capture time and its RTP time (measured: 0.65)
+const PUSH_MATCH = 20; // ms between drawing a canvas and the browser's stamp for it (measured: 18)
+const PUSH_SPACING = 45; // ms that must lie between two pushes for PUSH_MATCH to name only one of them
+const DRIFT_GAIN = 0.02;
+
+/**
+ * Finds the frame captured at `time` among frames in capture order. It says "missing" whenever a neighbour could be meant.
+ * @param {readonly Frame[]} frames @param {number | undefined} time @param {number} [drift] @returns {Lookup}
+ */
+export function findFrame(frames, time, drift = 0) {
+  if (time === undefined) return { status: "unsynced" };
+  const last = frames.at(-1);
+  if (!last) return { status: "missing" };
+  if (last.kind === "displayed") return findDisplayed(frames, time);
+  if (last.kind === "unknown") return { status: "unsynced" };
+  const match = last.kind === "pushed" ? PUSH_MATCH : MATCH;
+  const wanted = time + drift;
+  const near = frames.filter((frame) => frame.kind === last.kind && Math.abs(frame.time - wanted) <= match);
+  if (near.length === 0) return { status: last.time < wanted - match ? "early" : "missing" };
+  near.sort((a, b) => Math.abs(a.time - wanted) - Math.abs(b.time - wanted));
+  if (last.kind === "pushed" && frames.some((f) => f !== near[0] && Math.abs(f.time - near[0].time) < PUSH_SPACING))
+    return { status: "missing" };
+  return { status: "found", frame: near[0] };
+}
+
+/**
+ * Firefox tells no capture time, only the tick that first showed the frame: the first tick after the capture, unless one was missed.
+ * @param {readonly Frame[]} frames @param {number} time @returns {Lookup}
+ */
+function findDisplayed(frames, time) {
+  const gaps = frames.slice(1).map((frame, i) => frame.time - frames[i].time).sort((a, b) => a - b);
+  const interval = gaps[gaps.length >> 1] ?? 33;
+  const at = frames.findIndex((frame) => frame.time >= time - 2);
+  if (at < 0) return { status: "early" };
+  const late = frames[at].time - time > Math.min(30, 0.9 * interval);
+  if (at === 0 || late || frames[at].time - frames[at - 1].time > 1.4 * interval) return { status: "missing" };
+  return { status: "found", frame: frames[at] };
+}
+
+/** Keeps copies of the last frames of a video or canvas, so that an answer can be drawn on the very frame it is about. */
+export class FrameBuffer {
+  /** @type {Frame[]} */ #frames = [];
+  /** @type {HTMLCanvasElement[]} */ #spare = [];
+  #drift = 0;
+
+  /** @param {{ seconds?: number, maxWidth?: number, limit?: number }} [options] */
+  constructor({ seconds = 1, maxWidth = 960, limit = 48 } = {}) {
+    this.seconds = seconds;
+    this.maxWidth = maxWidth;
+    this.limit = limit;
+  }
+
+  /** The newest frame, if there is one. */
+  get latest() {
+    return this.#frames.at(-1);
+  }
+
+  /** Follows a <video> that plays the local stream that is sent. @param {HTMLVideoElement} video @returns {() => void} stops it */
+  watch(video) {
+    let handle = 0;
+    // Only Gecko's display tick is known to be the law of findDisplayed; elsewhere a track without capture times cannot be matched.
+    const displayed = "mozInnerScreenX" in globalThis;
+    const next = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ { captureTime, width, height }) => {
+      if (captureTime !== undefined) this.#keep(video, width, height, "captured", captureTime);
+      else this.#keep(video, width, height, displayed ? "displayed" : "unknown", now);
+      handle = video.requestVideoFrameCallback(next);
+    };
+    handle = video.requestVideoFrameCallback(next);
+    return () => video.cancelVideoFrameCallback(handle);
+  }
+
+  /**
+   * Takes a frame that the page itself has just drawn to the canvas whose captureStream() is sent. At least 50 ms must lie between
+   * two of them, or neither can be told from the other.
+   * @param {HTMLCanvasElement} canvas
+   */
+  push(canvas) {
+    this.#keep(canvas, canvas.width, canvas.height, "pushed", performance.now());
+  }
+
+  /** @param {number | undefined} time as of Session.captureTime @returns {Lookup} */
+  find(time) {
+    const found = findFrame(this.#frames, time, this.#drift);
+    if (found.frame?.kind === "captured" && time !== undefined)
+      this.#drift += DRIFT_GAIN * (found.frame.time - time - this.#drift);
+    return found;
+  }
+
+  /** Forgets all frames, for another source. */
+  clear() {
+    this.#spare.push(...this.#frames.splice(0).map((frame) => frame.picture));
+    this.#drift = 0;
+  }
+
+  /** @param {CanvasImageSource} source @param {number} width @param {number} height @param {Frame["kind"]} kind @param {number} time */
+  #keep(source, width, height, kind, time) {
+    const scale = Math.min(1, this.maxWidth / width);
+    const picture = this.#spare.pop() ?? document.createElement("canvas");
+    const [w, h] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
+    if (picture.width !== w) picture.width = w;
+    if (picture.height !== h) picture.height = h;
+    picture.getContext("2d")?.drawImage(source, 0, 0, w, h);
+    this.#frames.push({ picture, width, height, kind, time });
+    const oldest = time - this.seconds * 1000;
+    while (this.#frames.length > this.limit || this.#frames[0].time < oldest)
+      this.#spare.push(/** @type {Frame} */ (this.#frames.shift()).picture);
+  }
+}
+
+// ---- pure helpers, exported for tests and for clients that do their own signalling ----
+
+/**
+ * Reads one server message; undefined for anything that is none, or of a kind that this version does not know.
+ * @param {unknown} data @returns {import("./sluice.js").ServerMessage | undefined}
+ */
+export function parseMessage(data) {
+  if (typeof data !== "string") return undefined;
+  try {
+    const message = JSON.parse(data);
+    const kind = ["outcome", "senderReport", "demand", "drain", "skipped", "summary"].find((k) => message?.[k] !== undefined);
+    return kind ? /** @type {any} */ ({ kind, value: message[kind] }) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads a Link header (RFC 8288). @param {string | null} header @returns {import("./sluice.js").Link[]} */
+export function parseLinks(header) {
+  const links = [];
+  for (const [, target, rest] of (header ?? "").matchAll(/<([^>]*)>((?:\s*;\s*[\w-]+\s*=\s*(?:"(?:[^"\\]|\\.)*"|[^",;\s]+))*)/g)) {
+    const parameters = rest.matchAll(/([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+))/g);
+    const pairs = [...parameters].map(([, name, quoted, plain]) => [name.toLowerCase(), plain ?? quoted.replace(/\\(.)/g, "$1")]);
+    links.push({ target, rel: "", ...Object.fromEntries(pairs) });
+  }
+  return links;
+}
+
+/** The addresses an answer offers, as "udp 192.0.2.1:8189", for people. @param {string} sdp */
+export function candidateAddresses(sdp) {
+  const found = sdp.matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) typ/gm);
+  const texts = [...found].map(([, transport, host, port]) => `${transport.toLowerCase()} ${host.includes(":") ? `[${host}]` : host}:${port}`);
+  return [...new Set(texts)];
+}
+
+/**
+ * The encoding parameters that meet a demand for a picture of the given size.
+ * @param {Demand} demand @param {number} [width] @param {number} [height]
+ */
+export function encodingFor(demand, width = 0, height = 0) {
+  const across = demand.maxWidth ? width / demand.maxWidth : 1;
+  const down = demand.maxHeight ? height / demand.maxHeight : 1;
+  return {
+    active: demand.maxFramerate !== 0,
+    ...(demand.maxFramerate ? { maxFramerate: demand.maxFramerate } : {}),
+    scaleResolutionDownBy: Math.max(1, Math.min(across, down)), // never below what either side needs
+  };
+}
+
+/** @param {URL} url @param {RequestInit} init */
+async function request(url, init) {
+  let response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    if (init.signal?.aborted) throw init.signal.reason;
+    throw new SluiceError("EDGE_UNREACHABLE", `${url.origin} does not answer.`, { cause: error });
+  }
+  if (response.ok) return response;
+  const problem = await response.json().catch(() => ({}));
+  throw new SluiceError(problem.code ?? `HTTP_${response.status}`, problem.detail ?? `The edge answered ${response.status}.`, {
+    status: response.status,
+    retryAfter: Number(response.headers.get("Retry-After")) || undefined,
+  });
+}
+
+/** @param {string | undefined} token @returns {Record<string, string>} */
+function authorization(token) {
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
+/** @param {number} ms */
+function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
