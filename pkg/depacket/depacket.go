@@ -1,0 +1,228 @@
+// Package depacket puts pictures together again: an Assembler turns one source's RTP packets, in order, into access units, and a Gate
+// decides which of these can be decoded without a picture that was never there.
+//
+// Both are single-threaded values that read no clock. Payload formats: VP8 (RFC 7741) and H.264 (RFC 6184) in packetization modes 0 and 1.
+package depacket
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pion/rtp"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+const (
+	// defaultMaxBytes bounds a unit when the config does not.
+	defaultMaxBytes = 4 << 20
+	// recycledMost is the largest buffer that an idle assembler keeps.
+	recycledMost = 512 << 10
+)
+
+var (
+	// errMalformed: the payload breaks its format although every packet arrived.
+	errMalformed = errors.New("malformed payload")
+	// errNoStart: the packets that the unit begins with are not here.
+	errNoStart = errors.New("payload without its beginning")
+)
+
+// Unit is an access unit, or the report of one that is known to be lost.
+type Unit struct {
+	// AccessUnit is whole when Whole is true; otherwise Data is nil and Key is false.
+	media.AccessUnit
+	// Missing is true when other units may have been lost between the unit before and this one. The first unit of a stream has it set.
+	Missing bool
+	// Disposable is true when no other unit depends on this one.
+	Disposable bool
+	// Recovers is true when decoding can start here although it is no key frame: after Recovery more reference units the pictures are
+	// right (H.264 recovery point, as intra-refresh streams have them instead of key frames).
+	Recovers bool
+	Recovery int
+	// Drop and Error say why the unit is lost, in the words of its outcome: Damaged or TooLarge, or DecoderError. Both are zero when it is
+	// whole.
+	Drop  media.DropReason
+	Error media.ErrorCode
+}
+
+// Whole tells whether the unit is complete, so that there is something to decode.
+func (u *Unit) Whole() bool { return u.Drop == media.NotDropped && u.Error == media.NoError }
+
+// format is a payload format: what an Assembler must know of a codec.
+type format interface {
+	// begin starts a unit; missing is true when packets may have been lost right before it.
+	begin(missing bool)
+	// starts tells whether a payload looks like the first of a unit.
+	starts(payload []byte) bool
+	// add appends a packet's payload to dst in the form that the decoder takes.
+	add(dst, payload []byte) ([]byte, error)
+	// picture tells whether what was added so far holds any of the picture itself.
+	picture() bool
+	// finish checks the unit as a whole and fills in what it says about itself.
+	finish(data []byte, u *Unit) error
+	// describe fills in what is known of a unit that is lost.
+	describe(u *Unit)
+	// follows tells whether the unit says of itself that nothing is missing before it.
+	follows() bool
+}
+
+// Assembler builds the access units of one source. It is not safe for concurrent use.
+type Assembler struct {
+	codec  media.Codec
+	max    int
+	format format
+
+	unit Unit // while open
+	open bool
+	skip bool // the open unit is lost and reported: what still comes of it is ignored
+	gap  bool // packets may have been lost since the last one
+
+	// ended is the unit that a marker ended last.
+	ended media.RTP
+	// unmarked is true once the sender has shown that its markers do not end units; then only a new timestamp does.
+	unmarked bool
+
+	free []byte // a buffer to write the next unit into
+	out  []Unit
+}
+
+// New makes an assembler for VP8 or H.264. Units larger than maxBytes are lost as TooLarge; zero means 4 MiB.
+func New(codec media.Codec, maxBytes int) (*Assembler, error) {
+	if maxBytes <= 0 {
+		maxBytes = defaultMaxBytes
+	}
+	a := &Assembler{codec: codec, max: maxBytes, gap: true}
+	switch codec {
+	case media.VP8:
+		a.format = new(vp8)
+	case media.H264:
+		a.format = new(h264)
+	default:
+		return nil, fmt.Errorf("depacket: %v does not come by RTP here; VP8 and H264 do", codec)
+	}
+	return a, nil
+}
+
+// Push takes the next packet and gives the units that it completed or showed to be lost, at most two. The slice is valid until the next
+// call; the units' Data are the caller's. The packet is not kept.
+//
+// A unit ends with the marker bit, or with the first packet of another timestamp where the sender sets no marker. Packets without payload
+// are ignored.
+func (a *Assembler) Push(p *rtp.Packet, arrival time.Time) []Unit {
+	a.out = a.out[:0]
+	if len(p.Payload) == 0 {
+		return nil
+	}
+	id := media.RTP{Valid: true, SSRC: p.SSRC, Timestamp: p.Timestamp}
+	if a.open && a.unit.RTP != id {
+		a.end()
+	}
+	if !a.open {
+		if id == a.ended && !a.format.starts(p.Payload) {
+			// More of a unit that its marker had ended, and that was handed on without this. The markers cannot be believed.
+			a.unmarked, a.gap = true, true
+			return a.out
+		}
+		a.begin(id, arrival)
+	}
+	a.gap = false
+	a.unit.First, a.unit.Last = earlier(a.unit.First, arrival), later(a.unit.Last, arrival)
+	a.add(p.Payload)
+	if p.Marker && !a.unmarked && (a.skip || a.format.picture()) {
+		a.ended = id
+		a.end()
+	}
+	return a.out
+}
+
+// Gap notes that packets were lost, and gives the unit that was being built, if any: it is lost. The slice is valid until the next call.
+func (a *Assembler) Gap() []Unit {
+	a.out = a.out[:0]
+	a.gap = true
+	if a.open && !a.skip {
+		a.lose(media.Damaged, media.NoError)
+	}
+	return a.out
+}
+
+// Recycle gives a unit's Data back once nobody reads it any more, so that a later unit can be written there. Calling it is optional; the
+// Data of at most one unit is kept.
+func (a *Assembler) Recycle(data []byte) {
+	if cap(data) > cap(a.free) && cap(data) <= recycledMost {
+		a.free = data[:0]
+	}
+}
+
+// begin opens a unit.
+func (a *Assembler) begin(id media.RTP, arrival time.Time) {
+	a.unit = Unit{AccessUnit: media.AccessUnit{Codec: a.codec, Data: a.free, RTP: id, First: arrival, Last: arrival}, Missing: a.gap}
+	a.free = nil
+	a.open, a.skip = true, false
+	a.format.begin(a.gap)
+}
+
+// add takes a payload of the open unit.
+func (a *Assembler) add(payload []byte) {
+	if a.skip {
+		return
+	}
+	data, err := a.format.add(a.unit.Data, payload)
+	a.unit.Data = data
+	a.unit.Missing = a.unit.Missing && !a.format.follows()
+	switch {
+	case err != nil:
+		a.loseFor(err)
+	case len(data) > a.max:
+		a.lose(media.TooLarge, media.NoError)
+	}
+}
+
+// end closes the open unit, and hands it on if it is whole. One that holds no picture, parameter sets at most, is none.
+func (a *Assembler) end() {
+	if !a.skip && !a.format.picture() {
+		a.gap = a.gap || a.unit.Missing
+		a.Recycle(a.unit.Data)
+	} else if !a.skip {
+		if err := a.format.finish(a.unit.Data, &a.unit); err != nil {
+			a.loseFor(err)
+		} else {
+			a.out = append(a.out, a.unit)
+		}
+	}
+	a.unit.Data = nil
+	a.open, a.skip = false, false
+}
+
+// loseFor reports the open unit as lost for what is wrong with its payload.
+func (a *Assembler) loseFor(err error) {
+	if errors.Is(err, errNoStart) && a.unit.Missing {
+		a.lose(media.Damaged, media.NoError)
+		return
+	}
+	a.lose(media.NotDropped, media.DecoderError)
+}
+
+// lose reports the open unit as lost and ignores what still comes of it.
+func (a *Assembler) lose(drop media.DropReason, code media.ErrorCode) {
+	a.Recycle(a.unit.Data)
+	a.unit.Data, a.unit.Key, a.unit.Recovers, a.unit.Recovery = nil, false, false, 0
+	a.unit.Drop, a.unit.Error = drop, code
+	a.format.describe(&a.unit)
+	a.out = append(a.out, a.unit)
+	a.skip = true
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,132 @@
+package depacket
+
+import "time"
+
+const (
+	// closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
+	closest = 500 * time.Millisecond
+)
+
+// Verdict is what a Gate says about a unit.
+type Verdict uint8
+
+// The verdicts.
+const (
+	// Refuse: the unit is lost, or something that it depends on is. It must not reach the decoder.
+	Refuse Verdict = iota
+	// Prime: the decoder must have the unit for the sake of later ones, but its own picture is not right.
+	Prime
+	// Decode: the decoder will make the right picture of it.
+	Decode
+)
+
+// String gives the verdict's name.
+func (v Verdict) String() string {
+	switch v {
+	case Prime:
+		return "prime"
+	case Decode:
+		return "decode"
+	default:
+		return "refuse"
+	}
+}
+
+// Gate keeps a decoder from being fed what it would have to guess: after a loss it holds everything back until the next key frame, and says
+// when to ask the sender for one. The zero value waits for its first key frame. It is not safe for concurrent use.
+type Gate struct {
+	decoding bool
+	priming  int // reference units until the pictures are right, while decoding
+
+	wanted   bool // something was refused: a key frame should be asked for
+	asked    int  // requests since it was wanted
+	lastAsk  time.Time
+	requests uint64
+}
+
+// Step judges the next unit of the stream.
+func (g *Gate) Step(u *Unit) Verdict {
+	switch {
+	case !u.Whole() && u.Disposable && !u.Missing:
+		return Refuse // nothing depends on it
+	case !u.Whole():
+		g.Break()
+		return Refuse
+	case u.Key:
+		*g = Gate{decoding: true, lastAsk: g.lastAsk, requests: g.requests}
+		return Decode
+	case u.Missing:
+		g.Break()
+	}
+	if !g.decoding && u.Recovers {
+		g.decoding, g.priming, g.wanted, g.asked = true, u.Recovery, false, 0
+		return g.primed()
+	}
+	if !g.decoding {
+		g.wanted = true
+		return Refuse
+	}
+	if g.priming > 0 && !u.Disposable {
+		g.priming--
+	}
+	return g.primed()
+}
+
+func (g *Gate) primed() Verdict {
+	if g.priming > 0 {
+		return Prime
+	}
+	return Decode
+}
+
+// Break says that the decoder has lost what later units depend on: by a loss, a decoding error or a crash. When a key frame is already being
+// waited for, it may have been among what was lost, so the next request does not wait for longer than the shortest back-off.
+func (g *Gate) Break() {
+	if g.decoding {
+		g.asked = 0
+	}
+	g.decoding, g.wanted, g.asked = false, true, min(g.asked, 1)
+}
+
+// Waiting tells whether units are held back until a key frame.
+func (g *Gate) Waiting() bool { return !g.decoding }
+
+// Requests gives the number of key frames asked for so far, and of those the ones asked for in vain since the last key frame. A sender that
+// leaves three unanswered (OBS, some cameras) does not listen; then its own key frame interval decides.
+func (g *Gate) Requests() (total uint64, unanswered int) { return g.requests, g.asked }
+
+// Ask tells whether a key frame must be requested from the sender now, and takes it that the caller does so. Requests are at least 500 ms
+// apart; unanswered ones are repeated after 1, 2, 4 and then every 5 seconds.
+func (g *Gate) Ask(now time.Time) bool {
+	at, ok := g.Next()
+	if !ok || now.Before(at) {
+		return false
+	}
+	g.lastAsk = now
+	g.asked++
+	g.requests++
+	return true
+}
+
+// Next gives the time at which Ask will say yes, which may be past; false when no key frame is wanted.
+func (g *Gate) Next() (time.Time, bool) {
+	if !g.wanted {
+		return time.Time{}, false
+	}
+	if g.lastAsk.IsZero() {
+		return time.Time{}, true
+	}
+	return g.lastAsk.Add(backOff(g.asked)), true
+}
+
+// backOff gives the time from the last request to the next, after a number of unanswered ones.
+func backOff(asked int) time.Duration {
+	switch asked {
+	case 0:
+		return closest
+	case 1, 2, 3:
+		return time.Second << (asked - 1)
+	default:
+		return 5 * time.Second
+	}
+}

@@ -1,0 +1,113 @@
+// Package sample decides which units of a stream are due for which models, by media time: the time at which the sender captured them, not
+// the time at which the network delivered them. A burst after a stall is then sampled like the seconds it shows.
+//
+// Its values are single-threaded and read no clock.
+package sample
+
+import (
+	"math"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+const (
+	// jump is how far media time may go back before it counts as a new beginning. Less is a stream with reordered pictures (B-frames).
+	jump = time.Second
+	// longestInterval bounds the estimate of the source's interval, so that a pause does not spoil it.
+	longestInterval = time.Second
+)
+
+// Sampler picks the due units of one stream. The zero value is ready and has no models. It is not safe for concurrent use.
+type Sampler struct {
+	models []schedule
+	// last is the media time of the newest unit; spacing is the mean interval between units, zero until two were seen.
+	last    time.Duration
+	started bool
+	spacing time.Duration
+}
+
+// schedule is one model's rhythm.
+type schedule struct {
+	media.Model
+	interval time.Duration // zero when every unit is due
+	next     time.Duration // media time of the next due unit
+	started  bool
+}
+
+// Set replaces the models. One that stays, with the same rate, keeps its rhythm; a new one is due at the next unit.
+func (s *Sampler) Set(models []media.Model) {
+	schedules := make([]schedule, 0, len(models))
+	for _, m := range models {
+		next := schedule{Model: m, interval: interval(m.Rate)}
+		for _, old := range s.models {
+			if old.Name == m.Name && old.interval == next.interval {
+				next.next, next.started = old.next, old.started
+			}
+		}
+		schedules = append(schedules, next)
+	}
+	s.models = schedules
+}
+
+// interval converts a rate in units a second. Zero means no limit.
+func interval(rate float64) time.Duration {
+	if !(rate > 0) || rate > float64(time.Second) {
+		return 0
+	}
+	return time.Duration(math.Round(min(float64(time.Second)/rate, math.MaxInt64/4)))
+}
+
+// Due appends to dst the models that a unit is due for, and gives the extended slice. pts is the unit's media time from any origin that
+// stays the same; arrival is when its first packet arrived, from which the deadlines run.
+//
+// A model of rate r is due every 1/r of media time, without drift: the rhythm goes on from the time that was due, not from the unit that
+// happened to be there. The unit nearest to that time is taken, within half the source's own interval, so that timestamps rounded to
+// milliseconds or a jittery camera do no harm: of 30 units a second, a rate of 15 takes exactly every second one and a rate of 30 every one.
+// When the source is slower than the rate every unit is due. A jump of media time starts the rhythm anew.
+func (s *Sampler) Due(dst []media.Due, pts time.Duration, arrival time.Time) []media.Due {
+	s.observe(pts)
+	for i := range s.models {
+		m := &s.models[i]
+		if m.take(pts, s.spacing) {
+			dst = append(dst, media.Due{Model: m.Name, Deadline: arrival.Add(m.Deadline)})
+		}
+	}
+	return dst
+}
+
+// observe follows the media time: its direction and the source's interval.
+func (s *Sampler) observe(pts time.Duration) {
+	step := pts - s.last
+	switch {
+	case !s.started:
+		s.started = true
+	case step <= -jump:
+		for i := range s.models {
+			s.models[i].started = false
+		}
+	case step <= 0:
+		return // a reordered picture: the newest one stays where it is
+	case s.spacing == 0:
+		s.spacing = min(step, longestInterval)
+	default:
+		s.spacing += (min(step, longestInterval) - s.spacing) / 8
+	}
+	s.last = pts
+}
+
+// take decides for one model, and moves its rhythm on when the unit is due.
+func (m *schedule) take(pts, spacing time.Duration) bool {
+	if m.interval == 0 {
+		return true
+	}
+	if m.started && pts < m.next-min(spacing, m.interval)/2 {
+		return false
+	}
+	next := m.next + m.interval
+	if !m.started || next <= pts {
+		next = pts + m.interval // at the start, after a pause, or when the source is slower than the rate
+	}
+	m.next, m.started = next, true
+	return true
+}
