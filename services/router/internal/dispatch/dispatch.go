@@ -1,0 +1,185 @@
+// Package dispatch takes frames through the router: queue, batch, model, answers. It is the one package of the router that knows this order.
+//
+// One goroutine for each model drives that model's queue and policy, which are single-threaded values behind the model's lock; one goroutine for each
+// batch in flight waits for the model. The promise of the package is exactly one outcome for each (frame, model), to the owner of the frame and no later than the
+// frame's deadline, whatever a model does: it keeps the deadline itself and throws away what comes later.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-dev/sluice/pkg/batch"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/reply"
+)
+
+// Runner runs batches on one model. It is safe for concurrent use.
+type Runner interface {
+	// Run runs the frames as one batch and gives one answer for each, in their order. It should return when ctx ends, which is when the last of the
+	// frames' deadlines has passed; until it does return, the batch keeps its slot. It reads the payloads until it returns and not after.
+	Run(ctx context.Context, frames []*media.Frame) []reply.Answer
+	// Ready returns nil when the model can take a batch. It answers at once.
+	Ready() error
+}
+
+// ModelConfig describes one model.
+type ModelConfig struct {
+	Name string
+	// Input is the form of the frames that it takes. Models with equal inputs share frames.
+	Input media.PictureInput
+	// Rate is the number of units a second beyond which units of a stream are not due; the edge goes by it. Zero means that all are.
+	Rate float64
+	// Deadline bounds the remaining time that an edge may claim.
+	Deadline time.Duration
+	// Result is the kind of answer.
+	Result string
+	// MaxBatch is the largest number of frames in a batch, at least 1.
+	MaxBatch int
+	// Slots is the number of batches in flight at once, at least 1.
+	Slots int
+	// Streams is the number of streams, of all sessions, that may use the model at once, at least 1.
+	Streams int
+	Runner  Runner
+}
+
+// Config configures a dispatcher.
+type Config struct {
+	// Models have distinct names.
+	Models []ModelConfig
+	// Policy makes the policy of one model; nil means batch.Eager.
+	Policy func() batch.Policy
+	// Observe is told every outcome before its owner is, from any goroutine. It must not block. nil means nobody.
+	Observe  func(media.Outcome)
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+}
+
+// Dispatcher takes frames to models. It is safe for concurrent use.
+type Dispatcher struct {
+	models []*model // by name
+	inputs []media.Input
+	byName map[string]*model
+}
+
+// New makes a dispatcher. Frames wait until Run.
+func New(cfg Config) (*Dispatcher, error) {
+	if cfg.Policy == nil {
+		cfg.Policy = func() batch.Policy { return &batch.Eager{} }
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(media.Outcome) {}
+	}
+	metrics, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dispatcher{byName: map[string]*model{}}
+	for _, c := range cfg.Models {
+		if c.Name == "" || d.byName[c.Name] != nil || c.MaxBatch < 1 || c.Slots < 1 || c.Streams < 1 || c.Deadline <= 0 || c.Runner == nil {
+			return nil, fmt.Errorf("model %q: needs a name of its own, a runner, a deadline and limits of at least 1", c.Name)
+		}
+		m := newModel(c, d.inputID(c.Input), cfg, metrics.of(c.Name))
+		d.models = append(d.models, m)
+		d.byName[c.Name] = m
+	}
+	slices.SortFunc(d.models, func(a, b *model) int { return strings.Compare(a.cfg.Name, b.cfg.Name) })
+	return d, nil
+}
+
+// inputID gives the id of an input, a new one when no model before takes the same.
+func (d *Dispatcher) inputID(p media.PictureInput) uint32 {
+	for _, in := range d.inputs {
+		if in.Picture == p {
+			return in.ID
+		}
+	}
+	in := media.Input{ID: uint32(len(d.inputs) + 1), Picture: p}
+	d.inputs = append(d.inputs, in)
+	return in.ID
+}
+
+// Models describes the models as they are now, by name.
+func (d *Dispatcher) Models() []media.Model {
+	models := make([]media.Model, 0, len(d.models))
+	for _, m := range d.models {
+		models = append(models, m.describe())
+	}
+	return models
+}
+
+// Inputs gives the inputs of the models. Their ids never change.
+func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.inputs) }
+
+// Ready tells which models are not ready, nil when all are.
+func (d *Dispatcher) Ready() error {
+	var errs []error
+	for _, m := range d.models {
+		if err := m.cfg.Runner.Ready(); err != nil {
+			errs = append(errs, fmt.Errorf("model %s: %w", m.cfg.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Totals gives the counts of each model since the start, by name.
+func (d *Dispatcher) Totals() []media.ModelCounts {
+	totals := make([]media.ModelCounts, 0, len(d.models))
+	for _, m := range d.models {
+		totals = append(totals, m.totals())
+	}
+	return totals
+}
+
+// Submit takes over a frame. Each model that it is due for must be one of Models, named once, and take the frame's input; the payload must have that
+// input's size. The caller has checked this.
+func (d *Dispatcher) Submit(f *Frame) {
+	d.each(f, func(m *model, due media.Due) { m.submit(f, due.Deadline) })
+}
+
+// Drop takes over a frame only to end it with a reason, for each model that it is due for. The rules of Submit hold, but for input and payload.
+func (d *Dispatcher) Drop(f *Frame, reason media.DropReason) {
+	d.each(f, func(m *model, _ media.Due) { m.drop(f, reason) })
+}
+
+// each shares a frame among the models that it is due for. One that is not known is a defect of the caller; it costs its own frame only.
+func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
+	f.users.Store(int32(len(f.Due)))
+	for _, due := range f.Due {
+		if m := d.byName[due.Model]; m != nil {
+			do(m, due)
+			continue
+		}
+		o := f.outcome(due.Model)
+		o.Error = media.Internal
+		f.Owner.Ended(f, o)
+		f.release()
+	}
+}
+
+// Forget ends what waits of an owner's stream as EXPIRED, for nobody is left to answer by the deadline, and forgets the service that the stream had. What is
+// in flight ends as if nothing had happened.
+func (d *Dispatcher) Forget(owner Owner, stream string) {
+	for _, m := range d.models {
+		m.forget(lane{owner, stream})
+	}
+}
+
+// Run drives the models until ctx ends, then gives up what is left. It returns an error when batches never came back from their runner.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	errs := make([]error, len(d.models))
+	var running sync.WaitGroup
+	for i, m := range d.models {
+		running.Go(func() { errs[i] = m.run(ctx) })
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,98 @@
+// Package reply takes a model's answer for a batch apart again: one answer for each frame, in the batch's order, whatever the model gave.
+//
+// It is the line at which sessions' frames and a model's tensors meet, so it believes in nothing but positions that were counted on both sides: an answer
+// that does not fit the batch, or that cannot be read in one place, is believed in none.
+package reply
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+)
+
+// Answer is what became of one frame of a batch: a result, or the reason why there is none.
+type Answer struct {
+	// Result is nil exactly when Error is set. It shares no memory with the model's tensors.
+	Result *media.Result
+	Error  media.ErrorCode
+}
+
+// Decoder makes the result of one frame of its outputs, batch axis removed, and keeps nothing of them.
+type Decoder interface {
+	Decode(outputs []media.RawTensor, placement media.Placement) (*media.Result, error)
+}
+
+// Outputs is a model's answer for a batch. Frame(i) is valid until Release, which is called once.
+type Outputs interface {
+	Frames() int
+	Frame(i int) []media.RawTensor
+	Release()
+}
+
+// Reader runs batches on a model and reads its answers. It is safe for concurrent use.
+type Reader struct {
+	model   *backend.Model
+	decoder Decoder
+	logger  *slog.Logger
+	misread rate.Sometimes
+}
+
+// New makes a reader of the model's answers.
+func New(model *backend.Model, decoder Decoder, logger *slog.Logger) *Reader {
+	return &Reader{model: model, decoder: decoder, logger: logger, misread: rate.Sometimes{First: 1, Interval: time.Second}}
+}
+
+// Ready returns nil when the model has a target that can take a batch.
+func (r *Reader) Ready() error { return r.model.Ready() }
+
+// Run runs the frames as one batch and gives exactly one answer for each, in their order. It reads the frames' payloads until it returns and not after.
+func (r *Reader) Run(ctx context.Context, frames []*media.Frame) []Answer {
+	payloads := make([][]byte, len(frames))
+	for i, f := range frames {
+		payloads[i] = f.Payload
+	}
+	outputs, err := r.model.Infer(ctx, payloads)
+	if err != nil {
+		return All(len(frames), backend.CodeOf(err)) // the backend has logged it
+	}
+	defer outputs.Release()
+	answers, err := Unbatch(frames, outputs, r.decoder)
+	if err != nil {
+		r.misread.Do(func() { r.logger.WarnContext(ctx, "a model's answer cannot be read; the batch fails", "frames", len(frames), "error", err) })
+	}
+	return answers
+}
+
+// Unbatch reads the outputs of a batch: as many answers as frames, in their order. When the error is not nil, all of them are BACKEND_PROTOCOL.
+func Unbatch(frames []*media.Frame, outputs Outputs, decoder Decoder) ([]Answer, error) {
+	if outputs.Frames() != len(frames) {
+		return All(len(frames), media.BackendProtocol), fmt.Errorf("answer for %d frames: %d were sent", outputs.Frames(), len(frames))
+	}
+	answers := make([]Answer, len(frames))
+	for i, f := range frames {
+		result, err := decoder.Decode(outputs.Frame(i), f.Placement)
+		if err == nil && result == nil {
+			err = fmt.Errorf("the decoder gave neither result nor error")
+		}
+		if err != nil {
+			return All(len(frames), media.BackendProtocol), fmt.Errorf("frame %d of %d: %w", i+1, len(frames), err)
+		}
+		answers[i].Result = result
+	}
+	return answers, nil
+}
+
+// All gives n answers of the same error.
+func All(n int, code media.ErrorCode) []Answer {
+	answers := make([]Answer, n)
+	for i := range answers {
+		answers[i].Error = code
+	}
+	return answers
+}
