@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
@@ -99,14 +100,17 @@ func (m *Mismatch) Error() string {
 		m.Model, m.Target, m.Problem, m.Configured, m.Served)
 }
 
-// printable cuts a text to maxRemote bytes and replaces what could garble a terminal or a log.
-func printable(text string) string {
+// printable makes a text of a target fit for a log: see cut.
+func printable(text string) string { return cut(text, maxRemote) }
+
+// cut shortens a text to a number of bytes and replaces what could garble a terminal or a log.
+func cut(text string, limit int) string {
 	var b strings.Builder
 	for _, r := range text {
 		if !unicode.IsPrint(r) {
 			r = ' '
 		}
-		if b.Len()+len(string(r)) > maxRemote {
+		if b.Len()+utf8.RuneLen(r) > limit {
 			break
 		}
 		b.WriteRune(r)

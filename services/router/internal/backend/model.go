@@ -2,7 +2,10 @@ package backend
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -16,41 +19,134 @@ type Config struct {
 	InputName string
 	// Input says how payloads become the input tensor.
 	Input tensor.Picture
+	// Outputs names the output tensors wanted, in the order wanted; empty means all, in the model's own order.
+	Outputs []string
 	// MaxBatch is the largest number of frames in a batch, at least 1.
 	MaxBatch int
 	// Accept tells whether the served outputs suit whoever reads them; nil accepts all. Its error is shown as part of a Mismatch.
 	Accept func(outputs []media.TensorSpec) error
-	// Logger takes what targets say when they fail and when they come and go.
+	// Logger takes what targets say when they fail, and when they come and go; nil discards it.
 	Logger *slog.Logger
 }
 
 // Model runs batches on the targets of one model. It is safe for concurrent use.
-type Model struct{}
+type Model struct {
+	config  Config
+	packer  *tensor.Packer
+	logger  *slog.Logger
+	buffers sync.Pool // of *[]byte, each for a batch of the largest size
+	// checks lets one Check run at a time.
+	checks sync.Mutex
+
+	mu      sync.Mutex
+	targets []*target // the slice is fixed, mu guards what the targets hold
+	turn    int       // where the search for the next target begins
+}
 
 // New makes a model of at least one target and takes over the drivers. No target is called yet: Check does that.
-func New(config Config, drivers ...Driver) (*Model, error) { panic("not yet") }
-
-// Check asks every target whether it is ready. A target that is seen for the first time is compared with the configuration and given a
-// trial batch of the largest size, so that the first real batch is neither the first of its shape nor the one that shows that nothing fits. It
-// returns nil when at least one target is ready, a *Mismatch when a target serves something else (wait no longer: the configuration
-// is wrong), and otherwise the *Error of a target, which may come up later.
-func (m *Model) Check(ctx context.Context) error { panic("not yet") }
-
-// Watch calls Check about every second until ctx ends. Run it in a goroutine of its own; a change of readiness is logged.
-func (m *Model) Watch(ctx context.Context) { panic("not yet") }
-
-// Ready returns what the last Check found, without asking again. Before the first Check a model is not ready.
-func (m *Model) Ready() error { panic("not yet") }
+func New(config Config, drivers ...Driver) (*Model, error) {
+	packer, err := tensor.NewPacker(config.Input)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: input: %w", config.Name, err)
+	}
+	if config.MaxBatch < 1 {
+		return nil, fmt.Errorf("model %s: a largest batch of %d: must be at least 1", config.Name, config.MaxBatch)
+	}
+	if len(drivers) == 0 {
+		return nil, fmt.Errorf("model %s: no targets", config.Name)
+	}
+	m := &Model{config: config, packer: packer, logger: config.Logger}
+	if m.logger == nil {
+		m.logger = slog.New(slog.DiscardHandler)
+	}
+	m.logger = m.logger.With("model", config.Name)
+	m.buffers.New = func() any {
+		buffer := make([]byte, config.MaxBatch*packer.FrameBytes())
+		return &buffer
+	}
+	for _, driver := range drivers {
+		m.targets = append(m.targets, &target{driver: driver, err: &Error{
+			Code: media.BackendUnavailable, Target: driver.Target(), Reason: "not checked yet",
+		}})
+	}
+	return m, nil
+}
 
 // Infer runs the payloads as one batch, in their order: 1 to MaxBatch payloads of the input's size. The payloads are read until Infer
-// returns and not after. It returns when ctx ends at the latest, with BACKEND_TIMEOUT. The error is always an *Error, and a batch fails
-// as a whole: an answer that is wrong in one place is believed in none.
-func (m *Model) Infer(ctx context.Context, payloads [][]byte) (*Reply, error) { panic("not yet") }
+// returns and not after. It returns soon after ctx ends, with BACKEND_TIMEOUT when that was a deadline. The error is always an *Error,
+// and a batch fails as a whole: an answer that is wrong in one place is believed in none.
+func (m *Model) Infer(ctx context.Context, payloads [][]byte) (*Reply, error) {
+	if len(payloads) < 1 || len(payloads) > m.config.MaxBatch {
+		return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("a batch of %d: must be from 1 to %d", len(payloads), m.config.MaxBatch)}
+	}
+	if ctx.Err() != nil {
+		return nil, ContextError(ctx)
+	}
+	t, terms, err := m.acquire()
+	if err != nil {
+		return nil, err
+	}
+	reply, err := m.run(ctx, t.driver, terms, payloads)
+	m.release(t, err)
+	return reply, err
+}
+
+// run packs payloads, lets a driver infer, and checks the answer against the terms.
+func (m *Model) run(ctx context.Context, driver Driver, terms *terms, payloads [][]byte) (*Reply, error) {
+	buffer := m.buffers.Get().(*[]byte)
+	defer m.buffers.Put(buffer)
+	size := m.packer.FrameBytes()
+	for i, payload := range payloads {
+		if err := m.packer.Pack((*buffer)[i*size:(i+1)*size], payload); err != nil {
+			return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("frame %d of the batch", i), Err: err}
+		}
+	}
+	input := media.RawTensor{
+		Name:     terms.input,
+		Datatype: m.config.Input.Datatype,
+		Shape:    m.config.Input.Shape(len(payloads)),
+		Data:     (*buffer)[:len(payloads)*size],
+	}
+	output, err := driver.Infer(ctx, input, terms.names)
+	if err != nil {
+		return nil, attribute(ctx, driver, err)
+	}
+	reply := &Reply{frames: len(payloads), release: output.Release}
+	if reply.tensors, err = tensor.Check(output.Tensors, terms.outputs, len(payloads)); err != nil {
+		reply.Release()
+		e := Fail(media.BackendProtocol, "the answer is not what the target declares", err.Error())
+		e.Target = driver.Target()
+		return nil, e
+	}
+	return reply, nil
+}
+
+// attribute makes an *Error of whatever a driver gave: with the target's name, and with the context's end as the reason where that is one.
+func attribute(ctx context.Context, driver Driver, err error) *Error {
+	var e *Error
+	switch {
+	case ctx.Err() != nil:
+		e = ContextError(ctx)
+	case !errors.As(err, &e):
+		e = &Error{Code: media.Internal, Reason: "the driver failed", Err: err}
+	default:
+		clone := *e
+		e = &clone
+	}
+	e.Target = driver.Target()
+	return e
+}
 
 // Close closes the drivers, after the batches in progress.
-func (m *Model) Close() error { panic("not yet") }
+func (m *Model) Close() error {
+	var failures []error
+	for _, t := range m.targets {
+		failures = append(failures, t.driver.Close())
+	}
+	return errors.Join(failures...)
+}
 
-// Reply is a checked answer for one batch.
+// Reply is a checked answer for one batch. It is not safe for concurrent use.
 type Reply struct {
 	frames  int
 	tensors []media.RawTensor
@@ -60,9 +156,20 @@ type Reply struct {
 // Frames gives the number of frames: the number of payloads.
 func (r *Reply) Frames() int { return r.frames }
 
-// Frame gives the outputs for payload i, batch axis removed, in the order in which the target describes its outputs, finite throughout.
-// They alias the reply's memory and are valid until Release.
-func (r *Reply) Frame(i int) []media.RawTensor { panic("not yet") }
+// Frame gives the outputs for payload i, batch axis removed, in the order of Config.Outputs, or without it in the target's, finite
+// throughout. They alias the reply's memory and are valid until Release.
+func (r *Reply) Frame(i int) []media.RawTensor {
+	outputs := make([]media.RawTensor, len(r.tensors))
+	for at, t := range r.tensors {
+		outputs[at] = tensor.Frame(t, i)
+	}
+	return outputs
+}
 
-// Release gives the reply's memory back. Call it once, when the last frame has been read.
-func (r *Reply) Release() { panic("not yet") }
+// Release gives the reply's memory back, once the last frame has been read. A second call does nothing.
+func (r *Reply) Release() {
+	if r.release != nil {
+		r.release()
+	}
+	r.release, r.tensors = nil, nil
+}
