@@ -1,0 +1,44 @@
+// Package header reads a picture's size from its compressed bytes, so that what is too large is refused before any C code sees it. It
+// decodes nothing and believes little: a header that it cannot read gives the zero size, and the decoder judges.
+package header
+
+import (
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// Info is what a header tells.
+type Info struct {
+	// Width and Height are in pixels as stored, before Orientation; 0 when not known.
+	Width, Height int
+	// Pixels is the area that a decoder allocates, which for H.264 includes what is cropped away.
+	Pixels int64
+	// Orientation is EXIF's, 1 to 8: how to turn the stored picture upright. 1 means not at all.
+	Orientation uint8
+}
+
+// Upright gives the size of the upright picture.
+func (i Info) Upright() (width, height int) {
+	if i.Orientation >= 5 {
+		return i.Height, i.Width
+	}
+	return i.Width, i.Height
+}
+
+// Read reads the header of a key unit. It allocates little and takes time linear in the length of the headers, not of the unit.
+func Read(codec media.Codec, unit []byte) Info {
+	info := Info{Orientation: 1}
+	switch codec {
+	case media.VP8:
+		info.Width, info.Height = vp8(unit)
+	case media.H264:
+		return h264(unit)
+	case media.JPEG:
+		info = jpeg(unit)
+	case media.PNG:
+		info.Width, info.Height = png(unit)
+	case media.WebP:
+		info.Width, info.Height = webp(unit)
+	}
+	info.Pixels = int64(info.Width) * int64(info.Height)
+	return info
+}

@@ -1,0 +1,45 @@
+package ipc
+
+import "fmt"
+
+const (
+	page = 4096
+	// Padding is the number of zero bytes that follow a unit, for decoders that read ahead (AV_INPUT_BUFFER_PADDING_SIZE).
+	Padding = 64
+	// MaxMemory bounds the shared memory. Pages that nobody touches cost nothing, so a layout may be generous.
+	MaxMemory = 1 << 30
+)
+
+// Layout divides the shared memory: an input area for one unit, then slots for payloads, each beginning on a page.
+type Layout struct {
+	Unit      int // bytes of the largest unit
+	Slots     int
+	SlotBytes int // bytes of the largest payload
+}
+
+// Check tells whether the layout can be.
+func (l Layout) Check() error {
+	if l.Unit < 1 || l.Slots < 1 || l.SlotBytes < 1 || l.Unit > MaxMemory || l.Slots > 1024 || l.SlotBytes > MaxMemory {
+		return fmt.Errorf("a unit of %d bytes and %d slots of %d bytes cannot be laid out", l.Unit, l.Slots, l.SlotBytes)
+	}
+	if l.Size() > MaxMemory {
+		return fmt.Errorf("shared memory of %d bytes is more than the %d allowed: fewer or smaller slots are needed", l.Size(), MaxMemory)
+	}
+	return nil
+}
+
+// Size gives the bytes of the whole.
+func (l Layout) Size() int { return l.slot(l.Slots) }
+
+// Input gives the input area of memory, Padding included.
+func (l Layout) Input(memory []byte) []byte { return memory[: l.Unit+Padding : l.Unit+Padding] }
+
+// Slot gives the slot i of memory.
+func (l Layout) Slot(memory []byte, i int) []byte {
+	start := l.slot(i)
+	return memory[start : start+l.SlotBytes : start+l.SlotBytes]
+}
+
+func (l Layout) slot(i int) int { return pages(l.Unit+Padding) + i*pages(l.SlotBytes) }
+
+func pages(n int) int { return (n + page - 1) &^ (page - 1) }
