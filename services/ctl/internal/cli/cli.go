@@ -1,0 +1,182 @@
+// Package cli is sluicectl's command line.
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluice-dev/sluice/pkg/serve"
+	"github.com/sluice-dev/sluice/services/ctl/internal/clip"
+	"github.com/sluice-dev/sluice/services/ctl/internal/publish"
+	"github.com/sluice-dev/sluice/services/ctl/internal/watch"
+	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
+)
+
+// Command builds sluicectl. It writes what scripts read to out, and what people look at meanwhile to screen.
+func Command(out, screen io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "sluicectl",
+		Short:         "Publish to a Sluice edge and look at what becomes of the frames",
+		Version:       serve.Version(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(out)
+	root.SetErr(screen)
+	root.AddCommand(publishCommand(out, screen), watchCommand(out))
+	return root
+}
+
+func publishCommand(out, screen io.Writer) *cobra.Command {
+	var (
+		cfg            publish.Config
+		edge, token    string
+		summary, lines string
+	)
+	command := &cobra.Command{
+		Use:   "publish FILE…",
+		Short: "Send clips as cameras would, and count what comes back",
+		Long: `Publishes each FILE over WHIP: IVF with VP8 and raw H.264 as they are, anything else through ffmpeg. Several streams are several
+sessions, which take the files in turn and loop them. A table shows each stream's account while it runs; at the end the edge's own counts are in it.`,
+		Example: `  sluicectl publish clip.ivf --duration 20s
+  sluicectl publish clip.h264 --streams 4 --model faces --json -
+  sluicectl publish holiday.mp4 --rate 15 --edge https://edge.example --token "$TOKEN"`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(command *cobra.Command, files []string) error {
+			client, err := whip.NewClient(edge, token)
+			if err != nil {
+				return err
+			}
+			if cfg.Streams < 1 || cfg.Streams > 1000 || cfg.Rate < 0 || cfg.Rate > 240 || cfg.Duration <= 0 {
+				return fmt.Errorf("--streams must be 1 to 1000, --rate 0 to 240 and --duration positive")
+			}
+			cfg.Client = client
+			for _, file := range files {
+				c, err := clip.Open(file)
+				if err != nil {
+					return err
+				}
+				cfg.Clips = append(cfg.Clips, c)
+			}
+			if lines != "" {
+				f, err := os.Create(lines)
+				if err != nil {
+					return err
+				}
+				defer func() { _ = f.Close() }()
+				cfg.Outcomes = f
+			}
+			live := &liveTable{w: screen}
+			cfg.Progress = live.draw
+			reports, err := publish.Run(command.Context(), cfg)
+			live.last(reports)
+			if err != nil {
+				return err
+			}
+			return writeSummary(out, summary, reports)
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&cfg.Streams, "streams", 1, "sessions to publish at once")
+	flags.Float64Var(&cfg.Rate, "rate", 0, "frames a second (default: the file's own, or 30)")
+	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long to publish; files are looped")
+	flags.StringArrayVar(&cfg.Models, "model", nil, "model to ask for; may be given again (default: all that take pictures)")
+	flags.StringVar(&edge, "edge", "http://127.0.0.1:8080", "address of the edge")
+	flags.StringVar(&token, "token", os.Getenv("SLUICE_TOKEN"), "bearer token (default: $SLUICE_TOKEN)")
+	flags.StringVar(&summary, "json", "", "write a JSON summary to this file, - for standard output")
+	flags.StringVar(&lines, "outcomes", "", "write every outcome as a line of JSON to this file")
+	flags.Lookup("token").DefValue = ""
+	return command
+}
+
+func writeSummary(out io.Writer, to string, reports []publish.Report) error {
+	switch to {
+	case "":
+		return nil
+	case "-":
+		return publish.WriteJSON(out, reports)
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if err := publish.WriteJSON(f, reports); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func watchCommand(out io.Writer) *cobra.Command {
+	cfg := watch.Config{Out: out}
+	command := &cobra.Command{
+		Use:   "watch [ADDRESS]",
+		Short: "Follow outcomes as an edge or a router finalises them",
+		Long:  `Follows the outcomes at ADDRESS, the gRPC address of an edge (127.0.0.1:50052 unless given) or of a router (127.0.0.1:50051 by default).`,
+		Example: `  sluicectl watch
+  sluicectl watch 127.0.0.1:50051 --model faces
+  sluicectl watch --session 4jq2m --json --limit 20`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			cfg.Address = "127.0.0.1:50052"
+			if len(args) == 1 {
+				cfg.Address = args[0]
+			}
+			return watch.Run(command.Context(), cfg)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&cfg.Session, "session", "", "only this session")
+	flags.StringVar(&cfg.Stream, "stream", "", "only this stream")
+	flags.StringVar(&cfg.Model, "model", "", "only this model")
+	flags.Uint32Var(&cfg.Limit, "limit", 0, "end after so many outcomes")
+	flags.BoolVar(&cfg.JSON, "json", false, "write a line of JSON for each")
+	return command
+}
+
+// liveTable draws a table over the one before it on a terminal, and only the last one elsewhere.
+type liveTable struct {
+	w     io.Writer
+	lines int
+}
+
+func (l *liveTable) draw(reports []publish.Report) {
+	if f, ok := l.w.(*os.File); !ok || !isTerminal(f) {
+		return
+	}
+	l.show(reports)
+}
+
+func (l *liveTable) last(reports []publish.Report) { l.show(reports) }
+
+func (l *liveTable) show(reports []publish.Report) {
+	text := publish.Table(reports)
+	if l.lines > 0 {
+		_, _ = fmt.Fprintf(l.w, "\x1b[%dA\x1b[J", l.lines) // Up over the last table, and erase it.
+	}
+	_, _ = fmt.Fprintln(l.w, text)
+	l.lines = strings.Count(text, "\n") + 1
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// Main runs sluicectl and gives the exit status.
+func Main(args []string) int {
+	ctx, stop := serve.Signals()
+	defer stop()
+	command := Command(os.Stdout, os.Stderr)
+	command.SetArgs(args)
+	if err := command.ExecuteContext(ctx); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "sluicectl: "+err.Error())
+		return 1
+	}
+	return 0
+}

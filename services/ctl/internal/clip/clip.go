@@ -1,0 +1,129 @@
+// Package clip reads video files as access units, the way a camera would have encoded them.
+package clip
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pion/webrtc/v4/pkg/media/h264reader"
+	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// maxBytes bounds a clip: it is held in memory so that it can be sent in a loop by many streams.
+const maxBytes = 512 << 20
+
+// ErrUnreadable is wrapped by every error about the content of a file.
+var ErrUnreadable = errors.New("unreadable clip")
+
+// Clip is a decoded container: access units in order of sending. It is immutable and safe for concurrent use.
+type Clip struct {
+	Codec media.Codec
+	// Units are access units: a VP8 frame each, or an H.264 access unit in Annex B.
+	Units [][]byte
+	// Rate is in units a second; 0 when the file does not tell.
+	Rate float64
+}
+
+// Open reads an IVF file with VP8 (.ivf) or a raw H.264 stream (.h264, .264), by its content. Anything else goes through ffmpeg, which must be installed.
+func Open(path string) (*Clip, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	head := make([]byte, 8)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, fmt.Errorf("%w: %s holds less than 8 bytes", ErrUnreadable, path)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	var c *Clip
+	switch extension := strings.ToLower(filepath.Ext(path)); {
+	case string(head[:4]) == "DKIF":
+		c, err = ReadIVF(f)
+	case extension == ".h264" || extension == ".264":
+		c, err = ReadH264(f)
+	default:
+		c, err = transcode(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// ReadIVF reads an IVF container with VP8 to its end.
+func ReadIVF(r io.Reader) (*Clip, error) {
+	reader, header, err := ivfreader.NewWith(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: IVF header: %w", ErrUnreadable, err)
+	}
+	if header.FourCC != "VP80" {
+		return nil, fmt.Errorf("%w: the IVF file holds %q; VP80 is supported", ErrUnreadable, header.FourCC)
+	}
+	c := &Clip{Codec: media.VP8}
+	if header.TimebaseNumerator > 0 && header.TimebaseDenominator > 0 {
+		c.Rate = float64(header.TimebaseDenominator) / float64(header.TimebaseNumerator)
+	}
+	for size := 0; ; {
+		unit, _, err := reader.ParseNextFrame()
+		if errors.Is(err, io.EOF) {
+			return c.checked()
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: IVF frame %d: %w", ErrUnreadable, len(c.Units)+1, err)
+		}
+		if size += len(unit); size > maxBytes {
+			return nil, fmt.Errorf("%w: more than %d MiB", ErrUnreadable, maxBytes>>20)
+		}
+		c.Units = append(c.Units, unit)
+	}
+}
+
+// ReadH264 reads a raw H.264 stream to its end and gathers its NAL units to access units (H.264 section 7.4.1.2.3): a new one begins with a delimiter, a parameter set or SEI
+// after a slice, or with a slice that holds the picture's first macroblock. Several slices of a picture stay together.
+func ReadH264(r io.Reader) (*Clip, error) {
+	reader, err := h264reader.NewReaderWithOptions(io.LimitReader(r, maxBytes), h264reader.WithIncludeSEI(true))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
+	c := &Clip{Codec: media.H264}
+	var unit []byte
+	hasSlice := false
+	for {
+		nal, err := reader.NextNAL()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: H.264 NAL unit: %w", ErrUnreadable, err)
+		}
+		slice := nal.UnitType == h264reader.NalUnitTypeCodedSliceNonIdr || nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr
+		// first_mb_in_slice is an Exp-Golomb number at the head of the slice header; zero is the single bit 1.
+		first := slice && len(nal.Data) > 1 && nal.Data[1]&0x80 != 0
+		if hasSlice && (first || !slice) {
+			c.Units = append(c.Units, unit)
+			unit, hasSlice = nil, false
+		}
+		unit = append(append(unit, 0, 0, 0, 1), nal.Data...)
+		hasSlice = hasSlice || slice
+	}
+	if hasSlice {
+		c.Units = append(c.Units, unit)
+	}
+	return c.checked()
+}
+
+func (c *Clip) checked() (*Clip, error) {
+	if len(c.Units) == 0 {
+		return nil, fmt.Errorf("%w: no %s picture in it", ErrUnreadable, c.Codec)
+	}
+	return c, nil
+}

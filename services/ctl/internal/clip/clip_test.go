@@ -1,0 +1,137 @@
+package clip
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// ivf builds an IVF file of the fourcc with the frames.
+func ivf(fourcc string, frames ...string) []byte {
+	b := binary.LittleEndian.AppendUint16([]byte("DKIF\x00\x00"), 32)
+	b = append(b, fourcc...)
+	b = binary.LittleEndian.AppendUint16(b, 640)
+	b = binary.LittleEndian.AppendUint16(b, 360)
+	b = binary.LittleEndian.AppendUint32(b, 30)
+	b = binary.LittleEndian.AppendUint32(b, 1)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(frames)))
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	for i, f := range frames {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(f)))
+		b = binary.LittleEndian.AppendUint64(b, uint64(i))
+		b = append(b, f...)
+	}
+	return b
+}
+
+func TestReadIVF(t *testing.T) {
+	t.Parallel()
+	c, err := ReadIVF(bytes.NewReader(ivf("VP80", "one", "second")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Codec != media.VP8 || c.Rate != 30 || len(c.Units) != 2 || string(c.Units[1]) != "second" {
+		t.Errorf("read %+v", c)
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"another codec": {ivf("VP90", "x"), `"VP90"`},
+		"no frame":      {ivf("VP80"), "no VP8 picture"},
+		"cut off":       {ivf("VP80", "one", "second")[:60], "frame 2"},
+	} {
+		if _, err := ReadIVF(bytes.NewReader(c.data)); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want ErrUnreadable saying %q", name, err, c.want)
+		}
+	}
+}
+
+func TestReadH264KeepsSlicesTogether(t *testing.T) {
+	t.Parallel()
+	nal := func(b ...byte) string { return "\x00\x00\x00\x01" + string(b) }
+	sps, pps := nal(0x67, 1, 2), nal(0x68, 3)
+	idr1, idr2 := nal(0x65, 0x80, 1), nal(0x65, 0x40, 2) // first_mb_in_slice 0, then 1
+	p1, p2 := nal(0x41, 0x80, 3), nal(0x41, 0x40, 4)
+	sei, aud := nal(0x06, 5), nal(0x09, 0x10)
+	for name, c := range map[string]struct {
+		stream string
+		want   []string
+	}{
+		"single slices":         {sps + pps + idr1 + p1, []string{sps + pps + idr1, p1}},
+		"two slices a picture":  {sps + pps + idr1 + idr2 + p1 + p2, []string{sps + pps + idr1 + idr2, p1 + p2}},
+		"delimiters":            {aud + sps + pps + idr1 + aud + p1, []string{aud + sps + pps + idr1, aud + p1}},
+		"SEI before a picture":  {idr1 + sei + p1, []string{idr1, sei + p1}},
+		"ends without a slice":  {idr1 + sei, []string{idr1}},
+		"parameter sets repeat": {sps + pps + idr1 + sps + pps + idr1, []string{sps + pps + idr1, sps + pps + idr1}},
+	} {
+		got, err := ReadH264(strings.NewReader(c.stream))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(got.Units) != len(c.want) {
+			t.Errorf("%s: %d units, want %d", name, len(got.Units), len(c.want))
+			continue
+		}
+		for i := range c.want {
+			if string(got.Units[i]) != c.want[i] {
+				t.Errorf("%s: unit %d is %x, want %x", name, i, got.Units[i], c.want[i])
+			}
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	short := filepath.Join(t.TempDir(), "short.ivf")
+	noise := filepath.Join(t.TempDir(), "noise.mp4")
+	for file, text := range map[string]string{short: "DKI", noise: "this is no film at all"} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(file); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v, want ErrUnreadable naming the file", text, err)
+		}
+	}
+	if _, err := Open("/nowhere.ivf"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+}
+
+func TestOpenTranscodes(t *testing.T) {
+	t.Parallel()
+	// One second of uncompressed film: the smallest thing that only ffmpeg reads.
+	film := []byte("YUV4MPEG2 W32 H32 F30:1 Ip A1:1 C420jpeg\n")
+	for range 30 {
+		film = append(append(film, "FRAME\n"...), bytes.Repeat([]byte{128}, 32*32*3/2)...)
+	}
+	file := filepath.Join(t.TempDir(), "film.y4m")
+	if err := os.WriteFile(file, film, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Codec != media.VP8 || len(c.Units) != 30 || c.Rate != 30 {
+		t.Errorf("%d units of %s at %g a second, want 30 of VP8 at 30", len(c.Units), c.Codec, c.Rate)
+	}
+}
+
+func FuzzReadH264(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x01\x65\x80\x01"))
+	f.Add([]byte("\x00\x00\x01\x65"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ReadH264(bytes.NewReader(data))
+		if err == nil && len(c.Units) == 0 {
+			t.Error("neither a unit nor an error")
+		}
+	})
+}

@@ -1,0 +1,145 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/pion/ice/v4"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
+)
+
+// connectLimit bounds the time from the offer to a connection.
+const connectLimit = 20 * time.Second
+
+// connection is one PeerConnection with a video track and the session's message channel.
+type connection struct {
+	peer    *webrtc.PeerConnection
+	track   *webrtc.TrackLocalStaticRTP
+	channel *webrtc.DataChannel
+	session *whip.Session
+	client  *whip.Client
+	// up closes when the connection is established, down when it has failed or was closed by the edge.
+	up, down chan struct{}
+}
+
+// connect publishes one video track through WHIP and waits until media can flow. onMessage is called for every text message, from one goroutine.
+func connect(ctx context.Context, client *whip.Client, codec media.Codec, models []string, onMessage func([]byte)) (_ *connection, err error) {
+	api, err := newAPI(client.Edge.Hostname())
+	if err != nil {
+		return nil, err
+	}
+	peer, err := api.NewPeerConnection(webrtc.Configuration{})
+	if err != nil {
+		return nil, err
+	}
+	c := &connection{peer: peer, client: client, up: make(chan struct{}), down: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	mime := map[media.Codec]string{media.VP8: webrtc.MimeTypeVP8, media.H264: webrtc.MimeTypeH264}[codec]
+	capability := webrtc.RTPCodecCapability{MimeType: mime, ClockRate: 90000}
+	if codec == media.H264 {
+		capability.SDPFmtpLine = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+	}
+	if c.track, err = webrtc.NewTrackLocalStaticRTP(capability, "video", "sluicectl"); err != nil {
+		return nil, err
+	}
+	if _, err = peer.AddTransceiverFromTrack(c.track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
+		return nil, err
+	}
+	if c.channel, err = peer.CreateDataChannel("outcomes", &webrtc.DataChannelInit{Protocol: new("sluice.v1+json")}); err != nil {
+		return nil, err
+	}
+	opened := make(chan struct{})
+	c.channel.OnOpen(func() { close(opened) })
+	c.channel.OnMessage(func(m webrtc.DataChannelMessage) { onMessage(m.Data) })
+	c.watch()
+	if err := c.negotiate(ctx, models); err != nil {
+		return nil, err
+	}
+	limit := time.NewTimer(connectLimit)
+	defer limit.Stop()
+	for _, wait := range []<-chan struct{}{c.up, opened} {
+		select {
+		case <-wait:
+		case <-c.down:
+			return nil, errors.New("the connection to the edge failed: is its ICE port (8189 by UDP or TCP) reachable?")
+		case <-limit.C:
+			return nil, fmt.Errorf("no connection to the edge within %s: is its ICE port (8189 by UDP or TCP) reachable?", connectLimit)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return c, nil
+}
+
+// watch turns the connection's states into the two events.
+func (c *connection) watch() {
+	connected, ended := false, false
+	c.peer.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
+		switch {
+		case s == webrtc.PeerConnectionStateConnected && !connected:
+			connected = true
+			close(c.up)
+		case (s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed) && !ended:
+			ended = true
+			close(c.down)
+		}
+	})
+}
+
+func (c *connection) negotiate(ctx context.Context, models []string) error {
+	offer, err := c.peer.CreateOffer(nil)
+	if err != nil {
+		return err
+	}
+	gathered := webrtc.GatheringCompletePromise(c.peer)
+	if err := c.peer.SetLocalDescription(offer); err != nil {
+		return err
+	}
+	select {
+	case <-gathered:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.session, err = c.client.Publish(ctx, c.peer.LocalDescription().SDP, models); err != nil {
+		return err
+	}
+	if err := c.peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: c.session.Answer}); err != nil {
+		return fmt.Errorf("the edge's answer cannot be used: %w", err)
+	}
+	return nil
+}
+
+// close ends the session at the edge and frees the connection. It may be called once only.
+func (c *connection) close() {
+	if c.session != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = c.client.End(ctx, c.session) // The edge notices by itself when it cannot be told.
+	}
+	_ = c.peer.GracefulClose() // Nothing can be done about a connection that does not close cleanly.
+}
+
+// newAPI builds pion's API. For an edge on this machine's loopback address the media stays on loopback too.
+func newAPI(host string) (*webrtc.API, error) {
+	settings := webrtc.SettingEngine{}
+	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
+		settings.SetIncludeLoopbackCandidate(true)
+		settings.SetIPFilter(net.IP.IsLoopback)
+	}
+	engine := &webrtc.MediaEngine{}
+	if err := engine.RegisterDefaultCodecs(); err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)), nil
+}

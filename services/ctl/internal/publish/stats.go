@@ -1,0 +1,145 @@
+package publish
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// keptSent bounds how many frames' sending times are remembered: a minute at 60 frames a second, far beyond any deadline.
+const keptSent = 4096
+
+// Tally is what one stream's publisher saw: an account of its own, to hold against the edge's. It is safe for concurrent use.
+type Tally struct {
+	mu        sync.Mutex
+	sent      uint32
+	sentAt    map[uint32]sending // by RTP timestamp
+	order     []uint32           // RTP timestamps in order of sending, the oldest first
+	models    map[string]*media.ModelCounts
+	latencies []time.Duration
+	skipped   uint32
+	counts    []media.StreamCounts // the edge's, once the session has ended
+	duplicate uint32
+	seen      map[pair]struct{}
+}
+
+type sending struct {
+	at    time.Time
+	frame int
+}
+
+type pair struct {
+	stream   string
+	sequence uint32
+	model    string
+}
+
+func newTally() *Tally {
+	return &Tally{sentAt: map[uint32]sending{}, models: map[string]*media.ModelCounts{}, seen: map[pair]struct{}{}}
+}
+
+// Sent notes that a frame left.
+func (t *Tally) Sent(rtp uint32, frame int, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent++
+	t.sentAt[rtp] = sending{at: at, frame: frame}
+	if t.order = append(t.order, rtp); len(t.order) > keptSent {
+		delete(t.sentAt, t.order[0])
+		t.order = t.order[1:]
+	}
+}
+
+// Outcome notes an outcome that arrived. It tells which frame it is for and how long after its sending it came; ok is false for a frame that was not sent.
+func (t *Tally) Outcome(o media.Outcome, at time.Time) (frame int, latency time.Duration, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := pair{o.Stream, o.Sequence, o.Model}
+	if _, again := t.seen[key]; again {
+		t.duplicate++
+	}
+	t.seen[key] = struct{}{}
+	m := t.models[o.Model]
+	if m == nil {
+		m = &media.ModelCounts{Model: o.Model}
+		t.models[o.Model] = m
+	}
+	m.Accepted++
+	switch {
+	case o.Drop != media.NotDropped:
+		m.Drops[o.Drop]++
+	case o.Error != media.NoError:
+		m.Errors[o.Error]++
+	default:
+		m.Results++
+	}
+	s, ok := t.sentAt[o.RTP.Timestamp]
+	if !ok || !o.RTP.Valid {
+		return 0, 0, false
+	}
+	latency = at.Sub(s.at)
+	if o.Result != nil {
+		t.latencies = append(t.latencies, latency)
+	}
+	return s.frame, latency, true
+}
+
+// Skipped notes outcomes that the edge says it could not deliver.
+func (t *Tally) Skipped(n uint32) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.skipped += n
+}
+
+// Summary notes the edge's counts.
+func (t *Tally) Summary(counts []media.StreamCounts) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts = counts
+}
+
+// Report gives the state so far.
+func (t *Tally) Report(session string) Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := Report{
+		Session: session, Sent: t.sent, Skipped: t.skipped, Duplicates: t.duplicate, Latency: quantiles(t.latencies),
+		Drops: map[string]uint32{}, Errors: map[string]uint32{}, Edge: t.counts,
+	}
+	for _, m := range t.models {
+		r.Outcomes += m.Accepted
+		r.Results += m.Results
+		for _, d := range media.DropReasons() {
+			add(r.Drops, d.String(), m.Drops[d])
+		}
+		for _, e := range media.ErrorCodes() {
+			add(r.Errors, e.String(), m.Errors[e])
+		}
+	}
+	return r
+}
+
+func add(to map[string]uint32, name string, n uint32) {
+	if n > 0 {
+		to[name] += n
+	}
+}
+
+// Quantiles of a latency, in seconds.
+type Quantiles struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+// quantiles gives nearest-rank quantiles, zero for no values.
+func quantiles(values []time.Duration) Quantiles {
+	if len(values) == 0 {
+		return Quantiles{}
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(q float64) float64 { return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Seconds() }
+	return Quantiles{P50: at(0.5), P95: at(0.95), P99: at(0.99)}
+}
