@@ -10,8 +10,10 @@ const (
 	// remembered is the number of completed batches that an Eager looks back on.
 	remembered = 16
 	// memory is how long it believes them. After that it tries again what seemed hopeless: a model that was slow for a while is found out to be well
-	// again by one batch a second.
+	// again within about a second.
 	memory = time.Second
+	// evidence is the number of batches without which nothing is hopeless: one batch may be slow for reasons of its own.
+	evidence = 3
 )
 
 // Eager is the size-and-deadline rule: as soon as a slot is free, the largest batch goes of which every frame can still be answered by its deadline.
@@ -89,18 +91,20 @@ func (e *Eager) size(waiting []Item, s State) (int, time.Time) {
 
 // bounds gives the least and the most time that a batch of n frames is believed to take; zeros when nothing is known.
 func (e *Eager) bounds(n int, now time.Time) (least, most time.Duration) {
-	known := false
+	known := 0
 	for _, c := range e.recent {
 		if c.Size == 0 || now.Sub(c.Done) > memory {
 			continue
 		}
 		took, ratio := c.Done.Sub(c.Sent), float64(n)/float64(c.Size)
 		low, high := time.Duration(float64(took)*min(1, ratio)), time.Duration(float64(took)*max(1, ratio))
-		if !known {
-			least, most, known = low, high, true
-			continue
+		if known++; known == 1 {
+			least, most = low, high
 		}
 		least, most = min(least, low), min(most, high)
+	}
+	if known < evidence {
+		least = 0
 	}
 	return least, most
 }

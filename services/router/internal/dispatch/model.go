@@ -110,7 +110,7 @@ func (m *model) wake() {
 func (m *model) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for {
+	for ctx.Err() == nil {
 		if next := m.step(ctx, time.Now()); next.IsZero() {
 			timer.Stop()
 		} else {
@@ -118,11 +118,11 @@ func (m *model) run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return m.stop()
 		case <-m.changed:
 		case <-timer.C:
 		}
 	}
+	return m.stop()
 }
 
 // step does all that is to do now and says when to look again if nothing happens before.

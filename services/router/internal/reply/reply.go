@@ -64,7 +64,9 @@ func (r *Reader) Run(ctx context.Context, frames []*media.Frame) []Answer {
 	defer outputs.Release()
 	answers, err := Unbatch(frames, outputs, r.decoder)
 	if err != nil {
-		r.misread.Do(func() { r.logger.WarnContext(ctx, "a model's answer cannot be read; the batch fails", "frames", len(frames), "error", err) })
+		r.misread.Do(func() {
+			r.logger.WarnContext(ctx, "a model's answer cannot be read; the batch fails", "frames", len(frames), "error", err)
+		})
 	}
 	return answers
 }
