@@ -1,18 +1,45 @@
 // Package uplink carries frames from the edge to routers over gRPC and brings outcomes, credits, demand and drain notices back.
 //
-// A Pool holds the connections, shared by all sessions, and a cache of what models the routers serve. An Uplink is one session's way
-// through it: frames wait in one slot for each (stream, input), where the newest wins, until the router has given credit for them; they
-// never queue inside gRPC. It reconnects by itself, and a router that drains is left without losing a frame.
+// A Pool holds the connections, shared by all sessions, and a catalog of what the routers serve. An Uplink is one session's way through
+// it: frames wait in one slot for each (stream, input), where the newest wins, until the router has given credit for them; they never
+// queue inside gRPC. It reconnects by itself, and a router that drains is left without losing a frame.
 package uplink
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // lets a connection leave out routers that say NOT_SERVING
+	"google.golang.org/grpc/keepalive"
 
-	"github.com/sluice-dev/sluice/pkg/media"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+)
+
+const (
+	// callsPerConnection is what DESIGN.md §2.7 allows on one connection. gRPC's own watch over the router's health is one of them.
+	callsPerConnection  = 200
+	framesPerConnection = callsPerConnection - 1
+
+	// A vanished router is noticed within keepaliveTime + keepaliveTimeout even by sessions that send nothing.
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	// connectWithin bounds one attempt to connect, TLS included.
+	connectWithin = 2 * time.Second
+	// maxResponse bounds a message from a router: outcomes may hold tensors. In bytes.
+	maxResponse = 16 << 20
+	maxHeaders  = 8 << 10
+
+	// Every address of the target is used in turn, but for routers that are not serving.
+	balancing = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
 )
 
 // Config says where the routers are. Target is required.
@@ -27,29 +54,123 @@ type Config struct {
 	Registry prometheus.Registerer
 }
 
-// Catalog is what the routers serve, as last heard. Its slices are shared and must not be changed.
-type Catalog struct {
-	// Models by name. While no router can be reached, none is Ready.
-	Models []media.Model
-	// Inputs that the models take; the ids join the two lists and mean nothing else.
-	Inputs []media.Input
-	// Known is false until a router has answered for the first time.
-	Known bool
-	// Reachable tells whether a router answered the last time it was asked, which is about once a second.
-	Reachable bool
+// Pool is a set of connections to routers, with at most 200 calls on each. It is safe for concurrent use.
+type Pool struct {
+	target  string
+	options []grpc.DialOption
+	logger  *slog.Logger
+	metrics *metrics
+
+	catalog     atomic.Pointer[Catalog]
+	catalogConn *grpc.ClientConn // apart, so that asking does not count against the calls of the others
+
+	mu    sync.Mutex
+	links []*link // guarded by mu
 }
 
-// Pool is a set of connections to routers, with at most 200 calls on each. It is safe for concurrent use.
-type Pool struct{}
+// link is one connection for frames. With several routers behind the target it is one to each of them, which changes nothing in the
+// bound on calls.
+type link struct {
+	conn   *grpc.ClientConn
+	router sluicev1.RouterServiceClient
+	calls  int // guarded by Pool.mu
+}
 
 // NewPool makes a pool. It connects to nothing yet; an error means that the configuration is wrong.
-func NewPool(cfg Config) (*Pool, error) { return &Pool{}, nil }
+func NewPool(cfg Config) (*Pool, error) { return newPool(cfg) }
 
-// Run keeps the catalog up to date until ctx ends, and returns nil then. It is called once.
-func (p *Pool) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
+	if cfg.Target == "" {
+		return nil, errors.New("router: no target is set; give one like dns:///127.0.0.1:50051")
+	}
+	logger := cfg.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	secure := cfg.Credentials
+	if secure == nil {
+		secure = insecure.NewCredentials()
+	}
+	metrics, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("router metrics: %w", err)
+	}
+	p := &Pool{target: cfg.Target, logger: logger, metrics: metrics}
+	p.catalog.Store(&Catalog{})
+	p.options = append([]grpc.DialOption{
+		grpc.WithTransportCredentials(secure),
+		grpc.WithDefaultServiceConfig(balancing),
+		grpc.WithDisableServiceConfig(), // DNS answers may not change it
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: connectPauses(), MinConnectTimeout: connectWithin}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
+		grpc.WithUserAgent("sluice-edge"),
+	}, more...)
+	if p.catalogConn, err = p.dial(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
-// Catalog gives what the routers serve, without asking them.
-func (p *Pool) Catalog() Catalog { return Catalog{} }
+// dial makes a connection, which connects when it is first used.
+func (p *Pool) dial() (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(p.target, p.options...)
+	if err != nil {
+		return nil, fmt.Errorf("router target %q: %w", p.target, err)
+	}
+	return conn, nil
+}
+
+// acquire gives a connection with room for one more call. It is given back with release.
+func (p *Pool) acquire() (*link, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.links, func(l *link) bool { return l.calls < framesPerConnection })
+	if i < 0 {
+		conn, err := p.dial()
+		if err != nil {
+			return nil, err
+		}
+		i = len(p.links)
+		p.links = append(p.links, &link{conn: conn, router: sluicev1.NewRouterServiceClient(conn)})
+		p.metrics.connections.Inc()
+	}
+	p.links[i].calls++
+	p.metrics.calls.Inc()
+	return p.links[i], nil
+}
+
+// release gives a call's place back. A connection without calls is closed, but for the last one.
+func (p *Pool) release(l *link) {
+	if p.unused(l) {
+		_ = l.conn.Close() // fails only when it is closed already
+	}
+}
+
+func (p *Pool) unused(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	l.calls--
+	p.metrics.calls.Dec()
+	i := slices.Index(p.links, l)
+	if l.calls > 0 || len(p.links) == 1 || i < 0 {
+		return false
+	}
+	p.links = slices.Delete(p.links, i, i+1)
+	p.metrics.connections.Dec()
+	return true
+}
 
 // Close closes the connections. Uplinks are closed first, and Run's context has ended.
-func (p *Pool) Close() error { return nil }
+func (p *Pool) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	errs := []error{p.catalogConn.Close()}
+	for _, l := range p.links {
+		errs = append(errs, l.conn.Close())
+		p.metrics.connections.Dec()
+	}
+	p.links = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,43 @@
+package uplink
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count what the pool's uplinks do. None has a label of a session or stream.
+type metrics struct {
+	connections, calls prometheus.Gauge
+	sent, lost         prometheus.Counter
+	drops, refused     *prometheus.CounterVec
+}
+
+// newMetrics makes the metrics and registers them, if there is a registry.
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	const namespace, subsystem = "sluice", "uplink"
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
+	}
+	counter := func(name, help string) prometheus.CounterOpts {
+		return prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}
+	}
+	m := &metrics{
+		connections: gauge("connections", "Connections for frames to routers; with several routers behind the target, connections to all of them."),
+		calls:       gauge("calls", "Calls to routers, those being opened or finished included."),
+		sent:        prometheus.NewCounter(counter("frames_sent_total", "Frames handed to a router.")),
+		lost:        prometheus.NewCounter(counter("calls_lost_total", "Calls that ended without another one in their place.")),
+		drops: prometheus.NewCounterVec(counter("drops_total",
+			"Units given up by the uplink, counted once for each model, by reason."), []string{"reason"}),
+		refused: prometheus.NewCounterVec(counter("outcomes_refused_total",
+			"Outcomes of routers that were thrown away: malformed, of a foreign session, or for a unit that was not sent."), []string{"why"}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.connections, m.calls, m.sent, m.lost, m.drops, m.refused} {
+		errs = append(errs, r.Register(c))
+	}
+	return m, errors.Join(errs...)
+}

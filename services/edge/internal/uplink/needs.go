@@ -1,0 +1,87 @@
+package uplink
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+)
+
+// errProtocol is wrapped by errors about routers that break the rules of sluice.v1.
+var errProtocol = errors.New("the router breaks the protocol")
+
+// needs is what the models of a session take on one call. Input ids are the Uplink's unless they are said to be the call's. It is
+// immutable.
+type needs struct {
+	models []media.Model
+	inputs []media.Input
+	takes  map[string]uint32 // a model's input
+	wire   map[uint32]uint32 // an input's id on the call
+	window uint32
+}
+
+// wants gives the test whether a model takes an input.
+func (n *needs) wants(input uint32) func(media.Due) bool {
+	return func(d media.Due) bool {
+		takes, ok := n.takes[d.Model]
+		return ok && takes == input
+	}
+}
+
+// forms gives inputs ids that stay the same from call to call for as long as the form is wanted, and that are never used for another
+// form. Its zero value is ready.
+type forms struct {
+	last uint32
+	ids  map[media.Input]uint32 // by the input without its id
+}
+
+// read translates a router's Opened. Models whose input is of a kind that is not known here are left out, each with an error that says
+// so: a newer router may serve sound to an older edge. An Opened that breaks the protocol is refused whole, and changes no ids.
+func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
+	if m.GetWindow() < 1 {
+		return nil, nil, fmt.Errorf("%w: a window of %d frames", errProtocol, m.GetWindow())
+	}
+	n = &needs{takes: make(map[string]uint32), wire: make(map[uint32]uint32), window: m.GetWindow()}
+	byCall, ids, last := make(map[uint32]uint32), make(map[media.Input]uint32), f.last
+	for _, pi := range m.GetInputs() {
+		in, err := wire.InputFromProto(pi)
+		if err != nil {
+			left = append(left, err)
+			continue
+		}
+		onCall := in.ID
+		in.ID = 0
+		if _, twice := byCall[onCall]; twice || ids[in] != 0 {
+			return nil, nil, fmt.Errorf("%w: input %d is there twice", errProtocol, onCall)
+		}
+		id, known := f.ids[in]
+		if !known {
+			last++
+			id = last
+		}
+		ids[in], byCall[onCall], n.wire[id] = id, id, onCall
+		in.ID = id
+		n.inputs = append(n.inputs, in)
+	}
+	for _, pm := range m.GetModels() {
+		model, err := wire.ModelFromProto(pm)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", errProtocol, err)
+		}
+		id, ok := byCall[model.InputID]
+		if !ok {
+			left = append(left, fmt.Errorf("model %q takes input %d, which is not known here", model.Name, model.InputID))
+			continue
+		}
+		if _, twice := n.takes[model.Name]; twice {
+			return nil, nil, fmt.Errorf("%w: model %q is there twice", errProtocol, model.Name)
+		}
+		model.InputID = id
+		n.takes[model.Name] = id
+		n.models = append(n.models, model)
+	}
+	f.last, f.ids = last, ids
+	return n, left, nil
+}
