@@ -41,8 +41,8 @@ test: deps-test models clips ## Every test but the long ones, with the race dete
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e
-e2e: deps-e2e build models clips e2e-node ## Real browser, real model server, real clips (E2E=regexp for some of them)
-	go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
+e2e: deps-e2e build tools models clips e2e-node ## Real browser, real model server, real clips (E2E=regexp for some of them)
+	PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: bench
 bench: deps-test models ## The benchmarks (BENCHTIME=1s)
@@ -61,7 +61,7 @@ lint: deps-build tools .build/protovalidate ## Formatting, linters, module files
 	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e ./...) || exit 1; done
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
-	$(TOOLS)/buf breaking --against '.git#ref=HEAD,depth=1' 2>/dev/null || $(TOOLS)/buf breaking --against .
+	TOOLS=$(TOOLS) .tools/breaking.sh
 	$(MAKE) generate
 	git diff --exit-code -- proto/gen
 	for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
