@@ -1,9 +1,13 @@
 package session
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
 // Code is the stable, machine-readable word of a refusal; HTTP puts it into a problem's "code", the WebSocket into Problem.code.
@@ -13,14 +17,14 @@ type Code string
 const (
 	CodeInvalidSDP       Code = "INVALID_SDP"       // not an SDP offer, or one that breaks a rule; 400
 	CodeTooLarge         Code = "SDP_TOO_LARGE"     // more bytes, media descriptions or candidates than allowed; 413
-	CodeNoMedia          Code = "NOTHING_SENT"      // the offer sends neither media nor messages; 422
+	CodeNothingSent      Code = "NOTHING_SENT"      // the offer sends neither media nor messages; 422
 	CodeUnsupportedCodec Code = "UNSUPPORTED_CODEC" // a media description without any codec that is accepted; 422
 	CodeUnknownModel     Code = "UNKNOWN_MODEL"     // 422
 	CodeInvalidCandidate Code = "INVALID_CANDIDATE" // 400
 	CodeTooManySessions  Code = "TOO_MANY_SESSIONS" // 503
 	CodeDraining         Code = "DRAINING"          // 503
-	CodeSessionClosed    Code = "SESSION_CLOSED"    // 404
-	CodeRestartRefused   Code = "RESTART_REFUSED"   // the offer changes more than ICE; 422
+	CodeNoRouter         Code = "NO_ROUTER"         // no router was reached since the edge started; 503
+	CodeSessionClosed    Code = "SESSION_NOT_FOUND" // 404
 	CodeInternal         Code = "INTERNAL"          // 500
 )
 
@@ -38,6 +42,9 @@ type Refusal struct {
 // Error implements error.
 func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
 
+// retryAfter is what a full or draining edge tells clients: long enough that a crowd does not hammer, short enough to feel alive.
+const retryAfter = 5 * time.Second
+
 func refuse(status int, code Code, format string, args ...any) *Refusal {
 	r := &Refusal{Status: status, Code: code, Detail: fmt.Sprintf(format, args...)}
 	if status == http.StatusServiceUnavailable {
@@ -46,5 +53,22 @@ func refuse(status int, code Code, format string, args ...any) *Refusal {
 	return r
 }
 
-// retryAfter is what a full or draining edge tells clients: long enough that a crowd does not hammer, short enough to feel alive.
-const retryAfter = 5 * time.Second
+// asRefusal puts an error of the peer into words for the client. What is no doing of the client's goes to the log only.
+func asRefusal(err error, logger *slog.Logger) *Refusal {
+	var offer *peer.RefusedOffer
+	switch {
+	case errors.Is(err, peer.ErrClosed):
+		return errEnded()
+	case !errors.As(err, &offer):
+		logger.Error("an offer could not be answered", slog.String("error", err.Error()))
+		return refuse(http.StatusInternalServerError, CodeInternal, "the edge failed to answer the offer; its log says why")
+	case errors.Is(offer.Reason, peer.ErrTooLarge):
+		return refuse(http.StatusRequestEntityTooLarge, CodeTooLarge, "%s", offer.Detail)
+	case errors.Is(offer.Reason, peer.ErrNothingSent):
+		return refuse(http.StatusUnprocessableEntity, CodeNothingSent, "%s", offer.Detail)
+	case errors.Is(offer.Reason, peer.ErrUnsupportedCodec):
+		return refuse(http.StatusUnprocessableEntity, CodeUnsupportedCodec, "%s", offer.Detail)
+	default:
+		return refuse(http.StatusBadRequest, CodeInvalidSDP, "%s", offer.Detail)
+	}
+}

@@ -1,14 +1,27 @@
 // Package session is the edge's one place that knows the order of its stages: packets of a peer through jitter, depacket, sample and
-// decoder to the uplink, and outcomes through the ledger to the client.
+// decoder to the uplink, and outcomes through the ledger to the client. A [Manager] holds the sessions.
+//
+// A session has one supervising goroutine (serve.go), which owns its streams and outlets; one runner for each track, two for each channel of
+// frames; one relay for each data channel that carries messages; and the expiry of its book. What they share is safe for concurrent use
+// by itself: the book, the budget, the hub, the decoder, the uplink.
 package session
 
 import (
 	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/webrtc/v4"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
 // State is where a session stands; its text is what inspection shows.
@@ -24,35 +37,143 @@ const (
 )
 
 // Session is one client's connection. It is safe for concurrent use.
-type Session struct{}
+type Session struct {
+	id, secret string
+	started    time.Time
+	logger     *slog.Logger
+	limits     Limits
+	outcomes   outcomes
 
-// ID is the public id: it opens results, not control.
-func (s *Session) ID() string { panic("skeleton") }
+	hub     *downlink.Hub
+	book    *book
+	budget  *budget
+	reports *reportBoard
+	wants   atomic.Pointer[wants]
 
-// Secret is what controls the session: 128 random bits in base32, unrelated to the id. Never log it.
-func (s *Session) Secret() string { panic("skeleton") }
+	decoder Decoder
+	uplink  Uplink
 
-// Started is when the session began.
-func (s *Session) Started() time.Time { panic("skeleton") }
+	events    chan event
+	ending    chan string // the first reason to end, capacity 1
+	connected chan struct{}
+	done      chan struct{}
 
-// State tells where the session stands.
-func (s *Session) State() State { panic("skeleton") }
-
-// Done is closed when the session has ended, its summary included.
-func (s *Session) Done() <-chan struct{} { panic("skeleton") }
-
-// AddCandidate takes one of the client's ICE candidates; an empty one means that no more will come. A candidate that the edge never
-// talks to (link-local, multicast, a host name, one too many) is ignored without an error.
-func (s *Session) AddCandidate(candidate webrtc.ICECandidateInit) error { panic("skeleton") }
-
-// Renegotiate takes another offer of the same client, for new ICE credentials (an ICE restart) or more data, and returns the answer.
-// After an error the session goes on as before. Errors are *Refusal.
-func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string, err error) {
-	panic("skeleton")
+	mu         sync.Mutex
+	peer       *peer.Peer // nil once the session has ended
+	connection State
+	draining   bool
 }
 
+// ID is the public id: it opens results, not control.
+func (s *Session) ID() string { return s.id }
+
+// Secret is what controls the session: 128 random bits in base32, unrelated to the id. Never log it.
+func (s *Session) Secret() string { return s.secret }
+
+// Started is when the session began.
+func (s *Session) Started() time.Time { return s.started }
+
+// State tells where the session stands.
+func (s *Session) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining && s.connection != Closed {
+		return Draining
+	}
+	return s.connection
+}
+
+// Done is closed when the session has ended, its summary included.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// AddCandidate takes one of the client's ICE candidates; an empty one means that no more will come. A candidate that the edge never
+// talks to (link-local, multicast, a host name, one too many) is ignored without an error. Errors are *Refusal.
+func (s *Session) AddCandidate(candidate webrtc.ICECandidateInit) error {
+	p := s.connectedPeer()
+	if p == nil {
+		return errEnded()
+	}
+	if err := p.AddCandidate(candidate); err != nil {
+		return refuse(http.StatusBadRequest, CodeInvalidCandidate, "the candidate cannot be used (RFC 8839)")
+	}
+	return nil
+}
+
+// Renegotiate takes another offer of the same client, for new ICE credentials (an ICE restart) or more tracks, and returns the answer.
+// After an error the session goes on as before. Errors are *Refusal.
+func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string, err error) {
+	p := s.connectedPeer()
+	if p == nil {
+		return "", errEnded()
+	}
+	answer, err = p.Renegotiate(ctx, offer)
+	if err != nil {
+		return "", s.refusal(err)
+	}
+	return answer, nil
+}
+
+// Subscribe opens a sink for the session's messages, those after the message with the given id that are still kept, or from now on for
+// downlink.Live. After the session's end the sink still gives what is kept, and then io.EOF.
+func (s *Session) Subscribe(after uint64) (*downlink.Sink, error) { return s.hub.Subscribe(after, nil) }
+
 // Close ends the session and returns when it has: counts final, summary sent, goroutines joined. The reason is for the log.
-func (s *Session) Close(reason string) { panic("skeleton") }
+func (s *Session) Close(reason string) {
+	s.end(reason)
+	<-s.done
+}
 
 // Counts gives the counts of each stream so far.
-func (s *Session) Counts() []media.StreamCounts { panic("skeleton") }
+func (s *Session) Counts() []media.StreamCounts { return s.book.counts() }
+
+// end asks the supervising goroutine to end the session. It does not wait.
+func (s *Session) end(reason string) {
+	select {
+	case s.ending <- reason:
+	default: // it ends already
+	}
+}
+
+func (s *Session) current() *wants { return s.wants.Load() }
+
+func (s *Session) connectedPeer() *peer.Peer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peer
+}
+
+func (s *Session) setState(state State) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.connection != Closed {
+		s.connection = state
+	}
+}
+
+// drain tells the client to connect anew.
+func (s *Session) drain(within time.Duration) {
+	s.mu.Lock()
+	s.draining = true
+	s.mu.Unlock()
+	seconds := within.Seconds()
+	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Drain{Drain: &sluicev1.Drain{ReconnectWithin: &seconds}}})
+}
+
+func (s *Session) summarise() {
+	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Summary{Summary: &sluicev1.Summary{
+		Session: &s.id, Streams: wire.CountsToProto(s.book.counts()),
+	}}})
+}
+
+func (s *Session) publish(m *sluicev1.ServerMessage) {
+	if err := s.hub.Publish(m); err != nil && !errors.Is(err, downlink.ErrClosed) {
+		s.logger.Error("a message to the client is lost", slog.String("error", err.Error()))
+	}
+}
+
+// refusal puts an error of the peer into words for the client.
+func (s *Session) refusal(err error) *Refusal { return asRefusal(err, s.logger) }
+
+func errEnded() *Refusal {
+	return refuse(http.StatusNotFound, CodeSessionClosed, "the session has ended; start another one")
+}

@@ -1,0 +1,164 @@
+package peer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pion/datachannel"
+	"github.com/pion/webrtc/v4"
+)
+
+// The limits of a channel's names (bytes), and of how many channels a client may open over the life of its session.
+const (
+	maxLabel    = 128
+	maxProtocol = 256
+	maxOpened   = 64
+)
+
+// ErrMessageTooLarge tells that a message was longer than [MaxWholeMessage]; it is gone and the channel goes on.
+var ErrMessageTooLarge = errors.New("message too large")
+
+// Channel is an open data channel (RFC 8831). Read is called from one goroutine, the other methods from any.
+type Channel struct {
+	// Label and Protocol are as the client set them, checked to be short UTF-8.
+	Label, Protocol string
+
+	stream    *datachannel.DataChannel
+	peer      *Peer
+	buffer    []byte
+	closeOnce sync.Once
+}
+
+// channelAnnounced is pion's callback for a channel that the client opens.
+func (p *Peer) channelAnnounced(d *webrtc.DataChannel) {
+	if len(d.Label()) > maxLabel || len(d.Protocol()) > maxProtocol || !utf8.ValidString(d.Label()) || !utf8.ValidString(d.Protocol()) {
+		p.events.Violation("a data channel's label or protocol is too long or not UTF-8")
+		return
+	}
+	p.mu.Lock()
+	p.channels++
+	p.everOpened++
+	tooMany := p.channels > p.limit || p.everOpened > maxOpened
+	p.mu.Unlock()
+	if tooMany {
+		p.events.Violation(fmt.Sprintf("more than %d data channels", p.limit))
+		return
+	}
+	d.OnOpen(func() {
+		if c, err := p.adopt(d); err == nil {
+			p.events.Channel(c)
+		}
+	})
+}
+
+// OpenChannel opens an ordered, reliable channel from the edge's side and returns when it can be written to; the client must have
+// negotiated data channels. ready is called from a goroutine of the peer, under the rules of [Events].
+func (p *Peer) OpenChannel(label, protocol string, ready func(*Channel)) error {
+	if p.isClosed() {
+		return ErrClosed
+	}
+	d, err := p.pc.CreateDataChannel(label, &webrtc.DataChannelInit{Protocol: &protocol})
+	if err != nil {
+		return fmt.Errorf("open channel %q: %w", label, err)
+	}
+	p.mu.Lock()
+	p.channels++
+	p.mu.Unlock()
+	d.OnOpen(func() {
+		if c, err := p.adopt(d); err == nil {
+			ready(c)
+		}
+	})
+	return nil
+}
+
+// adopt takes an open channel out of pion's hands.
+func (p *Peer) adopt(d *webrtc.DataChannel) (*Channel, error) {
+	stream, err := d.DetachWithDeadline()
+	if err != nil {
+		p.logger.Debug("channel not detached", slog.String("error", err.Error()))
+		return nil, err
+	}
+	concrete, ok := stream.(*datachannel.DataChannel)
+	if !ok {
+		return nil, fmt.Errorf("detached channel is a %T", stream)
+	}
+	return &Channel{Label: d.Label(), Protocol: d.Protocol(), stream: concrete, peer: p}, nil
+}
+
+// Read gives the next message. The bytes are valid until the next call. The error is [ErrMessageTooLarge] for one message that is too long,
+// with its size in n and its bytes gone; any other error ends the channel.
+func (c *Channel) Read() (message []byte, text bool, n int, err error) {
+	const small = 16 << 10
+	if c.buffer == nil {
+		c.buffer = make([]byte, small)
+	}
+	for {
+		n, text, err = c.stream.ReadDataChannel(c.buffer)
+		switch {
+		case err == nil:
+			return c.buffer[:n], text, n, nil
+		case !errors.Is(err, io.ErrShortBuffer) || n <= len(c.buffer) || n > sctpBuffer:
+			return nil, false, 0, err
+		case n > MaxWholeMessage:
+			// The message stays in front of the others until someone takes it.
+			if _, _, err := c.stream.ReadDataChannel(make([]byte, n)); err != nil {
+				return nil, false, 0, err
+			}
+			return nil, false, n, ErrMessageTooLarge
+		default:
+			c.buffer = make([]byte, min(max(n, 2*len(c.buffer)), MaxWholeMessage))
+		}
+	}
+}
+
+// WriteText sends a text message. It waits while the client does not take data, at most until the deadline.
+func (c *Channel) WriteText(message []byte, deadline time.Time) error {
+	if err := c.stream.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := c.stream.WriteDataChannel(message, true)
+	return err
+}
+
+// Flush waits until the client has everything that was written, until ctx ends or until the channel does.
+func (c *Channel) Flush(ctx context.Context) {
+	taken := make(chan struct{}, 1)
+	c.stream.SetBufferedAmountLowThreshold(0)
+	c.stream.OnBufferedAmountLow(func() {
+		select {
+		case taken <- struct{}{}:
+		default:
+		}
+	})
+	if c.stream.BufferedAmount() == 0 {
+		return
+	}
+	select {
+	case <-taken:
+	case <-ctx.Done():
+	case <-c.peer.done:
+	}
+}
+
+// IsTimeout tells whether WriteText gave up at its deadline, after which the channel can still be used.
+func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// Close closes the channel and frees its place among those a client may have. Closing twice is harmless.
+func (c *Channel) Close() {
+	c.closeOnce.Do(func() {
+		c.peer.mu.Lock()
+		c.peer.channels--
+		c.peer.mu.Unlock()
+		if err := c.stream.Close(); err != nil {
+			c.peer.logger.Debug("close of a channel", slog.String("error", err.Error()))
+		}
+	})
+}

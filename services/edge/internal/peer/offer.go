@@ -1,0 +1,202 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// The limits of an offer.
+const (
+	MaxOffer         = 64 << 10 // bytes
+	maxLine          = 8 << 10  // bytes
+	maxDescriptions  = 32
+	maxFormats       = 128 // of one media description; Chromium offers about 40
+	maxOfferedSource = 4 * maxSources
+)
+
+// Why an offer is refused; a [RefusedOffer] wraps one of them.
+var (
+	ErrMalformed        = errors.New("malformed")
+	ErrTooLarge         = errors.New("too large")
+	ErrNothingSent      = errors.New("nothing sent")
+	ErrUnsupportedCodec = errors.New("unsupported codec")
+)
+
+// RefusedOffer says what is wrong with an offer, in words that can be shown to whoever sent it. It never holds SDP.
+type RefusedOffer struct {
+	// Reason is one of the errors above.
+	Reason error
+	Detail string
+}
+
+// Error implements error.
+func (r *RefusedOffer) Error() string { return r.Detail }
+
+// Unwrap gives the reason.
+func (r *RefusedOffer) Unwrap() error { return r.Reason }
+
+func refuse(reason error, format string, args ...any) *RefusedOffer {
+	return &RefusedOffer{Reason: reason, Detail: fmt.Sprintf(format, args...)}
+}
+
+// offer is what the edge needs to know of an offer before pion sees it.
+type offer struct {
+	// sdp is the offer without the candidates that the edge never talks to.
+	sdp string
+	// actpass tells that the client lets us choose the DTLS role.
+	actpass bool
+	// messages tells that the client wants data channels.
+	messages   bool
+	candidates int
+	ufrag      string
+}
+
+// checkOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
+// at once rather than left to wonder about a missing track.
+func checkOffer(text string, loopback bool) (offer, error) {
+	if len(text) > MaxOffer {
+		return offer{}, refuse(ErrTooLarge, "the offer has %d bytes; at most %d are taken", len(text), MaxOffer)
+	}
+	o, err := admitLines(text, loopback)
+	if err != nil {
+		return offer{}, err
+	}
+	var s sdp.SessionDescription
+	if err := s.UnmarshalString(o.sdp); err != nil {
+		return offer{}, refuse(ErrMalformed, "the offer is not SDP (RFC 8866)")
+	}
+	if n := len(s.MediaDescriptions); n > maxDescriptions {
+		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
+	}
+	senders, sources := 0, make(map[string]bool)
+	for i, m := range s.MediaDescriptions {
+		if m.MediaName.Media == "application" {
+			o.messages = true
+		} else if sends, err := checkMedia(i, m, &s); err != nil {
+			return offer{}, err
+		} else if sends {
+			senders++
+		}
+		for _, a := range m.Attributes {
+			if id, _, _ := strings.Cut(a.Value, " "); a.Key == sdp.AttrKeySSRC {
+				sources[id] = true
+			}
+		}
+	}
+	if senders == 0 && !o.messages {
+		return offer{}, refuse(ErrNothingSent, "the offer sends nothing: it needs a sendonly or sendrecv track, or a data channel")
+	}
+	if senders > maxSources || len(sources) > maxOfferedSource {
+		return offer{}, refuse(ErrTooLarge, "the offer sends more than %d tracks", maxSources)
+	}
+	return o, o.checkTransport(&s)
+}
+
+// checkMedia looks at the audio and video of an offer and tells whether it is sent.
+func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (sends bool, err error) {
+	kind := m.MediaName.Media
+	if accepted(kind) == "" {
+		return false, refuse(ErrUnsupportedCodec, "media description %d is %q; audio, video and application are taken", index, clip(kind))
+	}
+	if len(m.MediaName.Formats) > maxFormats {
+		return false, refuse(ErrTooLarge, "media description %d has more than %d formats", index, maxFormats)
+	}
+	switch direction(m, s) {
+	case sdp.DirectionRecvOnly:
+		return false, refuse(ErrNothingSent, "media description %d (%s) is recvonly, but this edge sends no media: offer sendonly", index, kind)
+	case sdp.DirectionInactive:
+		return false, nil
+	}
+	if m.MediaName.Port.Value == 0 && !hasAttribute(m.Attributes, "bundle-only") {
+		return false, nil
+	}
+	for _, a := range m.Attributes {
+		_, encoding, _ := strings.Cut(a.Value, " ")
+		if name, _, _ := strings.Cut(encoding, "/"); a.Key == "rtpmap" && isAccepted(kind, name) {
+			return true, nil
+		}
+	}
+	return false, refuse(ErrUnsupportedCodec, "media description %d (%s) has no codec that this edge takes; it takes %s", index, kind, accepted(kind))
+}
+
+func direction(m *sdp.MediaDescription, s *sdp.SessionDescription) sdp.Direction {
+	for _, attributes := range [][]sdp.Attribute{m.Attributes, s.Attributes} {
+		for _, a := range attributes {
+			if d, err := sdp.NewDirection(a.Key); err == nil {
+				return d
+			}
+		}
+	}
+	return sdp.DirectionSendRecv // RFC 8866 section 6.7
+}
+
+// checkTransport looks for what ICE and DTLS need, at the session or in the first media description that has it.
+func (o *offer) checkTransport(s *sdp.SessionDescription) error {
+	find := func(key string) string {
+		if v, ok := s.Attribute(key); ok {
+			return v
+		}
+		for _, m := range s.MediaDescriptions {
+			if v, ok := m.Attribute(key); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	o.ufrag = find("ice-ufrag")
+	o.actpass = find("setup") == "actpass"
+	hash, _, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
+	switch {
+	case o.ufrag == "" || find("ice-pwd") == "":
+		return refuse(ErrMalformed, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
+	case hash == "":
+		return refuse(ErrMalformed, "the offer has no DTLS fingerprint (a=fingerprint); media is taken over DTLS-SRTP only")
+	case hash != "sha-256" && hash != "sha-384" && hash != "sha-512":
+		return refuse(ErrMalformed, "the offer's DTLS fingerprint is made with a weak hash; sha-256 or better is taken")
+	}
+	return nil
+}
+
+// admitLines drops the candidates that the edge never talks to and refuses what is too long or keyed in the clear.
+func admitLines(text string, loopback bool) (offer, error) {
+	var kept strings.Builder
+	kept.Grow(len(text))
+	candidates := 0
+	for line := range strings.Lines(text) {
+		content := strings.TrimRight(line, "\r\n")
+		if len(content) > maxLine {
+			return offer{}, refuse(ErrTooLarge, "a line of the offer has %d bytes; at most %d are taken", len(content), maxLine)
+		}
+		if strings.HasPrefix(content, "a=crypto:") {
+			return offer{}, refuse(ErrMalformed, "the offer has keys in the clear (a=crypto); media is taken over DTLS-SRTP only")
+		}
+		if candidate, ok := strings.CutPrefix(content, "a=candidate:"); ok {
+			if candidates++; candidates > maxCandidates {
+				return offer{}, refuse(ErrTooLarge, "the offer has more than %d candidates", maxCandidates)
+			}
+			if !admitCandidate(candidate, loopback) {
+				continue
+			}
+		}
+		kept.WriteString(line)
+	}
+	return offer{sdp: kept.String(), candidates: candidates}, nil
+}
+
+func hasAttribute(attributes []sdp.Attribute, key string) bool {
+	for _, a := range attributes {
+		if a.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// clip shortens a client's word for a message.
+func clip(s string) string {
+	const enough = 32
+	return s[:min(len(s), enough)]
+}

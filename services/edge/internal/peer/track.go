@@ -1,0 +1,161 @@
+package peer
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// Packet is an RTP packet as it arrived. It belongs to whoever receives it.
+type Packet struct {
+	RTP *rtp.Packet
+	// Codec is what the packet's payload type means; it may change within a track.
+	Codec media.Codec
+	// Arrival is when the packet was read from the connection.
+	Arrival time.Time
+}
+
+// Track is one source of media that a client sends. It is safe for concurrent use.
+type Track struct {
+	// ID is the client's name for the track (RFC 8830), often a UUID. RID names the layer of a simulcast (RFC 8852), else it is empty.
+	ID, RID string
+	// Video is false for audio.
+	Video bool
+	// Codec is what the first packet was; CodecUnknown for audio.
+	Codec media.Codec
+	SSRC  uint32
+
+	packets chan Packet
+	lost    atomic.Uint64
+	peer    *Peer
+}
+
+// trackQueue is how many packets may wait for the session: about a second of a fast stream. More are lost, as on a network.
+const trackQueue = 1024
+
+// Packets gives the packets in the order of their arrival. It is closed when the track ends.
+func (t *Track) Packets() <-chan Packet { return t.packets }
+
+// Lost counts the packets that did not fit into the queue.
+func (t *Track) Lost() uint64 { return t.lost.Load() }
+
+// RequestKeyFrame asks the client for a key frame (PLI, RFC 4585 section 6.3.1). It does not wait.
+func (t *Track) RequestKeyFrame() {
+	if err := t.peer.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.SSRC}}); err != nil {
+		t.peer.logger.Debug("key frame not asked for", slog.String("error", err.Error()))
+	}
+}
+
+// trackBegan is pion's callback for the first packet of a source.
+func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+	p.mu.Lock()
+	p.tracks++
+	tooMany := p.tracks > maxSources
+	p.mu.Unlock()
+	if tooMany {
+		p.events.Violation("more than 8 tracks")
+		return
+	}
+	t := &Track{
+		ID: remote.ID(), RID: remote.RID(), Video: remote.Kind() == webrtc.RTPCodecTypeVideo,
+		Codec: mediaCodec(remote.Codec().MimeType), SSRC: uint32(remote.SSRC()),
+		packets: make(chan Packet, trackQueue), peer: p,
+	}
+	if !p.start(func() { t.read(remote) }) {
+		return
+	}
+	p.start(func() { t.readReports(receiver) })
+	p.events.Track(t)
+}
+
+// read takes packets off the connection until it ends.
+func (t *Track) read(remote *webrtc.TrackRemote) {
+	defer close(t.packets)
+	buffer := make([]byte, receiveMTU)
+	watch := gapWatch{}
+	for {
+		// pion hands out a retransmitted packet only when Read is called: while one may be on its way, do not sleep in Read.
+		deadline := time.Time{}
+		if now := time.Now(); remote.HasRTX() && watch.open(now) {
+			deadline = now.Add(10 * time.Millisecond)
+		}
+		if err := remote.SetReadDeadline(deadline); err != nil {
+			return
+		}
+		n, _, err := remote.Read(buffer)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			continue
+		}
+		if err != nil {
+			return
+		}
+		arrival := time.Now()
+		packet := &rtp.Packet{}
+		if err := packet.Unmarshal(append([]byte(nil), buffer[:n]...)); err != nil {
+			t.lost.Add(1)
+			continue
+		}
+		watch.saw(packet.SequenceNumber, arrival)
+		select {
+		case t.packets <- Packet{RTP: packet, Codec: mediaCodec(remote.Codec().MimeType), Arrival: arrival}:
+		default:
+			t.lost.Add(1)
+		}
+	}
+}
+
+// readReports keeps the RTCP of a source flowing, for pion's interceptors see it only when it is read, and tells of sender reports.
+func (t *Track) readReports(receiver *webrtc.RTPReceiver) {
+	buffer := make([]byte, receiveMTU)
+	for {
+		var n int
+		var err error
+		if t.RID == "" {
+			n, _, err = receiver.Read(buffer)
+		} else {
+			n, _, err = receiver.ReadSimulcast(buffer, t.RID)
+		}
+		if err != nil {
+			return
+		}
+		packets, err := rtcp.Unmarshal(buffer[:n])
+		if err != nil {
+			continue
+		}
+		for _, packet := range packets {
+			if r, ok := packet.(*rtcp.SenderReport); ok && r.SSRC == t.SSRC {
+				t.peer.events.SenderReport(media.SenderReport{SSRC: r.SSRC, RTPTimestamp: r.RTPTime, NTP: r.NTPTime})
+			}
+		}
+	}
+}
+
+// gapWatch tells whether a packet is missing that may still come.
+type gapWatch struct {
+	started bool
+	next    uint16
+	until   time.Time
+}
+
+// recovery is how long a missing packet may take to come.
+const recovery = 500 * time.Millisecond
+
+func (g *gapWatch) saw(sequence uint16, now time.Time) {
+	ahead := int16(sequence - g.next)
+	if g.started && ahead > 0 {
+		g.until = now.Add(recovery)
+	}
+	if !g.started || ahead >= 0 {
+		g.started, g.next = true, sequence+1
+	}
+}
+
+func (g *gapWatch) open(now time.Time) bool { return now.Before(g.until) }

@@ -1,0 +1,132 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/ledger"
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// grace is how long after a unit's deadline a router's answer is still waited for.
+const grace = 40 * time.Millisecond
+
+// book guards the session's ledger and tells of each outcome as it becomes final. It is safe for concurrent use.
+type book struct {
+	// deliver is called without the lock, for every outcome once. It must not block.
+	deliver func(media.Outcome)
+	wake    chan struct{} // the next expiry may have come nearer
+
+	mu     sync.Mutex
+	ledger *ledger.Ledger
+}
+
+func newBook(session string, deliver func(media.Outcome)) *book {
+	return &book{deliver: deliver, wake: make(chan struct{}, 1), ledger: ledger.New(session, grace)}
+}
+
+// open makes a stream known, or changes the models that it feeds.
+func (b *book) open(stream string, models []string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.OpenStream(stream, models)
+}
+
+// receive numbers a unit; 0 means that the stream is closed.
+func (b *book) receive(stream string, u ledger.Unit, due []media.Due) uint32 {
+	b.mu.Lock()
+	sequence, forced := b.ledger.Receive(stream, u, due)
+	b.mu.Unlock()
+	b.tell(forced)
+	if len(due) > 0 {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+	return sequence
+}
+
+// prepared notes the times of the stages before sending.
+func (b *book) prepared(stream string, sequence uint32, due []media.Due, t media.Timings) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, d := range due {
+		b.ledger.Prepared(stream, sequence, d.Model, t)
+	}
+}
+
+func (b *book) sent(stream string, sequence uint32, models []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, model := range models {
+		b.ledger.Sent(stream, sequence, model)
+	}
+}
+
+// finalise makes an outcome final, unless it is already or nobody knows the unit.
+func (b *book) finalise(o media.Outcome) {
+	b.mu.Lock()
+	final, ok := b.ledger.Finalise(o, time.Now())
+	b.mu.Unlock()
+	if ok {
+		b.deliver(final)
+	}
+}
+
+func (b *book) closeStream(stream string) {
+	b.mu.Lock()
+	out := b.ledger.CloseStream(stream, time.Now())
+	b.mu.Unlock()
+	b.tell(out)
+}
+
+// close makes everything final. What comes later is thrown away.
+func (b *book) close() {
+	b.mu.Lock()
+	out := b.ledger.Close(time.Now())
+	b.mu.Unlock()
+	b.tell(out)
+}
+
+func (b *book) counts() []media.StreamCounts {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.Counts()
+}
+
+func (b *book) explain(stream string, sequence uint32) (ledger.Life, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.Explain(stream, sequence)
+}
+
+// run gives up what is overdue, until ctx ends.
+func (b *book) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.wake:
+		case <-timer.C:
+		}
+		now := time.Now()
+		b.mu.Lock()
+		out := b.ledger.Expire(now)
+		next, any := b.ledger.Next()
+		b.mu.Unlock()
+		b.tell(out)
+		if any {
+			timer.Reset(max(0, next.Sub(now)))
+		}
+	}
+}
+
+func (b *book) tell(outcomes []media.Outcome) {
+	for _, o := range outcomes {
+		b.deliver(o)
+	}
+}

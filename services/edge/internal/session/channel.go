@@ -1,0 +1,180 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/ledger"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+)
+
+// messages is where a stream of messages comes from; *peer.Channel is one.
+type messages interface {
+	Read() (message []byte, text bool, n int, err error)
+}
+
+// channelIntake reads a data channel of frames as fast as they come, so that what waits is here, where the newest wins, and not in the
+// client. One goroutine runs it; another one runs the converter that takes from its slot.
+type channelIntake struct {
+	from    messages
+	kind    channelType
+	stream  *stream
+	budget  *budget
+	limit   int // bytes of a message
+	chunks  reassembler
+	waiting *slot
+	origin  time.Time // media time 0
+}
+
+func newChannelIntake(from messages, kind channelType, s *stream, b *budget, limit int, waiting *slot) *channelIntake {
+	return &channelIntake{from: from, kind: kind, stream: s, budget: b, limit: limit, chunks: reassembler{limit: limit}, waiting: waiting}
+}
+
+// run goes on until the channel ends, which is the peer's doing.
+func (c *channelIntake) run() {
+	for {
+		message, _, size, err := c.from.Read()
+		now := time.Now()
+		switch {
+		case errors.Is(err, peer.ErrMessageTooLarge):
+			c.lost(now, media.TooLarge, media.NoError, size)
+		case err != nil:
+			return
+		case isChunk(message):
+			c.chunk(message, now)
+		case len(message) > c.limit:
+			c.lost(now, media.TooLarge, media.NoError, size)
+		default:
+			c.whole(message, now, now, false)
+		}
+	}
+}
+
+// chunk takes a part of a message.
+func (c *channelIntake) chunk(chunk []byte, now time.Time) {
+	message, first, abandoned, err := c.chunks.push(chunk, now)
+	for range abandoned {
+		c.lost(now, media.Damaged, media.NoError, 0)
+	}
+	switch {
+	case errors.Is(err, errChunksTooLarge):
+		c.lost(first, media.TooLarge, media.NoError, len(chunk))
+	case err != nil:
+		c.lost(now, media.NotDropped, media.DecoderError, len(chunk))
+	case message != nil:
+		c.whole(message, first, now, true)
+	}
+}
+
+// whole takes a message; owned tells that its bytes are ours to keep.
+func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) {
+	sequence, due := c.receive(first)
+	if len(due) == 0 {
+		return
+	}
+	codec := c.kind.codec
+	if codec == media.CodecUnknown {
+		codec = sniff(message)
+	}
+	switch {
+	case codec == media.CodecUnknown:
+		c.stream.fail(sequence, due, media.Unsupported)
+		return
+	case !c.budget.take(len(message), now):
+		c.stream.drop(sequence, due, media.RateLimited)
+		return
+	}
+	if !owned {
+		message = append([]byte(nil), message...)
+	}
+	replaced, ok := c.waiting.put(job{
+		unit:     media.AccessUnit{Codec: codec, Data: message, Key: true, First: first, Last: now},
+		sequence: sequence, due: due, captured: first, clock: media.ClockArrival, begun: first, ready: now,
+	})
+	if ok {
+		c.stream.drop(replaced.sequence, replaced.due, media.Superseded)
+	}
+}
+
+// lost counts a message that will not be decoded. Its size is charged all the same: it was sent.
+func (c *channelIntake) lost(first time.Time, reason media.DropReason, code media.ErrorCode, size int) {
+	c.budget.take(size, first)
+	sequence, due := c.receive(first)
+	if reason != media.NotDropped {
+		c.stream.drop(sequence, due, reason)
+	} else {
+		c.stream.fail(sequence, due, code)
+	}
+}
+
+func (c *channelIntake) receive(first time.Time) (sequence uint32, due []media.Due) {
+	if c.origin.IsZero() {
+		c.origin = first
+	}
+	u := ledger.Unit{Arrival: first, Captured: first, Clock: media.ClockArrival}
+	if !c.stream.refresh() || !c.kind.known {
+		c.stream.count(u)
+		return 0, nil
+	}
+	sequence, due = c.stream.receive(u, first.Sub(c.origin))
+	if sequence == 0 {
+		return 0, nil // the session is ending
+	}
+	return sequence, due
+}
+
+// slot holds the newest message that waits for the decoder. It is safe for concurrent use.
+type slot struct {
+	filled chan struct{} // capacity 1
+
+	mu   sync.Mutex
+	job  job
+	full bool
+}
+
+func newSlot() *slot { return &slot{filled: make(chan struct{}, 1)} }
+
+// put makes a job the one that waits, and gives the one whose place it took.
+func (s *slot) put(j job) (replaced job, was bool) {
+	s.mu.Lock()
+	replaced, was = s.job, s.full
+	s.job, s.full = j, true
+	s.mu.Unlock()
+	select {
+	case s.filled <- struct{}{}:
+	default:
+	}
+	return replaced, was
+}
+
+// take waits for a job until ctx ends.
+func (s *slot) take(ctx context.Context) (job, bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return job{}, false
+		case <-s.filled:
+		}
+		s.mu.Lock()
+		j, ok := s.job, s.full
+		s.job, s.full = job{}, false
+		s.mu.Unlock()
+		if ok {
+			return j, true
+		}
+	}
+}
+
+// convertMessages takes a channel's messages through the decoder, the newest each time, until ctx ends.
+func convertMessages(ctx context.Context, waiting *slot, c *converter, live liveWants) {
+	for {
+		j, ok := waiting.take(ctx)
+		if !ok {
+			return
+		}
+		c.convert(ctx, j, live.current())
+	}
+}

@@ -1,0 +1,121 @@
+package session
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// A message larger than a data channel takes whole comes in chunks: a header of four big-endian 32-bit words (chunkMagic, the message's id,
+// the chunk's index, the number of chunks) and then the bytes.
+const (
+	chunkMagic  = "SLC1"
+	chunkHeader = 16
+	// maxChunks bounds the bookkeeping of one message; 4 MiB in chunks of 1 KiB.
+	maxChunks = 4096
+	// maxPartial is how many messages of one channel may be incomplete at once: two, so that an unordered channel may overlap them.
+	maxPartial = 2
+)
+
+var (
+	errChunkMalformed = errors.New("malformed chunk")
+	errChunksTooLarge = errors.New("message in chunks too large")
+)
+
+// partial is a message of which some chunks have come.
+type partial struct {
+	id      uint32
+	chunks  [][]byte
+	missing int
+	bytes   int
+	first   time.Time
+	// refused marks a message that was given up; the rest of its chunks is ignored.
+	refused bool
+}
+
+// reassembler puts the chunks of one channel together. It is a single-threaded value; its memory is bounded by limit × maxPartial.
+type reassembler struct {
+	limit    int // bytes of a message
+	messages []*partial
+}
+
+// isChunk tells whether a message is one chunk of a larger one.
+func isChunk(message []byte) bool {
+	return len(message) >= len(chunkMagic) && string(message[:len(chunkMagic)]) == chunkMagic
+}
+
+// push takes a chunk, whose bytes it copies, and gives the whole message when it was the last one missing, with the arrival of its first
+// chunk. abandoned is how many incomplete messages had to make room. errChunksTooLarge is returned once for a message beyond the limit.
+func (r *reassembler) push(chunk []byte, arrival time.Time) (whole []byte, first time.Time, abandoned int, err error) {
+	if len(chunk) < chunkHeader {
+		return nil, arrival, 0, errChunkMalformed
+	}
+	id, index, count := binary.BigEndian.Uint32(chunk[4:]), binary.BigEndian.Uint32(chunk[8:]), binary.BigEndian.Uint32(chunk[12:])
+	if count == 0 || index >= count {
+		return nil, arrival, 0, errChunkMalformed
+	}
+	m := r.find(id)
+	if m == nil {
+		m = &partial{id: id, missing: int(min(count, maxChunks)), first: arrival, refused: count > maxChunks}
+		if !m.refused {
+			m.chunks = make([][]byte, count)
+		}
+		abandoned = r.add(m)
+		if m.refused {
+			return nil, arrival, abandoned, errChunksTooLarge
+		}
+	}
+	body := chunk[chunkHeader:]
+	switch {
+	case m.refused:
+		return nil, arrival, abandoned, nil
+	case int(count) != len(m.chunks):
+		return nil, arrival, abandoned, errChunkMalformed
+	case m.chunks[index] != nil:
+		return nil, arrival, abandoned, nil // sent twice
+	case m.bytes+len(body) > r.limit:
+		m.refused, m.chunks = true, nil
+		return nil, m.first, abandoned, errChunksTooLarge
+	}
+	m.chunks[index] = append(make([]byte, 0, len(body)), body...)
+	m.bytes += len(body)
+	if m.missing--; m.missing > 0 {
+		return nil, m.first, abandoned, nil
+	}
+	r.remove(m)
+	whole = make([]byte, 0, m.bytes)
+	for _, c := range m.chunks {
+		whole = append(whole, c...)
+	}
+	return whole, m.first, abandoned, nil
+}
+
+func (r *reassembler) find(id uint32) *partial {
+	for _, m := range r.messages {
+		if m.id == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// add makes room for a message and tells how many live ones that cost.
+func (r *reassembler) add(m *partial) (abandoned int) {
+	if len(r.messages) == maxPartial {
+		if !r.messages[0].refused {
+			abandoned = 1
+		}
+		r.messages = append(r.messages[:0], r.messages[1:]...)
+	}
+	r.messages = append(r.messages, m)
+	return abandoned
+}
+
+func (r *reassembler) remove(m *partial) {
+	for i := range r.messages {
+		if r.messages[i] == m {
+			r.messages = append(r.messages[:i], r.messages[i+1:]...)
+			return
+		}
+	}
+}

@@ -1,0 +1,22 @@
+package session
+
+import (
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+)
+
+// outcomes is who is told that an outcome is final.
+type outcomes struct {
+	watch   func(media.Outcome) // may be nil
+	metrics *metrics
+}
+
+// deliver tells everybody who listens that an outcome is final. It is called once for each and never blocks.
+func (s *Session) deliver(o media.Outcome) {
+	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(o)}})
+	s.outcomes.metrics.observe(o)
+	if s.outcomes.watch != nil {
+		s.outcomes.watch(o)
+	}
+}

@@ -1,0 +1,75 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
+)
+
+// Limits are what one edge and one session may use. All are required.
+type Limits struct {
+	// Sessions that may live at once.
+	Sessions int
+	// Bitrate a session may send, in bits a second; what exceeds it is RATE_LIMITED.
+	Bitrate int64
+	// Message is the size of the largest message of a data channel in bytes, in chunks or whole.
+	Message int
+}
+
+// Decoder turns units into payloads; see decoder.Decoder. It is safe for concurrent use.
+type Decoder interface {
+	// Start makes ready what the first Decode would otherwise have to wait for.
+	Start(ctx context.Context) error
+	// Decode takes a stream's units in order and gives the pictures that came of them. Errors are *decoder.Error.
+	Decode(ctx context.Context, r decoder.Request) ([]decoder.Picture, error)
+	// Forget gives up what is kept for a stream that has ended.
+	Forget(stream uint32)
+	Close() error
+}
+
+// Uplink carries frames to a router; see uplink.Uplink. It is safe for concurrent use.
+type Uplink interface {
+	Offer(f media.Frame)
+	Ready() bool
+	Forget(stream string)
+	Close()
+}
+
+// Deps are what sessions are made of. All fields but the marked ones are required.
+type Deps struct {
+	Limits   Limits
+	Endpoint *peer.Endpoint
+	// NewDecoder makes the decoder of one session.
+	NewDecoder func() (Decoder, error)
+	// OpenUplink makes the uplink of one session, given the public id and the models wanted (none means all).
+	OpenUplink func(session string, models []string, h uplink.Handler) Uplink
+	// Catalog tells which models there are.
+	Catalog func() uplink.Catalog
+	// Watch, when not nil, is told every final outcome of every session. It must not block.
+	Watch  func(media.Outcome)
+	Logger *slog.Logger
+	// Registry receives the metrics; nil means none.
+	Registry prometheus.Registerer
+}
+
+func (d *Deps) validate() error {
+	switch {
+	case d.Limits.Sessions <= 0:
+		return errors.New("limits.sessions must be positive")
+	case d.Limits.Bitrate <= 0:
+		return errors.New("limits.bitrate must be positive")
+	case d.Limits.Message <= 0:
+		return errors.New("limits.message must be positive")
+	case d.Endpoint == nil || d.NewDecoder == nil || d.OpenUplink == nil || d.Catalog == nil || d.Logger == nil:
+		return errors.New("session: a dependency is missing")
+	default:
+		return nil
+	}
+}

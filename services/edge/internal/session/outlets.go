@@ -1,0 +1,122 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+)
+
+// outlets decides which data channels carry server messages: the client's control channels; while there is none, each channel of frames
+// carries what becomes of its own frames, and a channel that the edge opens carries the rest. It is used by one goroutine; the relays that
+// it starts are joined by wait.
+type outlets struct {
+	hub     *downlink.Hub
+	logger  *slog.Logger
+	relays  sync.WaitGroup
+	running map[*peer.Channel]*downlink.Sink
+	control map[*peer.Channel]bool
+	frames  map[*peer.Channel]string // the name of the stream
+	// carried holds the names of all streams that came by a channel; filters read it. Names are never used again, so it only grows.
+	carried sync.Map
+	own     *peer.Channel // the one that the edge opened
+	// delivered tells that some messages went down a channel already, so that another one must not repeat them.
+	delivered bool
+}
+
+func newOutlets(hub *downlink.Hub, logger *slog.Logger) *outlets {
+	return &outlets{
+		hub: hub, logger: logger, running: make(map[*peer.Channel]*downlink.Sink),
+		control: make(map[*peer.Channel]bool), frames: make(map[*peer.Channel]string),
+	}
+}
+
+func (o *outlets) addControl(ctx context.Context, c *peer.Channel) {
+	o.control[c] = true
+	for other, sink := range o.running {
+		if !o.control[other] {
+			sink.Close()
+			delete(o.running, other)
+		}
+	}
+	o.start(ctx, c, nil)
+}
+
+func (o *outlets) addFrames(ctx context.Context, c *peer.Channel, stream string) {
+	o.frames[c] = stream
+	o.carried.Store(stream, true)
+	o.startFrames(ctx, c, stream)
+}
+
+func (o *outlets) addOwn(ctx context.Context, c *peer.Channel) {
+	o.own = c
+	o.startOwn(ctx)
+}
+
+// remove forgets a channel that has closed. When it was the last control channel the others take over.
+func (o *outlets) remove(ctx context.Context, c *peer.Channel) {
+	if sink, ok := o.running[c]; ok {
+		sink.Close()
+		delete(o.running, c)
+	}
+	wasControl := o.control[c]
+	delete(o.control, c)
+	delete(o.frames, c)
+	if o.own == c {
+		o.own = nil
+	}
+	if wasControl && len(o.control) == 0 {
+		for other, stream := range o.frames {
+			o.startFrames(ctx, other, stream)
+		}
+		o.startOwn(ctx)
+	}
+}
+
+// hasOwn tells whether the edge has opened a channel, hasControl whether the client has one for messages.
+func (o *outlets) hasOwn() bool     { return o.own != nil }
+func (o *outlets) hasControl() bool { return len(o.control) > 0 }
+
+func (o *outlets) startFrames(ctx context.Context, c *peer.Channel, stream string) {
+	if !o.hasControl() {
+		o.start(ctx, c, func(m downlink.Message) bool {
+			return m.Kind == downlink.KindOutcome && m.Stream == stream || m.Kind == downlink.KindSummary || m.Kind == kindDrain
+		})
+	}
+}
+
+// kindDrain is the JSON name of the notice that the edge shuts down.
+const kindDrain downlink.Kind = "drain"
+
+// startOwn relays everything that no channel of frames carries.
+func (o *outlets) startOwn(ctx context.Context) {
+	if o.own == nil || o.hasControl() {
+		return
+	}
+	o.start(ctx, o.own, func(m downlink.Message) bool {
+		_, elsewhere := o.carried.Load(m.Stream)
+		return m.Kind != downlink.KindOutcome || !elsewhere
+	})
+}
+
+// start relays down a channel. The first one also gets what came before it.
+func (o *outlets) start(ctx context.Context, c *peer.Channel, filter func(downlink.Message) bool) {
+	after := uint64(downlink.Live)
+	if !o.delivered || c == o.own {
+		after = 0
+	}
+	sink, err := o.hub.Subscribe(after, filter)
+	if err != nil {
+		o.logger.Warn("no room for another sink", slog.String("error", err.Error()))
+		return
+	}
+	o.running[c] = sink
+	o.delivered = true
+	r := relay{sink: sink, to: c, logger: o.logger}
+	o.relays.Go(func() { r.run(ctx) })
+}
+
+// wait joins the relays, once the hub is closed or their context has ended.
+func (o *outlets) wait() { o.relays.Wait() }

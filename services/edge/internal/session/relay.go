@@ -1,0 +1,51 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+)
+
+// writer is where a relay's messages go; *peer.Channel is one.
+type writer interface {
+	WriteText(message []byte, deadline time.Time) error
+	Flush(ctx context.Context)
+}
+
+// relay sends a session's messages down one data channel, until the sink or ctx ends. While the client takes nothing the sink loses its
+// oldest messages, so that what comes next is fresh.
+type relay struct {
+	sink   *downlink.Sink
+	to     writer
+	logger *slog.Logger
+}
+
+// patience is how long one attempt to write waits. A message that could not be written is tried again as long as the client is there.
+const patience = 250 * time.Millisecond
+
+func (r *relay) run(ctx context.Context) {
+	defer r.sink.Close()
+	for {
+		m, err := r.sink.Next(ctx)
+		if err != nil {
+			r.to.Flush(ctx) // the connection may be closed next, with what it has not sent
+			return
+		}
+		for {
+			err := r.to.WriteText(m.JSON, time.Now().Add(patience))
+			if err == nil {
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if !peer.IsTimeout(err) {
+				r.logger.Debug("message not sent", slog.String("kind", string(m.Kind)), slog.String("error", err.Error()))
+				break // too long for this client, or the channel is closed and its reader will say so
+			}
+		}
+	}
+}

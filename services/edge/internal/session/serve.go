@@ -1,0 +1,238 @@
+package session
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+)
+
+const (
+	// setupLimit is how long a client may take to connect.
+	setupLimit = 30 * time.Second
+	// ownChannelAfter is how long a connected client has to open a channel for messages before the edge opens one.
+	ownChannelAfter = time.Second
+	// linkPatience is how long a session waits for its router's first word before it takes what the last router said, so that the client is
+	// told NO_ROUTER rather than nothing.
+	linkPatience = time.Second
+	// flushLimit is how long the last messages may take to leave.
+	flushLimit = time.Second
+)
+
+// supervisor is what the supervising goroutine of a session owns.
+type supervisor struct {
+	*Session
+	outlets *outlets
+	names   names
+	layers  map[string]bool // tracks of a simulcast, by id
+	streams uint32
+	// ownAllowed tells that the client had its time to open a channel for messages; ownAsked that the edge's is on its way.
+	ownAllowed, ownAsked bool
+
+	// work ends with its context, readers end with the peer.
+	work, readers sync.WaitGroup
+}
+
+// run serves the session and ends it. catalog gives what the routers last said.
+func (s *Session) run(catalog func() *wants) {
+	v := &supervisor{Session: s, outlets: newOutlets(s.hub, s.logger), names: names{}, layers: make(map[string]bool)}
+	working, stopWork := context.WithCancel(context.Background())
+	relaying, stopRelays := context.WithCancel(context.Background())
+	defer stopWork()
+	defer stopRelays()
+	v.work.Go(func() { s.book.run(working) })
+	reason := v.serve(working, relaying, catalog)
+	v.finish(stopWork, stopRelays)
+	s.logger.Info("session ended", slog.String("reason", reason), slog.Duration("after", time.Since(s.started).Round(time.Millisecond)))
+	close(s.done)
+}
+
+// serve acts on what happens until there is a reason to end.
+func (v *supervisor) serve(working, relaying context.Context, catalog func() *wants) (reason string) {
+	setup, own, link := time.NewTimer(setupLimit), time.NewTimer(setupLimit), time.NewTimer(linkPatience)
+	defer setup.Stop()
+	defer own.Stop()
+	defer link.Stop()
+	for {
+		select {
+		case reason := <-v.ending:
+			return reason
+		case <-setup.C:
+			return "the client did not connect in time"
+		case <-v.connected:
+			setup.Stop()
+			own.Reset(ownChannelAfter)
+			v.warmUp(working)
+		case <-own.C:
+			v.ownAllowed = true
+			v.openOwn()
+		case <-link.C:
+			v.wants.CompareAndSwap(nil, catalog())
+		case e := <-v.events:
+			v.act(working, relaying, e)
+		}
+	}
+}
+
+func (v *supervisor) act(working, relaying context.Context, e event) {
+	switch {
+	case e.track != nil:
+		v.addTrack(working, e.track)
+	case e.channel != nil:
+		v.addChannel(working, relaying, e.channel)
+	case e.own != nil:
+		v.outlets.addOwn(relaying, e.own)
+		v.readers.Go(func() { v.discard(e.own) })
+	case e.gone != nil:
+		v.outlets.remove(relaying, e.gone)
+		e.gone.Close()
+	}
+	v.openOwn()
+}
+
+// finish ends everything in the order of a frame's way, so that each stage finds the next one alive: intake and decoding, uplink, book,
+// summary, relays, connection.
+func (v *supervisor) finish(stopWork, stopRelays context.CancelFunc) {
+	stopWork()
+	v.work.Wait()
+	v.uplink.Close()
+	v.book.close()
+	v.summarise()
+	v.hub.Close()
+	v.flush(stopRelays)
+
+	v.mu.Lock()
+	p := v.peer
+	v.peer, v.connection = nil, Closed
+	v.mu.Unlock()
+	p.Close()
+	v.readers.Wait()
+	if err := v.decoder.Close(); err != nil {
+		v.logger.Error("a decoder does not close", slog.String("error", err.Error()))
+	}
+}
+
+// flush lets the last messages leave, for a while.
+func (v *supervisor) flush(stopRelays context.CancelFunc) {
+	limit := time.AfterFunc(flushLimit, stopRelays)
+	defer limit.Stop()
+	v.outlets.wait()
+	stopRelays()
+}
+
+// addTrack starts the stream of a track.
+func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
+	if t.RID != "" && v.layers[t.ID] {
+		v.work.Go(func() { discardPackets(ctx, t) }) // another layer of a picture that one layer brings already
+		return
+	}
+	v.layers[t.ID] = t.RID != ""
+	fallback := "audio"
+	if t.Video {
+		fallback = "video"
+	}
+	st, err := newStream(v.names.take(t.ID, fallback), nil, v, v.book)
+	if err != nil {
+		v.end("the client started too many streams")
+		return
+	}
+	v.streams++
+	number := v.streams
+	v.work.Go(func() {
+		if !t.Video {
+			countPackets(ctx, t, st)
+			v.book.closeStream(st.name)
+			return
+		}
+		c := newConverter(st, number, v.decoder, v.uplink, v.logger)
+		newTrackRunner(t, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
+		v.endStream(st, number)
+	})
+}
+
+// addChannel starts what a data channel is for.
+func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) {
+	kind := parseProtocol(c.Protocol)
+	if kind.control {
+		v.outlets.addControl(relaying, c)
+		v.readers.Go(func() { v.listen(c) })
+		return
+	}
+	st, err := newStream(v.names.take(c.Label, "messages"), kind.models, v, v.book)
+	if err != nil {
+		v.end("the client started too many streams")
+		return
+	}
+	v.outlets.addFrames(relaying, c, st.name)
+	v.streams++
+	number := v.streams
+	waiting := newSlot()
+	ctx, cancel := context.WithCancel(ctx)
+	v.readers.Go(func() {
+		newChannelIntake(c, kind, st, v.budget, v.limits.Message, waiting).run()
+		cancel()
+		v.post(event{gone: c})
+	})
+	v.work.Go(func() {
+		convertMessages(ctx, waiting, newConverter(st, number, v.decoder, v.uplink, v.logger), v)
+		v.endStream(st, number)
+	})
+}
+
+// warmUp starts the decoder before the first picture needs it.
+func (v *supervisor) warmUp(ctx context.Context) {
+	v.work.Go(func() {
+		if err := v.decoder.Start(ctx); err != nil && ctx.Err() == nil {
+			v.logger.Error("a decoder does not start", slog.String("error", err.Error()))
+		}
+	})
+}
+
+// endStream gives back what a stream holds in the stages.
+func (v *supervisor) endStream(st *stream, number uint32) {
+	v.book.closeStream(st.name)
+	v.uplink.Forget(st.name)
+	v.decoder.Forget(number)
+}
+
+// listen reads what a client says on its channel for messages.
+func (v *supervisor) listen(c *peer.Channel) {
+	defer v.post(event{gone: c})
+	for {
+		message, _, _, err := c.Read()
+		if err != nil {
+			return
+		}
+		var said sluicev1.ClientMessage
+		if err := protojson.Unmarshal(message, &said); err == nil && said.GetBye() != nil {
+			v.end("the client said bye")
+		}
+	}
+}
+
+// discard reads the edge's own channel, where a client has nothing to say, so that its end is noticed.
+func (v *supervisor) discard(c *peer.Channel) {
+	defer v.post(event{gone: c})
+	for {
+		if _, _, _, err := c.Read(); err != nil {
+			return
+		}
+	}
+}
+
+// openOwn opens a channel for messages to a client that has none, if it can have one and there is something that no other channel carries.
+func (v *supervisor) openOwn() {
+	if !v.ownAllowed || v.ownAsked || v.outlets.hasControl() || len(v.layers) == 0 || !v.connectedPeer().HasMessages() {
+		return
+	}
+	v.ownAsked = true
+	err := v.connectedPeer().OpenChannel("sluice", controlProtocol, func(c *peer.Channel) { v.post(event{own: c}) })
+	if err != nil {
+		v.logger.Debug("no channel for messages", slog.String("error", err.Error()))
+	}
+}

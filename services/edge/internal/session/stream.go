@@ -1,0 +1,102 @@
+package session
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/ledger"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/sample"
+)
+
+// stream is what a track and a channel have in common: units are numbered, sampled and entered in the book. It is used by one goroutine.
+type stream struct {
+	name string
+	only []string // models that the channel's protocol narrows it to; empty means all
+	live liveWants
+	book *book
+
+	sampler sample.Sampler
+	wants   *wants // what the sampler was set with
+	feeds   bool   // whether there is a model to feed
+}
+
+// liveWants gives what the session's models need now; nil while nothing is known.
+type liveWants interface{ current() *wants }
+
+// job is a unit that is due, or that later ones need, on its way through the decoder.
+type job struct {
+	unit     media.AccessUnit
+	sequence uint32
+	due      []media.Due
+	captured time.Time
+	clock    media.Clock
+	// begun is when the unit's first packet or chunk arrived, ready when it was whole.
+	begun, ready time.Time
+}
+
+// newStream enters a stream in the book.
+func newStream(name string, only []string, live liveWants, b *book) (*stream, error) {
+	s := &stream{name: name, only: only, live: live, book: b}
+	return s, b.open(name, nil)
+}
+
+// refresh takes over what the models need now, and tells whether the stream feeds any.
+func (s *stream) refresh() bool {
+	w := s.live.current()
+	if w == nil || w == s.wants {
+		return s.feeds
+	}
+	s.wants = w
+	models := w.fitting(s.only)
+	s.sampler.Set(models)
+	s.feeds = len(models) > 0
+	names := make([]string, 0, len(models))
+	for _, m := range models {
+		names = append(names, m.Name)
+	}
+	// The stream is open, so there is nothing that could be refused.
+	_ = s.book.open(s.name, names)
+	return s.feeds
+}
+
+// receive numbers a unit and decides what it is due for. pts is its media time.
+func (s *stream) receive(u ledger.Unit, pts time.Duration) (sequence uint32, due []media.Due) {
+	due = s.sampler.Due(nil, pts, u.Arrival)
+	return s.book.receive(s.name, u, due), due
+}
+
+// count numbers a unit that no model can take.
+func (s *stream) count(u ledger.Unit) { s.book.receive(s.name, u, nil) }
+
+// drop gives a unit up for all that it is due for.
+func (s *stream) drop(sequence uint32, due []media.Due, reason media.DropReason) {
+	for _, d := range due {
+		s.book.finalise(media.Outcome{Stream: s.name, Sequence: sequence, Model: d.Model, Drop: reason})
+	}
+}
+
+// fail ends a unit with an error for all that it is due for.
+func (s *stream) fail(sequence uint32, due []media.Due, code media.ErrorCode) {
+	for _, d := range due {
+		s.book.finalise(media.Outcome{Stream: s.name, Sequence: sequence, Model: d.Model, Error: code})
+	}
+}
+
+// expire drops what cannot make its deadline any more and gives the rest.
+func (s *stream) expire(sequence uint32, due []media.Due, now time.Time) []media.Due {
+	late := func(d media.Due) bool { return !d.Deadline.After(now) }
+	if !slices.ContainsFunc(due, late) {
+		return due
+	}
+	var rest, gone []media.Due
+	for _, d := range due {
+		if late(d) {
+			gone = append(gone, d)
+		} else {
+			rest = append(rest, d)
+		}
+	}
+	s.drop(sequence, gone, media.Expired)
+	return rest
+}

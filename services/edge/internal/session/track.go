@@ -1,0 +1,204 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/depacket"
+	"github.com/sluice-dev/sluice/pkg/jitter"
+	"github.com/sluice-dev/sluice/pkg/ledger"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/sample"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+)
+
+const (
+	videoClock = 90000 // ticks a second, of every video payload format
+	// maxLag is how far decoding may fall behind the network. Beyond it, only the next key frame is decoded: to catch up by decoding would
+	// take longer than what the frames are worth.
+	maxLag = 500 * time.Millisecond
+)
+
+// source is where packets of a video track come from; *peer.Track is one.
+type source interface {
+	Packets() <-chan peer.Packet
+	RequestKeyFrame()
+}
+
+// trackRunner takes a video track's packets in order through all stages up to the uplink. One goroutine runs it.
+type trackRunner struct {
+	source   source
+	stream   *stream
+	convert  *converter
+	budget   *budget
+	reports  *reportBoard
+	maxBytes int // of a unit
+
+	jitter    *jitter.Buffer
+	assembler *depacket.Assembler
+	codec     media.Codec
+	gate      depacket.Gate
+	timeline  *sample.Timeline
+	clock     captureClock
+	idle      bool // no model is fed, so nothing is decoded
+}
+
+func newTrackRunner(s source, st *stream, c *converter, b *budget, r *reportBoard, maxBytes int) *trackRunner {
+	return &trackRunner{
+		source: s, stream: st, convert: c, budget: b, reports: r, maxBytes: maxBytes,
+		jitter: jitter.New(jitter.Config{}), timeline: sample.NewTimeline(videoClock), clock: captureClock{rate: videoClock},
+	}
+}
+
+// run goes on until the track or ctx ends.
+func (r *trackRunner) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p, ok := <-r.source.Packets():
+			if !ok {
+				r.pop(ctx, time.Now().Add(time.Hour)) // what is still held back is late enough
+				return
+			}
+			r.switchCodec(p.Codec)
+			r.jitter.Push(p.RTP, p.Arrival)
+		case <-timer.C:
+		}
+		now := time.Now()
+		r.pop(ctx, now)
+		r.askForKey(now)
+		timer.Reset(r.sleep(time.Now()))
+	}
+}
+
+// sleep is how long there is nothing to do unless a packet comes.
+func (r *trackRunner) sleep(now time.Time) time.Duration {
+	wait := time.Hour
+	if at, ok := r.jitter.Next(); ok {
+		wait = min(wait, at.Sub(now))
+	}
+	if at, ok := r.gate.Next(); ok && !r.idle {
+		wait = min(wait, at.Sub(now))
+	}
+	return max(wait, 0)
+}
+
+func (r *trackRunner) askForKey(now time.Time) {
+	if !r.idle && r.gate.Ask(now) {
+		r.source.RequestKeyFrame()
+	}
+}
+
+// switchCodec follows a track whose payload type changes. A codec that no stage knows leaves the assembler nil.
+func (r *trackRunner) switchCodec(codec media.Codec) {
+	if codec == r.codec {
+		return
+	}
+	r.codec = codec
+	r.assembler, _ = depacket.New(codec, r.maxBytes)
+	r.gate.Break()
+}
+
+// pop takes what the jitter buffer gives.
+func (r *trackRunner) pop(ctx context.Context, now time.Time) {
+	for ctx.Err() == nil {
+		e, ok := r.jitter.Pop(now)
+		if !ok {
+			return
+		}
+		if r.assembler == nil {
+			continue
+		}
+		var units []depacket.Unit
+		if e.Packet == nil {
+			units = r.assembler.Gap()
+		} else {
+			units = r.assembler.Push(e.Packet, e.Arrival)
+		}
+		for i := range units {
+			r.unit(ctx, &units[i])
+			r.assembler.Recycle(units[i].Data)
+		}
+	}
+}
+
+// unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
+func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
+	r.reports.update(u.RTP.SSRC, func(report media.SenderReport) { r.clock.observe(report, u.RTP.Timestamp, true) })
+	captured, clock := r.clock.at(u.RTP.Timestamp, u.First)
+	r.setIdle(!r.stream.refresh())
+	sequence, due := r.stream.receive(
+		ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: clock}, r.timeline.At(u.RTP.Timestamp))
+	if sequence == 0 || r.idle {
+		return
+	}
+	now := time.Now()
+	if u.Whole() && !r.budget.take(len(u.Data), now) {
+		r.gate.Break()
+		r.stream.drop(sequence, due, media.RateLimited)
+		return
+	}
+	switch verdict := r.gate.Step(u); {
+	case u.Error != media.NoError:
+		r.stream.fail(sequence, due, u.Error)
+		return
+	case u.Drop != media.NotDropped:
+		r.stream.drop(sequence, due, u.Drop)
+		return
+	case verdict == depacket.Refuse:
+		r.stream.drop(sequence, due, media.Damaged)
+		return
+	case verdict == depacket.Prime:
+		r.stream.drop(sequence, due, media.Damaged)
+		due = nil
+	case !u.Key && now.Sub(u.Last) > maxLag:
+		r.gate.Break()
+		r.stream.drop(sequence, due, media.Overloaded)
+		return
+	}
+	j := job{unit: u.AccessUnit, sequence: sequence, due: due, captured: captured, clock: clock, begun: u.First, ready: u.Last}
+	if r.convert.convert(ctx, j, r.stream.wants) {
+		r.gate.Break()
+	}
+}
+
+// setIdle notes whether a model is fed. Units that nobody wanted did not reach the decoder, so the first one wanted must be a key frame.
+func (r *trackRunner) setIdle(idle bool) {
+	if r.idle && !idle {
+		r.gate.Break()
+	}
+	r.idle = idle
+}
+
+// countPackets runs for a track that no stage takes: its packets are counted as units, each by itself.
+func countPackets(ctx context.Context, s source, st *stream) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case p, ok := <-s.Packets():
+			if !ok {
+				return
+			}
+			id := media.RTP{Valid: true, SSRC: p.RTP.SSRC, Timestamp: p.RTP.Timestamp}
+			st.count(ledger.Unit{Arrival: p.Arrival, RTP: id, Captured: p.Arrival, Clock: media.ClockArrival})
+		}
+	}
+}
+
+// discardPackets runs for a track that nobody wants.
+func discardPackets(ctx context.Context, s source) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-s.Packets():
+			if !ok {
+				return
+			}
+		}
+	}
+}
