@@ -34,12 +34,9 @@ type lease struct {
 	slot  int
 }
 
-// reorders tells whether pictures can come out after later units.
-func reorders(c media.Codec) bool { return c == media.H264 }
-
 // expire ends the wait for pictures that cannot come any more.
 func (s *stream) expire(shared *memory) {
-	for len(s.pending) > 0 && (!reorders(s.codec) || s.pending[0].unit+ipc.ReorderDepth < s.units) {
+	for len(s.pending) > 0 && ipc.Expired(s.codec, s.pending[0].unit, s.units) {
 		s.pending[0].giveBack(shared)
 		s.pending = append(s.pending[:0], s.pending[1:]...)
 	}

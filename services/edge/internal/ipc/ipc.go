@@ -30,6 +30,12 @@ const (
 	MaxMessage = 512
 )
 
+// Expired tells whether the picture of a stream's unit can no longer come out after the given number of units. Edge and decoder process
+// both apply it after each reply of status OK, so that they agree on which slots are in use.
+func Expired(codec media.Codec, unit, units uint64) bool {
+	return codec != media.H264 || unit+ReorderDepth < units
+}
+
 // Op says what a request wants.
 type Op uint8
 

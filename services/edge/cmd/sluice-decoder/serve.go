@@ -1,0 +1,106 @@
+//go:build cgo && linux && (amd64 || arm64)
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-dev/sluice/services/edge/internal/codec"
+	"github.com/sluice-dev/sluice/services/edge/internal/ipc"
+	"github.com/sluice-dev/sluice/services/edge/internal/sandbox"
+)
+
+// The descriptors that the edge passes on.
+const (
+	socketFD = 3
+	memoryFD = 4
+)
+
+// run sets everything up, enters the sandbox, says so, and serves until the edge's end of the socket closes.
+func run(s settings) error {
+	engine, memory, err := prepare(s)
+	if err != nil {
+		return err
+	}
+	stands, err := enter(s)
+	if err != nil {
+		return err
+	}
+	if _, err := unix.Write(socketFD, stands.Append(nil)); err != nil {
+		return fmt.Errorf("greeting the edge: %w", err)
+	}
+	_ = memory
+	return serve(engine, s.layout)
+}
+
+// prepare maps the shared memory and loads all that decoding needs.
+func prepare(s settings) (*codec.Engine, []byte, error) {
+	memory, err := unix.Mmap(memoryFD, 0, s.layout.Size(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mapping the shared memory: %w", err)
+	}
+	if err := unix.Close(memoryFD); err != nil {
+		return nil, nil, fmt.Errorf("closing the shared memory's descriptor: %w", err)
+	}
+	engine, err := codec.New(s.layout, memory, s.pixels)
+	return engine, memory, err
+}
+
+// enter starts what must be started outside and enters the sandbox.
+func enter(s settings) (ipc.Hello, error) {
+	// The runtime makes its poller with the first timer, which in the sandbox would be too late.
+	time.Sleep(time.Nanosecond)
+	go exitWithEdge()
+	return sandbox.Enter(s.sandbox, s.memory)
+}
+
+// exitWithEdge ends the process when the edge's end of the socket closes, also while C code runs and never returns. It asks for no event,
+// so that requests do not wake it; a hang-up is reported unasked.
+func exitWithEdge() {
+	for {
+		watched := []unix.PollFd{{Fd: socketFD}}
+		if _, err := unix.Poll(watched, -1); err != nil && !errors.Is(err, unix.EINTR) {
+			os.Exit(1)
+		}
+		if watched[0].Revents != 0 {
+			os.Exit(0)
+		}
+	}
+}
+
+// serve answers requests, one at a time. A request that it does not understand means that edge and decoder differ: it gives up.
+func serve(engine *codec.Engine, layout ipc.Layout) error {
+	var (
+		in, out [ipc.MaxMessage]byte
+		request ipc.Request
+		reply   ipc.Reply
+	)
+	for {
+		n, err := unix.Read(socketFD, in[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("reading a request: %w", err)
+		case n == 0:
+			return nil
+		}
+		if err := request.Parse(in[:n], layout); err != nil {
+			return fmt.Errorf("reading a request: %w", err)
+		}
+		if request.Op == ipc.Forget {
+			engine.Forget(request.Stream)
+			reply = ipc.Reply{Status: ipc.OK, Stream: request.Stream, Tag: request.Tag, Pictures: reply.Pictures[:0]}
+		} else {
+			engine.Decode(&request, &reply)
+		}
+		if _, err := unix.Write(socketFD, reply.Append(out[:0])); err != nil {
+			return fmt.Errorf("writing a reply: %w", err)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+#include <libavcodec/avcodec.h>
+#include <libavutil/buffer.h>
+#include <libavutil/log.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "codec.h"
+#include "convert.h"
+
+struct slc_stream {
+  AVCodecContext *context;
+  AVPacket *packet;
+  AVFrame *frame;
+};
+
+void slc_quiet(void) { av_log_set_level(AV_LOG_QUIET); }
+
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static const AVCodec *find(int codec) {
+  // By name: the default for an id may be a wrapper of another library, or hardware.
+  switch (codec) {
+    case SLC_VP8:
+      return avcodec_find_decoder_by_name("vp8");
+    case SLC_H264:
+      return avcodec_find_decoder_by_name("h264");
+    case SLC_JPEG:
+      return avcodec_find_decoder_by_name("mjpeg");
+    case SLC_PNG:
+      return avcodec_find_decoder_by_name("png");
+    case SLC_WEBP:
+      return avcodec_find_decoder_by_name("webp");
+  }
+  return NULL;
+}
+
+static void configure(AVCodecContext *c, int64_t max_pixels) {
+  // Frame threads would hold pictures back; sessions, not threads, are what fills the cores.
+  c->thread_count = 1;
+  c->flags |= AV_CODEC_FLAG_LOW_DELAY;
+  // A picture with invented parts must not look like a whole one. Concealment cannot be switched off without losing the account of what
+  // is missing, so only its cheapest form is on, and take() refuses what it made.
+  c->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | AV_EF_EXPLODE;
+  c->error_concealment = FF_EC_FAVOR_INTER;
+  // libavcodec compares with sizes rounded up to its alignment.
+  c->max_pixels = max_pixels + max_pixels / 4;
+}
+
+slc_stream *slc_open(int codec, int64_t max_pixels) {
+  const AVCodec *decoder = find(codec);
+  slc_stream *s = decoder ? calloc(1, sizeof *s) : NULL;
+  if (!s) return NULL;
+  s->context = avcodec_alloc_context3(decoder);
+  s->packet = av_packet_alloc();
+  s->frame = av_frame_alloc();
+  if (s->context && s->packet && s->frame) {
+    configure(s->context, max_pixels);
+    if (avcodec_open2(s->context, decoder, NULL) == 0) return s;
+  }
+  slc_close(s);
+  return NULL;
+}
+
+void slc_close(slc_stream *s) {
+  if (!s) return;
+  av_frame_free(&s->frame);
+  av_packet_free(&s->packet);
+  avcodec_free_context(&s->context);
+  free(s);
+}
+
+void slc_flush(slc_stream *s) {
+  av_frame_unref(s->frame);
+  avcodec_flush_buffers(s->context);
+}
+
+static int status_of(int error) {
+  switch (error) {
+    case AVERROR(ENOMEM):
+      return SLC_NO_MEMORY;
+    case AVERROR_PATCHWELCOME:
+    case AVERROR(ENOSYS):
+      return SLC_UNSUPPORTED;
+  }
+  return SLC_BROKEN;
+}
+
+static void leave(void *opaque, uint8_t *data) {
+  (void)opaque;
+  (void)data;
+}
+
+// send hands the unit to libavcodec without a copy; libavcodec would copy what is not counted.
+static int send(slc_stream *s, const slc_job *job) {
+  uint8_t *data = (uint8_t *)job->data;
+  s->packet->buf = av_buffer_create(data, job->size + AV_INPUT_BUFFER_PADDING_SIZE, leave, NULL, AV_BUFFER_FLAG_READONLY);
+  if (!s->packet->buf) return AVERROR(ENOMEM);
+  s->packet->data = data;
+  s->packet->size = job->size;
+  s->packet->pts = job->tag;
+  int error = avcodec_send_packet(s->context, s->packet);
+  av_packet_unref(s->packet);
+  return error;
+}
+
+// take receives the next picture into the stream's frame.
+static int take(slc_stream *s, slc_job *job) {
+  job->converted = 0;
+  job->done = 0;
+  job->convert_ns = 0;
+  int error = avcodec_receive_frame(s->context, s->frame);
+  if (error == AVERROR(EAGAIN) || error == AVERROR_EOF) return SLC_NONE;
+  if (error < 0) return status_of(error);
+  if (s->frame->decode_error_flags || (s->frame->flags & AV_FRAME_FLAG_CORRUPT)) return SLC_BROKEN;
+  int turned = job->orientation >= 5;
+  job->picture_tag = s->frame->pts;
+  job->picture_width = turned ? s->frame->height : s->frame->width;
+  job->picture_height = turned ? s->frame->width : s->frame->height;
+  return SLC_PICTURE;
+}
+
+int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
+  int64_t begin = now_ns();
+  av_frame_unref(s->frame);
+  int error = send(s, job);
+  int status = error < 0 ? status_of(error) : take(s, job);
+  job->decode_ns = now_ns() - begin;
+  if (status != SLC_PICTURE || job->picture_tag != job->tag || job->picture_width != job->expected_width ||
+      job->picture_height != job->expected_height)
+    return status;
+  return slc_convert(s, scratch, job);
+}
+
+int slc_next(slc_stream *s, slc_job *job) {
+  int64_t begin = now_ns();
+  int status = take(s, job);
+  job->decode_ns += now_ns() - begin;
+  return status;
+}
+
+int slc_convert(slc_stream *s, slc_scratch *scratch, slc_job *job) {
+  int64_t begin = now_ns();
+  int status = SLC_PICTURE;
+  job->done = 0;
+  for (int i = 0; i < job->target_count && status == SLC_PICTURE; i++) {
+    status = slc_convert_frame(scratch, s->frame, &job->targets[i], job->orientation);
+    if (status == SLC_PICTURE) job->done |= 1u << i;
+  }
+  job->converted = 1;
+  job->convert_ns = now_ns() - begin;
+  return status;
+}

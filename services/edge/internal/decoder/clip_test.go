@@ -1,0 +1,90 @@
+package decoder_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// ffmpeg runs ffmpeg on a synthetic picture source and gives what it writes.
+func ffmpeg(t testing.TB, arguments string) []byte {
+	t.Helper()
+	cmd := exec.Command("ffmpeg", append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, strings.Fields(arguments)...)...)
+	var out, words bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &words
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("ffmpeg %s (is ffmpeg installed?): %v\n%s", arguments, err, words.String())
+	}
+	return out.Bytes()
+}
+
+// clips keeps what ffmpeg made, since several tests use the same.
+var clips sync.Map
+
+func clip(t testing.TB, arguments string) []byte {
+	t.Helper()
+	once, _ := clips.LoadOrStore(arguments, sync.OnceValue(func() []byte { return ffmpeg(t, arguments) }))
+	return once.(func() []byte)()
+}
+
+// vp8Clip gives the frames of a clip of 720p30 with a key frame at the start and every 15 frames.
+func vp8Clip(t testing.TB) []media.AccessUnit {
+	return ivfUnits(clip(t, "-f lavfi -i testsrc2=size=1280x720:rate=30 -frames:v 30 -c:v libvpx -deadline realtime -cpu-used 8 -b:v 1600k -g 15 -f ivf -"))
+}
+
+// h264Clip gives access units; options are x264's.
+func h264Clip(t testing.TB, size string, options string) []media.AccessUnit {
+	return annexBUnits(clip(t, "-f lavfi -i testsrc2=size="+size+":rate=30 -frames:v 30 -pix_fmt yuv420p -c:v libx264 -preset veryfast -g 15 "+
+		"-x264-params aud=1:repeat-headers=1:"+options+" -f h264 -"))
+}
+
+func ivfUnits(ivf []byte) (units []media.AccessUnit) {
+	for b := ivf[32:]; len(b) >= 12; {
+		size := binary.LittleEndian.Uint32(b)
+		data := b[12 : 12+size]
+		units = append(units, media.AccessUnit{Codec: media.VP8, Data: data, Key: data[0]&1 == 0})
+		b = b[12+size:]
+	}
+	return units
+}
+
+// annexBUnits splits at access unit delimiters.
+func annexBUnits(stream []byte) (units []media.AccessUnit) {
+	delimiter := []byte{0, 0, 0, 1, 9}
+	for len(stream) > 0 {
+		end := len(stream)
+		if i := bytes.Index(stream[len(delimiter):], delimiter); i >= 0 {
+			end = i + len(delimiter)
+		}
+		data := stream[:end]
+		key := false
+		for _, n := range nals(data) {
+			key = key || n[0]&0x1f == 5
+		}
+		units = append(units, media.AccessUnit{Codec: media.H264, Data: data, Key: key})
+		stream = stream[end:]
+	}
+	return units
+}
+
+// nals gives the NAL units of an access unit without their start codes.
+func nals(unit []byte) (out [][]byte) {
+	for _, part := range bytes.Split(unit, []byte{0, 0, 1}) {
+		if part = bytes.TrimRight(part, "\x00"); len(part) > 0 {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func joinNALs(parts [][]byte) (unit []byte) {
+	for _, p := range parts {
+		unit = append(append(unit, 0, 0, 0, 1), p...)
+	}
+	return unit
+}

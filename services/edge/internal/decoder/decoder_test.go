@@ -1,0 +1,91 @@
+package decoder_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
+)
+
+var faces = media.PictureInput{Width: 320, Height: 256, Fit: media.Letterbox, Color: media.RGB}
+
+// testWriter sends the decoder's log to the test's.
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("%s", b)
+	return len(b), nil
+}
+
+// open makes a Decoder whose every part is at its default but for what change sets, and closes it with the test.
+func open(t testing.TB, change func(*decoder.Config)) *decoder.Decoder {
+	t.Helper()
+	cfg := decoder.Config{Path: program, Timeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+	if change != nil {
+		change(&cfg)
+	}
+	d, err := decoder.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// decode feeds one unit and releases nothing.
+func decode(d *decoder.Decoder, stream uint32, tag uint64, unit media.AccessUnit, targets ...media.PictureInput) ([]decoder.Picture, error) {
+	return d.Decode(context.Background(), decoder.Request{Stream: stream, Tag: tag, Unit: unit, Targets: targets})
+}
+
+// reason gives what a Decode came to, in the contract's words; "" for success.
+func reason(err error) string {
+	var e *decoder.Error
+	switch {
+	case err == nil:
+		return ""
+	case !errors.As(err, &e):
+		return "not a decoder.Error: " + err.Error()
+	case e.Drop != media.NotDropped:
+		return e.Drop.String()
+	default:
+		return e.Code.String()
+	}
+}
+
+func TestEveryUnitOfAClipBecomesAPicture(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		units []media.AccessUnit
+	}{
+		{"VP8", vp8Clip(t)},
+		{"H.264 baseline", h264Clip(t, "1280x720", "bframes=0:cabac=0")},
+		{"H.264 high, four slices", h264Clip(t, "1280x720", "bframes=0:slices=4")},
+		{"H.264 1080p", h264Clip(t, "1920x1080", "bframes=0")},
+		{"H.264 portrait", h264Clip(t, "1080x1920", "bframes=0")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := open(t, nil)
+			for i, unit := range c.units {
+				pictures, err := decode(d, 1, uint64(i), unit, faces)
+				if err != nil {
+					t.Fatalf("unit %d: %v", i, err)
+				}
+				if len(pictures) != 1 || pictures[0].Tag != uint64(i) || pictures[0].Target != 0 {
+					t.Fatalf("unit %d gave %+v, want its own picture alone", i, pictures)
+				}
+				if got := len(pictures[0].Payload); got != faces.Bytes() {
+					t.Fatalf("payload of %d bytes, want %d", got, faces.Bytes())
+				}
+				pictures[0].Release()
+			}
+		})
+	}
+}
