@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -31,10 +34,11 @@ type Config struct {
 
 // Model runs batches on the targets of one model. It is safe for concurrent use.
 type Model struct {
-	config  Config
-	packer  *tensor.Packer
-	logger  *slog.Logger
-	buffers sync.Pool // of *[]byte, each for a batch of the largest size
+	config   Config
+	packer   *tensor.Packer
+	logger   *slog.Logger
+	buffers  sync.Pool // of *[]byte, each for a batch of the largest size
+	failures rate.Sometimes
 	// checks lets one Check run at a time.
 	checks sync.Mutex
 
@@ -55,7 +59,7 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 	if len(drivers) == 0 {
 		return nil, fmt.Errorf("model %s: no targets", config.Name)
 	}
-	m := &Model{config: config, packer: packer, logger: config.Logger}
+	m := &Model{config: config, packer: packer, logger: config.Logger, failures: rate.Sometimes{First: 1, Interval: time.Second}}
 	if m.logger == nil {
 		m.logger = slog.New(slog.DiscardHandler)
 	}
@@ -88,6 +92,11 @@ func (m *Model) Infer(ctx context.Context, payloads [][]byte) (*Reply, error) {
 	}
 	reply, err := m.run(ctx, t.driver, terms, payloads)
 	m.release(t, err)
+	if err != nil {
+		m.failures.Do(func() {
+			m.logger.WarnContext(ctx, "a batch failed; more of the kind are logged once a second", "frames", len(payloads), "error", err)
+		})
+	}
 	return reply, err
 }
 

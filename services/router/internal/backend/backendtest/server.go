@@ -1,0 +1,136 @@
+package backendtest
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"net"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/proto/gen/inference"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+)
+
+// Server serves a driver over the Open Inference Protocol, as a well-behaved model server would.
+type Server struct {
+	inference.UnimplementedGRPCInferenceServiceServer
+
+	// Model is the only name that it knows.
+	Model string
+	// Driver answers.
+	Driver backend.Driver
+	// Typed sends FP32 outputs as typed contents instead of raw bytes.
+	Typed bool
+}
+
+// Serve starts a server on the loopback interface and gives its address. It stops when the test ends.
+func Serve(t testing.TB, server inference.GRPCInferenceServiceServer) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	inference.RegisterGRPCInferenceServiceServer(s, server)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := s.Serve(listener); err != nil {
+			t.Errorf("the model server: %v", err)
+		}
+	}()
+	t.Cleanup(func() {
+		s.Stop()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// ServerLive says yes.
+func (*Server) ServerLive(context.Context, *inference.ServerLiveRequest) (*inference.ServerLiveResponse, error) {
+	return &inference.ServerLiveResponse{Live: true}, nil
+}
+
+// ServerReady says yes.
+func (*Server) ServerReady(context.Context, *inference.ServerReadyRequest) (*inference.ServerReadyResponse, error) {
+	return &inference.ServerReadyResponse{Ready: true}, nil
+}
+
+// ModelReady asks the driver.
+func (s *Server) ModelReady(ctx context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
+	return &inference.ModelReadyResponse{Ready: r.GetName() == s.Model && s.Driver.Ready(ctx) == nil}, nil
+}
+
+// ModelMetadata describes the driver's model.
+func (s *Server) ModelMetadata(ctx context.Context, r *inference.ModelMetadataRequest) (*inference.ModelMetadataResponse, error) {
+	if r.GetName() != s.Model {
+		return nil, status.Errorf(codes.NotFound, "unknown model %q", r.GetName())
+	}
+	d, err := s.Driver.Describe(ctx)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	return &inference.ModelMetadataResponse{Name: s.Model, Inputs: metadata(d.Inputs), Outputs: metadata(d.Outputs)}, nil
+}
+
+func metadata(specs []media.TensorSpec) []*inference.ModelMetadataResponse_TensorMetadata {
+	list := make([]*inference.ModelMetadataResponse_TensorMetadata, len(specs))
+	for i, s := range specs {
+		list[i] = &inference.ModelMetadataResponse_TensorMetadata{Name: s.Name, Datatype: string(s.Datatype), Shape: wide(s.Shape)}
+	}
+	return list
+}
+
+func wide(shape []int) []int64 {
+	list := make([]int64, len(shape))
+	for i, extent := range shape {
+		list[i] = int64(extent)
+	}
+	return list
+}
+
+// ModelInfer runs a batch on the driver.
+func (s *Server) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
+	if r.GetModelName() != s.Model || len(r.GetInputs()) != 1 || len(r.GetRawInputContents()) != 1 {
+		return nil, status.Error(codes.InvalidArgument, "one raw input of the model served is wanted")
+	}
+	in := r.GetInputs()[0]
+	input := media.RawTensor{Name: in.GetName(), Datatype: media.Datatype(in.GetDatatype()), Data: r.GetRawInputContents()[0]}
+	for _, extent := range in.GetShape() {
+		input.Shape = append(input.Shape, int(extent))
+	}
+	var wanted []string
+	for _, o := range r.GetOutputs() {
+		wanted = append(wanted, o.GetName())
+	}
+	output, err := s.Driver.Infer(ctx, input, wanted)
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	if output.Release != nil {
+		defer output.Release()
+	}
+	return s.answer(r, output.Tensors), nil
+}
+
+func (s *Server) answer(r *inference.ModelInferRequest, tensors []media.RawTensor) *inference.ModelInferResponse {
+	response := &inference.ModelInferResponse{ModelName: s.Model, ModelVersion: "1", Id: r.GetId()}
+	for _, t := range tensors {
+		out := &inference.ModelInferResponse_InferOutputTensor{Name: t.Name, Datatype: string(t.Datatype), Shape: wide(t.Shape)}
+		if s.Typed && t.Datatype == media.FP32 {
+			out.Contents = &inference.InferTensorContents{}
+			for at := 0; at < len(t.Data); at += 4 {
+				out.Contents.Fp32Contents = append(out.Contents.Fp32Contents, math.Float32frombits(binary.LittleEndian.Uint32(t.Data[at:])))
+			}
+		} else {
+			response.RawOutputContents = append(response.RawOutputContents, t.Data)
+		}
+		response.Outputs = append(response.Outputs, out)
+	}
+	return response
+}

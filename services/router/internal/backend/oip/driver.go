@@ -1,0 +1,222 @@
+// Package oip runs models on servers that speak the Open Inference Protocol, version 2, over gRPC: Triton, KServe, MLServer, OpenVINO Model
+// Server. Tensors are sent as raw bytes; both raw and typed answers are taken.
+package oip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/proto/gen/inference"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+)
+
+// Config says where a model is served.
+type Config struct {
+	// Target is a gRPC target, such as dns:///triton:8001. Calls go round all addresses that it resolves to.
+	Target string
+	// Model is the model's name on the server.
+	Model string
+	// Version is its version; empty lets the server choose.
+	Version string
+	// Credentials secure the connection; nil is plain text.
+	Credentials credentials.TransportCredentials
+	// MaxReply bounds an answer whose size the model does not declare, in bytes; 0 means 64 MiB.
+	MaxReply int
+}
+
+const (
+	defaultMaxReply = 64 << 20
+	// maxControl bounds the answers about readiness and metadata.
+	maxControl = 1 << 20
+	// typedOverhead is how much larger than its tensor a typed answer can be: 10 bytes for a negative INT32 in 4, rounded up.
+	typedOverhead = 3
+	// envelope is room for names and shapes.
+	envelope = 64 << 10
+)
+
+// Driver runs one model on one target. See [backend.Driver].
+type Driver struct {
+	config Config
+	conn   *grpc.ClientConn
+	client inference.GRPCInferenceServiceClient
+	ids    atomic.Uint64
+	// declared is what the target described last; nil before.
+	declared atomic.Pointer[backend.Description]
+
+	// open is held for reading by each call, and for writing by Close.
+	open   sync.RWMutex
+	closed bool
+}
+
+// Open makes a driver. It connects in the background, so a target that is away is no error here.
+func Open(config Config) (*Driver, error) {
+	if config.Target == "" || config.Model == "" {
+		return nil, errors.New("an oip backend needs a target and a model")
+	}
+	if config.MaxReply < 0 {
+		return nil, fmt.Errorf("target %s: a largest answer of %d bytes: must not be negative", config.Target, config.MaxReply)
+	}
+	if config.MaxReply == 0 {
+		config.MaxReply = defaultMaxReply
+	}
+	if config.Credentials == nil {
+		config.Credentials = insecure.NewCredentials()
+	}
+	conn, err := grpc.NewClient(config.Target,
+		grpc.WithTransportCredentials(config.Credentials),
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
+		grpc.WithDisableServiceConfig(), // how calls are made is this program's business, not DNS's
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
+			MinConnectTimeout: 2 * time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxControl)),
+		grpc.WithStatsHandler(trailerWatch{}),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", config.Target, err)
+	}
+	return &Driver{config: config, conn: conn, client: inference.NewGRPCInferenceServiceClient(conn)}, nil
+}
+
+// Target gives the gRPC target.
+func (d *Driver) Target() string { return d.config.Target }
+
+// enter begins a call; leave ends it. It fails once the driver is closed.
+func (d *Driver) enter() error {
+	d.open.RLock()
+	if d.closed {
+		d.open.RUnlock()
+		return &backend.Error{Code: media.BackendUnavailable, Reason: "the connection is closed"}
+	}
+	return nil
+}
+
+func (d *Driver) leave() { d.open.RUnlock() }
+
+// Ready asks for the model's readiness.
+func (d *Driver) Ready(ctx context.Context) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	ctx, seen := watchTrailer(ctx)
+	answer, err := d.client.ModelReady(ctx, &inference.ModelReadyRequest{Name: d.config.Model, Version: d.config.Version})
+	if err != nil {
+		return failure(ctx, err, seen)
+	}
+	if !answer.GetReady() {
+		return &backend.Error{Code: media.BackendUnavailable, Reason: fmt.Sprintf("model %s is not ready", d.config.Model)}
+	}
+	return nil
+}
+
+// Describe asks for the model's metadata.
+func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
+	if err := d.enter(); err != nil {
+		return backend.Description{}, err
+	}
+	defer d.leave()
+	ctx, seen := watchTrailer(ctx)
+	answer, err := d.client.ModelMetadata(ctx, &inference.ModelMetadataRequest{Name: d.config.Model, Version: d.config.Version})
+	if err != nil {
+		return backend.Description{}, failure(ctx, err, seen)
+	}
+	description, err := describe(answer)
+	if err != nil {
+		return backend.Description{}, backend.Fail(media.BackendProtocol, "the model's metadata cannot be used", err.Error())
+	}
+	d.declared.Store(&description)
+	return description, nil
+}
+
+// Infer sends one batch and waits for its answer.
+func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []string) (backend.Output, error) {
+	if err := d.enter(); err != nil {
+		return backend.Output{}, err
+	}
+	defer d.leave()
+	request := d.request(input, outputs)
+	var reply answer
+	ctx, seen := watchTrailer(ctx)
+	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
+		grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(d.limit(input.Shape[0], outputs)))
+	if err != nil {
+		return backend.Output{}, failure(ctx, err, seen)
+	}
+	tensors, err := reply.tensors(request)
+	if err != nil {
+		return backend.Output{}, backend.Fail(media.BackendProtocol, "the answer breaks the protocol", err.Error())
+	}
+	return backend.Output{Tensors: tensors}, nil
+}
+
+func (d *Driver) request(input media.RawTensor, outputs []string) *inference.ModelInferRequest {
+	tensor := &inference.ModelInferRequest_InferInputTensor{Name: input.Name, Datatype: string(input.Datatype)}
+	for _, extent := range input.Shape {
+		tensor.Shape = append(tensor.Shape, int64(extent))
+	}
+	request := &inference.ModelInferRequest{
+		ModelName:        d.config.Model,
+		ModelVersion:     d.config.Version,
+		Id:               strconv.FormatUint(d.ids.Add(1), 10),
+		Inputs:           []*inference.ModelInferRequest_InferInputTensor{tensor},
+		RawInputContents: [][]byte{input.Data},
+	}
+	for _, name := range outputs {
+		request.Outputs = append(request.Outputs, &inference.ModelInferRequest_InferRequestedOutputTensor{Name: name})
+	}
+	return request
+}
+
+// limit gives the size that an answer for a batch may have: little more than declared, where sizes are declared.
+func (d *Driver) limit(frames int, outputs []string) int {
+	declared := d.declared.Load()
+	if declared == nil {
+		return d.config.MaxReply
+	}
+	wanted := make(map[string]bool, len(outputs))
+	for _, name := range outputs {
+		wanted[name] = true
+	}
+	total := 0
+	for _, spec := range declared.Outputs {
+		if !wanted[spec.Name] {
+			continue
+		}
+		size := spec.Datatype.Size() * frames
+		for _, extent := range spec.Shape[min(1, len(spec.Shape)):] {
+			if extent < 0 || size > math.MaxInt32 {
+				return d.config.MaxReply
+			}
+			size *= extent
+		}
+		total += size
+	}
+	return min(total*typedOverhead+envelope, d.config.MaxReply)
+}
+
+// Close closes the connection after the calls in progress.
+func (d *Driver) Close() error {
+	d.open.Lock()
+	defer d.open.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	return d.conn.Close()
+}
