@@ -20,6 +20,8 @@ type Certificate struct {
 	certPath, keyPath string
 	logger            *slog.Logger
 	failures          prometheus.Counter
+	// clock is time.Now; tests turn it.
+	clock func() time.Time
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -41,7 +43,7 @@ func (s stamp) same(other stamp) bool {
 // LoadCertificate reads a certificate chain and its key, both PEM. It fails when they cannot be used.
 func LoadCertificate(certPath, keyPath string, logger *slog.Logger, registry prometheus.Registerer) (*Certificate, error) {
 	c := &Certificate{
-		certPath: certPath, keyPath: keyPath, logger: logger,
+		certPath: certPath, keyPath: keyPath, logger: logger, clock: time.Now,
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_edge_certificate_reload_failures_total",
 			Help: "Changed TLS certificate files that could not be used; the last good certificate stays in service.",
@@ -64,7 +66,7 @@ func (c *Certificate) Config() *tls.Config {
 func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.checked) >= recheckEvery {
+	if now := c.clock(); now.Sub(c.checked) >= recheckEvery {
 		c.checked = now
 		if err := c.load(); err != nil {
 			c.failures.Inc()

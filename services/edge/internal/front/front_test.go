@@ -1,0 +1,254 @@
+package front
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	offerSDP = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
+	tokenA   = "token-of-client-A"
+	tokenB   = "token-of-client-B"
+	friend   = "https://app.example"
+)
+
+// fakeSessions is a session manager that holds up to capacity sessions and knows the model "faces".
+type fakeSessions struct {
+	capacity int
+	// gathered are trickled before the answer is given, so that holding them back is tested.
+	gathered []string
+
+	mu      sync.Mutex
+	ids     int
+	live    map[string]*fakeSession // by id
+	created []Offer
+}
+
+func (s *fakeSessions) NewID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ids++
+	return fmt.Sprintf("session%d", s.ids)
+}
+
+func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range offer.Models {
+		if name != "faces" {
+			return nil, "", refuse(http.StatusUnprocessableEntity, "UNKNOWN_MODEL", "no such model")
+		}
+	}
+	if len(s.live) >= s.capacity {
+		return nil, "", &Problem{Status: http.StatusServiceUnavailable, Code: "TOO_MANY_SESSIONS", Detail: "full", RetryAfter: 4100 * time.Millisecond}
+	}
+	if strings.Contains(offer.SDP, "defect") {
+		return nil, "", fmt.Errorf("words that no client may see")
+	}
+	if strings.Contains(offer.SDP, "panic") {
+		panic("words that no client may see")
+	}
+	session := &fakeSession{owner: s, id: offer.ID, secret: "SECRET" + offer.ID, hub: downlink.NewHub(), trickle: offer.Trickle}
+	s.live[session.id] = session
+	s.created = append(s.created, offer)
+	if offer.Trickle != nil {
+		for _, candidate := range s.gathered {
+			offer.Trickle(&webrtc.ICECandidateInit{Candidate: candidate})
+		}
+		offer.Trickle(nil)
+	}
+	return session, "v=0 answer to " + offer.ID, nil
+}
+
+func (s *fakeSessions) BySecret(secret string) (Session, bool) {
+	return s.ByID(strings.TrimPrefix(secret, "SECRET"))
+}
+
+func (s *fakeSessions) ByID(id string) (Session, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.live[id]
+	return session, ok
+}
+
+func (s *fakeSessions) get(t *testing.T, id string) *fakeSession {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.live[id]
+	if !ok {
+		t.Fatalf("there is no session %q", id)
+	}
+	return session
+}
+
+// fakeSession delivers through a real hub.
+type fakeSession struct {
+	owner      *fakeSessions
+	id, secret string
+	hub        *downlink.Hub
+	trickle    func(*webrtc.ICECandidateInit)
+
+	mu         sync.Mutex
+	candidates []string
+	closed     string
+}
+
+func (s *fakeSession) ID() string     { return s.id }
+func (s *fakeSession) Secret() string { return s.secret }
+
+func (s *fakeSession) AddCandidate(candidate webrtc.ICECandidateInit) error {
+	if candidate.Candidate == "nonsense" {
+		return refuse(http.StatusBadRequest, "INVALID_CANDIDATE", "not a candidate")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.candidates = append(s.candidates, candidate.Candidate)
+	return nil
+}
+
+func (s *fakeSession) Renegotiate(_ context.Context, offer string) (string, error) {
+	if strings.Contains(offer, "more") {
+		return "", refuse(http.StatusUnprocessableEntity, "RESTART_REFUSED", "too much")
+	}
+	return "v=0 second answer", nil
+}
+
+func (s *fakeSession) Subscribe(after uint64) (*downlink.Sink, error) {
+	return s.hub.Subscribe(after, nil)
+}
+
+func (s *fakeSession) Close(reason string) {
+	s.owner.mu.Lock()
+	delete(s.owner.live, s.id)
+	s.owner.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed != "" {
+		return
+	}
+	s.closed = reason
+	_ = s.hub.Publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Summary{Summary: &sluicev1.Summary{Session: &s.id}}})
+	s.hub.Close()
+}
+
+func (s *fakeSession) publish(t *testing.T, sequence uint32) {
+	t.Helper()
+	err := s.hub.Publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: &sluicev1.Outcome{Sequence: &sequence}}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+type fakeCatalog struct{ unknown bool }
+
+func (c fakeCatalog) Snapshot() ([]media.Model, []media.Input, bool) {
+	if c.unknown {
+		return nil, nil, false
+	}
+	models := []media.Model{
+		{Name: "faces", InputID: 7, Rate: 15, Deadline: 250 * time.Millisecond, Result: "detections", Ready: true},
+		{Name: "other", InputID: 8, Result: "classes"},
+	}
+	inputs := []media.Input{
+		{ID: 7, Picture: media.PictureInput{Width: 320, Height: 240, Fit: media.Letterbox, Color: media.RGB}},
+		{ID: 8, Picture: media.PictureInput{Width: 224, Height: 224, Fit: media.Crop, Color: media.BGR}},
+	}
+	return models, inputs, true
+}
+
+// fixture is a front with its fakes. change may alter its configuration.
+func fixture(t *testing.T, change func(*Config, *fakeSessions, *fakeCatalog)) (*Front, *fakeSessions) {
+	t.Helper()
+	sessions := &fakeSessions{capacity: 10, live: map[string]*fakeSession{}, gathered: []string{"candidate:1", "candidate:2"}}
+	catalog := fakeCatalog{}
+	cfg := Config{
+		Origins: []string{friend}, Connections: 4, Version: "v1.2.3", Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(),
+	}
+	if change != nil {
+		change(&cfg, sessions, &catalog)
+	}
+	f, err := New(cfg, sessions, catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, sessions
+}
+
+func withTokens(cfg *Config, _ *fakeSessions, _ *fakeCatalog) { cfg.Tokens = []string{tokenA, tokenB} }
+
+// request is one HTTP exchange: fields that are empty take the value of a well-formed WHIP POST.
+type request struct {
+	method, path, body string
+	header             map[string]string
+}
+
+func (r request) do(t *testing.T, h http.Handler) *http.Response {
+	t.Helper()
+	req := httptest.NewRequest(r.method, "http://edge.example:8080"+r.path, strings.NewReader(r.body))
+	if r.method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/sdp")
+	}
+	for name, value := range r.header {
+		req.Header.Set(name, value)
+	}
+	recorder := httptest.NewRecorder()
+	h.ServeHTTP(recorder, req)
+	response := recorder.Result()
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return response
+}
+
+func bodyOf(t *testing.T, response *http.Response) string {
+	t.Helper()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+// checkProblem fails unless the answer is a problem document with the code.
+func checkProblem(t *testing.T, response *http.Response, status int, code Code) {
+	t.Helper()
+	var document struct {
+		Title, Detail string
+		Status        int
+		Code          Code
+	}
+	body := bodyOf(t, response)
+	if response.StatusCode != status {
+		t.Errorf("status %d, want %d; body %s", response.StatusCode, status, body)
+	}
+	if got := response.Header.Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("Content-Type %q, want application/problem+json", got)
+	}
+	if err := json.Unmarshal([]byte(body), &document); err != nil {
+		t.Fatalf("the body is not JSON: %v: %s", err, body)
+	}
+	if document.Code != code || document.Status != status || document.Title != http.StatusText(status) || document.Detail == "" {
+		t.Errorf("problem %+v, want code %s and status %d", document, code, status)
+	}
+	if strings.Contains(body, "no client may see") {
+		t.Errorf("words of ours reached the client: %s", body)
+	}
+}
