@@ -1,0 +1,258 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
+)
+
+const (
+	// flushGrace bounds how long a half-closed call's last outcomes may take to be sent.
+	flushGrace = 5 * time.Second
+	// settleGrace is how much longer than the longest deadline a half-closed call waits for its outcomes, which should all be there by then.
+	settleGrace = time.Second
+
+	maxDue    = 64
+	maxStream = 128 // characters
+)
+
+// edge is the other end of a call.
+type edge = grpc.BidiStreamingServer[sluicev1.StreamRequest, sluicev1.StreamResponse]
+
+// call is one session's call. It owns the call's frames: their outcomes come to Ended.
+type call struct {
+	service *Service
+	session string
+	started time.Time
+	models  map[string]media.Model
+	inputs  map[uint32]media.Input
+	opened  *sluicev1.Opened
+	books   *books
+	out     *outbox
+}
+
+func newCall(s *Service, session string, models []media.Model) *call {
+	c := &call{
+		service: s, session: session, started: time.Now(), models: make(map[string]media.Model), inputs: make(map[uint32]media.Input),
+		opened: &sluicev1.Opened{Window: new(uint32(s.cfg.Window)), Router: new(s.cfg.Name)},
+		books:  newBooks(s.cfg.Window, s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
+	}
+	for _, m := range models {
+		c.models[m.Name] = m
+		c.opened.Models = append(c.opened.Models, wire.ModelToProto(m))
+	}
+	for _, in := range s.cfg.Dispatcher.Inputs() {
+		for _, m := range models {
+			if m.InputID == in.ID {
+				c.inputs[in.ID] = in
+				c.opened.Inputs = append(c.opened.Inputs, wire.InputToProto(in))
+				break
+			}
+		}
+	}
+	return c
+}
+
+// Ended implements dispatch.Owner.
+func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
+	c.out.add(o)
+	if c.books.ended(f, o) {
+		c.out.credit(creditKey{f.Stream, f.InputID})
+	}
+}
+
+// send sends what the outbox holds until that is closed or the call is over.
+func (c *call) send(stream edge) {
+	defer c.out.close()
+	response := &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Opened{Opened: c.opened}}
+	for {
+		if err := stream.Send(response); err != nil {
+			return // The call is over; receive finds out why.
+		}
+		l, more := c.out.next(stream.Context())
+		if !more {
+			return
+		}
+		switch {
+		case l.drain:
+			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: &sluicev1.Drain{}}}
+		case l.outcome != nil:
+			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Outcome{Outcome: wire.OutcomeToProto(*l.outcome)}}
+		case l.credit != nil:
+			c.books.credited(*l.credit)
+			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Credit{Credit: &sluicev1.Credit{
+				Stream: new(l.credit.stream), InputId: new(l.credit.input), Frames: new(l.credit.frames),
+			}}}
+		}
+	}
+}
+
+// receive takes frames until the edge half-closes, which is no error.
+func (c *call) receive(stream edge) error {
+	for {
+		request, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		frame := request.GetFrame()
+		if frame == nil {
+			if request.GetOpen() != nil {
+				return status.Error(codes.FailedPrecondition, "a second open: a call is opened once")
+			}
+			return status.Error(codes.InvalidArgument, "a message without a body")
+		}
+		if err := c.accept(frame, time.Now()); err != nil {
+			return err
+		}
+	}
+}
+
+// accept checks one frame and hands it on.
+func (c *call) accept(m *sluicev1.Frame, now time.Time) error {
+	f, err := c.frame(m, now)
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	in, known := c.inputs[f.InputID]
+	if known {
+		if err := c.fits(f, in); err != nil {
+			return status.Error(codes.InvalidArgument, err.Error())
+		}
+	}
+	idle, full, err := c.books.receive(f, known)
+	if err != nil {
+		return status.Error(codes.InvalidArgument, err.Error())
+	}
+	if idle != "" {
+		c.service.cfg.Dispatcher.Forget(c, idle)
+	}
+	c.service.metrics.frames.Inc()
+	switch {
+	case full:
+		c.service.cfg.Dispatcher.Drop(f, media.Overloaded)
+	case !known:
+		c.service.cfg.Dispatcher.Drop(f, media.Expired)
+	default:
+		c.service.cfg.Dispatcher.Submit(f)
+	}
+	return nil
+}
+
+// finish ends a half-closed call: what is left ends by its deadline, and its outcomes go out.
+func (c *call) finish(ctx context.Context, sent <-chan struct{}) error {
+	patience := settleGrace
+	for _, m := range c.models {
+		patience = max(patience, m.Deadline+settleGrace)
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-c.books.allSettled():
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	case <-timer.C:
+		c.service.cfg.Logger.ErrorContext(ctx, "frames are without an outcome after their deadline", "session", c.session)
+		return status.Error(codes.Internal, "frames are without an outcome")
+	}
+	c.out.finish()
+	timer.Reset(flushGrace)
+	select {
+	case <-sent:
+		return nil
+	case <-timer.C:
+		return status.Error(codes.DeadlineExceeded, "the edge did not take the last outcomes")
+	}
+}
+
+// forget gives up what waits, for nobody is left to tell.
+func (c *call) forget() {
+	c.out.close()
+	for _, stream := range c.books.names() {
+		c.service.cfg.Dispatcher.Forget(c, stream)
+	}
+}
+
+// frame translates a frame and checks what does not depend on its input.
+func (c *call) frame(m *sluicev1.Frame, now time.Time) (*dispatch.Frame, error) {
+	if err := checkFrame(m); err != nil {
+		return nil, err
+	}
+	frame, err := wire.FrameFromProto(m, now)
+	if err != nil {
+		return nil, err
+	}
+	f := &dispatch.Frame{Frame: frame, Session: c.session, Owner: c, Arrived: now}
+	for i, due := range f.Due {
+		model, known := c.models[due.Model]
+		if !known {
+			return nil, breach("frame %d of stream %q is due for model %q, which is not of this call", f.Sequence, f.Stream, due.Model)
+		}
+		for _, other := range f.Due[:i] {
+			if other.Model == due.Model {
+				return nil, breach("frame %d of stream %q is due for model %q twice", f.Sequence, f.Stream, due.Model)
+			}
+		}
+		// No edge has more time than the model gives; one that claims it would make the router keep frames for as long as it likes.
+		if latest := now.Add(model.Deadline); due.Deadline.After(latest) {
+			f.Due[i].Deadline = latest
+		}
+	}
+	return f, nil
+}
+
+// fits checks a frame against its input.
+func (c *call) fits(f *dispatch.Frame, in media.Input) error {
+	for _, due := range f.Due {
+		if c.models[due.Model].InputID != in.ID {
+			return breach("frame %d of stream %q: model %q does not take input %d", f.Sequence, f.Stream, due.Model, in.ID)
+		}
+	}
+	if len(f.Payload) != in.Picture.Bytes() {
+		return breach("frame %d of stream %q: payload of %d bytes, but input %d has %d", f.Sequence, f.Stream, len(f.Payload), in.ID, in.Picture.Bytes())
+	}
+	return nil
+}
+
+// checkFrame checks a message by the rules of its description: protovalidate would cost more than all else that intake does.
+func checkFrame(m *sluicev1.Frame) error {
+	if !utf8.ValidString(m.GetStream()) || utf8.RuneCountInString(m.GetStream()) > maxStream {
+		return breach("name of a stream longer than %d characters", maxStream)
+	}
+	if m.InputId == nil || len(m.GetDue()) > maxDue {
+		return breach("frame %d of stream %q: no input, or due for more than %d models", m.GetSequence(), m.GetStream(), maxDue)
+	}
+	if _, known := sluicev1.Outcome_Clock_name[int32(m.GetClock())]; !known {
+		return breach("frame %d of stream %q: unknown clock %d", m.GetSequence(), m.GetStream(), m.GetClock())
+	}
+	numbers := []float64{
+		m.GetPlacement().GetX(), m.GetPlacement().GetY(), m.GetPlacement().GetWidth(), m.GetPlacement().GetHeight(),
+		m.GetTimings().GetReceive(), m.GetTimings().GetDecode(), m.GetTimings().GetConvert(),
+	}
+	for _, due := range m.GetDue() {
+		if due.Remaining == nil {
+			return breach("frame %d of stream %q: due without the remaining time", m.GetSequence(), m.GetStream())
+		}
+		numbers = append(numbers, due.GetRemaining())
+	}
+	for _, n := range numbers {
+		if !(math.Abs(n) <= math.MaxInt32) {
+			return breach("frame %d of stream %q: number %g is out of range", m.GetSequence(), m.GetStream(), n)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package intake
+
+import (
+	"io"
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
+)
+
+// strict is a dispatcher that fails the test when a frame breaks the rules that intake promises to keep.
+type strict struct{ t *testing.T }
+
+func (strict) Models() []media.Model {
+	return []media.Model{
+		{Name: "faces", InputID: 1, Deadline: 250 * ms}, {Name: "pose", InputID: 1, Deadline: 100 * ms}, {Name: "large", InputID: 2, Deadline: time.Second},
+	}
+}
+
+func (strict) Inputs() []media.Input {
+	return []media.Input{{ID: 1, Picture: small}, {ID: 2, Picture: media.PictureInput{Width: 3, Height: 3}}}
+}
+
+func (s strict) Submit(f *dispatch.Frame) {
+	s.check(f)
+	want := map[uint32]int{1: small.Bytes(), 2: 27}[f.InputID]
+	if want == 0 || len(f.Payload) != want {
+		s.t.Errorf("submitted %d bytes for input %d", len(f.Payload), f.InputID)
+	}
+	for _, due := range f.Due {
+		f.Owner.Ended(f, media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: due.Model, Drop: media.Superseded})
+	}
+}
+
+func (s strict) Drop(f *dispatch.Frame, reason media.DropReason) {
+	s.check(f)
+	for _, due := range f.Due {
+		f.Owner.Ended(f, media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: due.Model, Drop: reason})
+	}
+}
+
+func (strict) Forget(dispatch.Owner, string) {}
+
+func (s strict) check(f *dispatch.Frame) {
+	seen := map[string]bool{}
+	for _, due := range f.Due {
+		if seen[due.Model] || due.Deadline.Sub(f.Arrived) > time.Second {
+			s.t.Errorf("frame due for %q again or for %v", due.Model, due.Deadline.Sub(f.Arrived))
+		}
+		seen[due.Model] = true
+	}
+	for _, n := range []float64{f.Placement.X, f.Placement.Y, f.Placement.Width, f.Placement.Height} {
+		if math.IsNaN(n) || math.IsInf(n, 0) {
+			s.t.Errorf("placement %+v", f.Placement)
+		}
+	}
+	if len(seen) == 0 || f.Stream == "" || f.Sequence == 0 {
+		s.t.Errorf("frame without a model, stream or sequence: %+v", f.Frame)
+	}
+}
+
+// FuzzAccept feeds a call whatever an edge could send as its frames.
+func FuzzAccept(f *testing.F) {
+	add := func(change func(*sluicev1.Frame)) {
+		m := frame("camera", 1, 1, 200*ms, "faces", "pose")
+		change(m)
+		b, err := proto.Marshal(m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, b)
+	}
+	add(func(*sluicev1.Frame) {})
+	add(func(m *sluicev1.Frame) { m.Payload = nil })
+	add(func(m *sluicev1.Frame) { m.InputId = new(uint32(2)) })
+	add(func(m *sluicev1.Frame) { m.InputId = new(uint32(9)) })
+	add(func(m *sluicev1.Frame) { m.Due[0].Remaining = new(math.Inf(-1)) })
+	add(func(m *sluicev1.Frame) { m.Due[0].Remaining = new(1e300) })
+	add(func(m *sluicev1.Frame) { m.Due[0].Model = new("pose") })
+	add(func(m *sluicev1.Frame) { m.Placement.Width = new(-0.0) })
+	add(func(m *sluicev1.Frame) { m.Clock = new(sluicev1.Outcome_Clock(-1)) })
+	f.Add([]byte{}, []byte{0xff})
+	f.Fuzz(func(t *testing.T, first, second []byte) {
+		s, err := New(Config{
+			Dispatcher: strict{t}, Window: 1, Outbox: 4, Streams: 1, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newCall(s, "s", strict{t}.Models())
+		for _, b := range [][]byte{first, second} {
+			m := &sluicev1.Frame{}
+			if proto.Unmarshal(b, m) != nil {
+				continue
+			}
+			if c.accept(m, time.Now()) != nil {
+				break // the call would be over
+			}
+		}
+		if len(c.books.open) != 0 {
+			t.Errorf("%d frames are open though all were answered", len(c.books.open))
+		}
+		for _, stream := range c.books.counts() {
+			for _, m := range stream.Models {
+				if m.InFlight != 0 || m.Accepted != m.Drops[media.Superseded]+m.Drops[media.Expired]+m.Drops[media.Overloaded] {
+					t.Errorf("counts do not add up: %+v", m)
+				}
+			}
+		}
+	})
+}
