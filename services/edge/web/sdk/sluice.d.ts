@@ -112,8 +112,10 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
   close(): Promise<void>;
   addEventListener<K extends keyof SessionEvents>(
     type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<K extends keyof SessionEvents>(
     type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
 
 /** A copy of one frame of the source. */

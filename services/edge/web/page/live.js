@@ -1,0 +1,171 @@
+// One source on its way: its session (a new one after each reconnection), the picture with its boxes, and the numbers.
+
+import { FrameBuffer } from "../sdk/sluice.js";
+import { byId, showNumbers, showSending } from "./panel.js";
+import { classTexts, describe } from "./picture.js";
+import { Playout } from "./playout.js";
+import { SendingMeter } from "./sending.js";
+import { Numbers, Recent, endOf } from "./stats.js";
+import { advise, explain } from "./problems.js";
+import { showAdvice, showClasses, showNotice } from "./view.js";
+
+/** @typedef {import("../sdk/sluice.js").Session} Session */
+/** @typedef {import("../sdk/sluice.js").Outcome} Outcome */
+/** @typedef {import("./models.js").Model} Model */
+
+const HOLD = 600; // ms that a picture with boxes stays before the live one takes its place
+const PLOT_EVERY = 100; // ms
+const NUMBERS_EVERY = 500; // ms
+const SENDING_EVERY = 1000; // ms
+
+export class Live {
+  #frames = new FrameBuffer();
+  #numbers = new Numbers();
+  #playout = new Playout();
+  #meter = new SendingMeter();
+  /** @type {Recent<string>} */ #lookups = new Recent(3000);
+  /** @type {Session | undefined} */ #session;
+  /** @type {Outcome | undefined} */ #lastResult;
+  /** @type {import("./panel.js").Sending} */ #sending = {};
+  #since = 0;
+  #skipped = 0;
+  #exactAt = -Infinity;
+  /** @type {unknown} */ #drawn;
+  /** @type {(() => void)[]} */ #stops = [];
+
+  /**
+   * @param {import("./sources.js").Source} source @param {import("./picture.js").Picture} picture @param {import("./plot.js").Plot} plot
+   * @param {() => Model[]} models those chosen, as they are now @param {number} rate frames a second of a source that this page draws
+   */
+  constructor(source, picture, plot, models, rate) {
+    this.source = source;
+    this.picture = picture;
+    this.plot = plot;
+    this.models = models;
+    plot.clear();
+    picture.mirror = source.mirror;
+    this.#stops.push(source.record(this.#frames, rate));
+    this.#repeat(() => this.#show());
+    this.#stops.push(every(PLOT_EVERY, () => plot.draw(performance.now())));
+    this.#stops.push(every(NUMBERS_EVERY, () => this.#tell()));
+    this.#stops.push(every(SENDING_EVERY, () => void this.#measure()));
+  }
+
+  /** Takes the answers of a session, the last one's place. @param {Session} session */
+  attach(session) {
+    this.#session = session;
+    this.#since = performance.now();
+    this.#meter = new SendingMeter();
+    this.#playout = new Playout();
+    session.addEventListener("outcome", ({ detail }) => this.#take(session, detail));
+    session.addEventListener("skipped", ({ detail }) => (this.#skipped += detail));
+  }
+
+  /** Lets go of the session: the picture goes on without boxes. */
+  detach() {
+    this.#session = undefined;
+  }
+
+  /** Stops drawing and counting. The source and the session are their owner's to close. */
+  stop() {
+    for (const stop of this.#stops.splice(0)) stop();
+    this.#session = undefined;
+    this.#frames.clear();
+    this.#tell();
+    showNotice("");
+    showAdvice(undefined);
+    showClasses([]);
+  }
+
+  /** @param {Session} session @param {Outcome} outcome */
+  #take(session, outcome) {
+    if (session !== this.#session) return;
+    const now = performance.now();
+    const captured = session.captureTime(outcome);
+    const latency = this.#numbers.record(outcome, now, captured);
+    this.plot.add(now, endOf(outcome).kind, latency);
+    if (!outcome.result) return;
+    this.#lastResult = outcome;
+    if (captured === undefined) this.#lookups.add(now, "unsynced");
+    else this.#playout.add(outcome, captured, now);
+  }
+
+  /** Draws the frame whose answers are in; when there is none for a while, the live picture without boxes. */
+  #show() {
+    const now = performance.now();
+    const due = this.#session && this.#playout.due(now);
+    if (due) {
+      const found = this.#frames.find(due.time);
+      if (found.status !== "early") {
+        this.#lookups.add(now, found.status);
+        this.#playout.done(due);
+      }
+      if (found.frame) {
+        this.#exactAt = now;
+        this.#drawn = due;
+        this.picture.draw(found.frame, due.outcomes);
+        this.picture.canvas.setAttribute("aria-label", describe(due.outcomes));
+        showClasses(classTexts(due.outcomes));
+      }
+    }
+    const { latest } = this.#frames;
+    if (now - this.#exactAt > this.#hold() && latest && latest !== this.#drawn) {
+      showClasses([]);
+      this.#drawn = latest;
+      this.picture.draw(latest);
+      this.picture.canvas.setAttribute("aria-label", "Live picture");
+    }
+  }
+
+  /** A model that looks once a second must not make its boxes blink. */
+  #hold() {
+    const fastest = Math.max(0, ...this.models().map((model) => model.rate));
+    return fastest > 0 ? Math.max(HOLD, 2500 / fastest) : HOLD;
+  }
+
+  #tell() {
+    const now = performance.now();
+    showNumbers(this.#numbers.view(now), this.#skipped);
+    if (!this.#session) return;
+    const isExact = now - this.#exactAt <= this.#hold();
+    showNotice(isExact ? `Delayed ${10 * Math.ceil(this.#playout.delay(now) / 10)} ms, so that boxes fit their frame` : this.#whyLive(now), isExact);
+    const advice = advise({
+      state: this.#session.state, seconds: (now - this.#since) / 1000, sentRate: this.#sending.fps,
+      lately: this.#numbers.lately(now), models: this.models(),
+    });
+    showAdvice(advice && explain(advice.code, advice.context));
+    byId("last-answer").textContent = this.#lastResult ? JSON.stringify(this.#lastResult, undefined, 2).slice(0, 4000) : "None yet.";
+  }
+
+  /** Why there are no boxes on the picture. @param {number} now */
+  #whyLive(now) {
+    const lookups = this.#lookups.values(now);
+    if (lookups.length === 0) return "Live picture, no answers yet";
+    if (now - this.#since < 4000) return "Live picture; matching the clocks before the first box is drawn";
+    return lookups.includes("unsynced")
+      ? "Live picture without boxes: this browser does not tell when a frame was captured"
+      : "Live picture without boxes: answers cannot be matched to their frames";
+  }
+
+  async #measure() {
+    const session = this.#session;
+    if (!session || session.state === "closed") return;
+    this.#sending = await this.#meter.read(session.peer).catch(() => ({}));
+    if (session === this.#session) showSending(this.#sending);
+  }
+
+  /** @param {() => void} draw called on every animation frame */
+  #repeat(draw) {
+    let handle = requestAnimationFrame(function tick() {
+      handle = requestAnimationFrame(tick);
+      draw();
+    });
+    this.#stops.push(() => cancelAnimationFrame(handle));
+  }
+}
+
+/** @param {number} interval ms @param {() => void} act @returns {() => void} stops it */
+function every(interval, act) {
+  const timer = setInterval(act, interval);
+  return () => clearInterval(timer);
+}
