@@ -243,8 +243,9 @@ func (l *loop) receive(c *call, m *sluicev1.StreamResponse, now time.Time) {
 		case c == l.next:
 			l.abandon(c, errDrained, now)
 		case c == l.current && !c.drains:
-			c.drains, c.by = true, now.Add(moveWithin)
 			l.settle(c, now)
+			c.drains, c.by = true, now.Add(moveWithin)
+			l.again(errDrained, now)
 		}
 	}
 }
@@ -331,7 +332,7 @@ func (l *loop) lost(c *call, reason error, now time.Time) {
 
 // settle lets a call that was good for a while end the row of failed attempts.
 func (l *loop) settle(c *call, now time.Time) {
-	if now.Sub(c.born) >= steady {
+	if !c.drains && now.Sub(c.born) >= steady {
 		l.pause.reset()
 	}
 }

@@ -91,11 +91,7 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 	if secure == nil {
 		secure = insecure.NewCredentials()
 	}
-	metrics, err := newMetrics(cfg.Registry)
-	if err != nil {
-		return nil, fmt.Errorf("router metrics: %w", err)
-	}
-	p := &Pool{target: cfg.Target, logger: logger, metrics: metrics}
+	p := &Pool{target: cfg.Target, logger: logger}
 	p.catalog.Store(&Catalog{})
 	p.options = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(secure),
@@ -107,8 +103,12 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithUserAgent("sluice-edge"),
 	}, more...)
+	var err error
 	if p.catalogConn, err = p.dial(); err != nil {
 		return nil, err
+	}
+	if p.metrics, err = newMetrics(cfg.Registry); err != nil {
+		return nil, errors.Join(fmt.Errorf("router metrics: %w", err), p.catalogConn.Close())
 	}
 	return p, nil
 }
