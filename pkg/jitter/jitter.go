@@ -101,7 +101,7 @@ type slot struct {
 
 // New makes an empty buffer.
 func New(c Config) *Buffer {
-	b := &Buffer{size: smallest, wait: c.Wait}
+	b := &Buffer{size: smallest, wait: c.Wait, highest: -1}
 	if c.Size <= 0 {
 		c.Size = defaultSize
 	}
