@@ -1,0 +1,226 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/pkg/detect"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
+)
+
+const (
+	maxName     = 64 // characters; the protocol's limit
+	maxSide     = 8192
+	maxBatch    = 1024
+	maxInFlight = 16
+	maxThreads  = 256
+	maxDeadline = time.Minute
+	maxDrain    = 10 * time.Minute
+	maxRate     = 1000
+)
+
+// complaints collects what is wrong, each with the key it is about.
+type complaints []error
+
+func (c *complaints) add(key, format string, args ...any) {
+	*c = append(*c, fmt.Errorf("%w: %s: %s", config.ErrInvalid, key, fmt.Sprintf(format, args...)))
+}
+
+func (c *complaints) between(key string, value, least, most int) {
+	if value < least || value > most {
+		c.add(key, "%d is not between %d and %d", value, least, most)
+	}
+}
+
+// validate tells everything that is wrong with the configuration, each with its key. All errors wrap the shared config.ErrInvalid.
+func (c *Config) validate() error {
+	var wrong complaints
+	listen(&wrong, "listen", c.Listen)
+	listen(&wrong, "admin.listen", c.Admin.Listen)
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		wrong.add("tls", "cert and key belong together: give both or none")
+	}
+	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
+		wrong.add("tls.client_ca", "edges can show certificates over TLS only: give cert and key too")
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		wrong.add("log.format", "%q is none of text, json", c.Log.Format)
+	}
+	if time.Duration(c.Drain) > maxDrain {
+		wrong.add("drain", "%v is more than %v", time.Duration(c.Drain), maxDrain)
+	}
+	if len(c.Models) == 0 {
+		wrong.add("models", "there are none: name a configuration with --config, deploy/config/router.yaml shows one")
+	}
+	first := map[string]int{}
+	for i, m := range c.Models {
+		key := fmt.Sprintf("models[%d]", i)
+		if m.Name != "" {
+			key = fmt.Sprintf("models[%d] (%s)", i, m.Name)
+		}
+		m.validate(&wrong, key)
+		if earlier, taken := first[m.Name]; taken && m.Name != "" {
+			wrong.add(key+".name", "%q is the name of models[%d] already: clients ask by name, so choose another", m.Name, earlier)
+			continue
+		}
+		first[m.Name] = i
+	}
+	return errors.Join(wrong...)
+}
+
+func (m *Model) validate(wrong *complaints, key string) {
+	switch {
+	case m.Name == "":
+		wrong.add(key+".name", "is empty: clients ask for the model by it")
+	case len([]rune(m.Name)) > maxName || strings.ContainsAny(m.Name, "&=;?#/ \t\n"):
+		wrong.add(key+".name", "%q must have at most %d characters and none that means something in an address (&=;?#/ or space)", m.Name, maxName)
+	}
+	m.Backend.validate(wrong, key+".backend")
+	if m.Input.validate(wrong, key+".input") {
+		if _, err := detect.New(m.Detect()); err != nil {
+			wrong.add(key+".output", "%v", err)
+		}
+	}
+	wrong.between(key+".batch.max", m.Batch.Max, 1, maxBatch)
+	wrong.between(key+".batch.in_flight", m.Batch.InFlight, 1, maxInFlight)
+	if !(m.Rate >= 0 && m.Rate <= maxRate) {
+		wrong.add(key+".rate", "%g is not between 0 (every picture) and %d a second", m.Rate, maxRate)
+	}
+	if d := time.Duration(m.Deadline); d < time.Millisecond || d > maxDeadline {
+		wrong.add(key+".deadline", "%v is not between 1ms and %v", d, maxDeadline)
+	}
+}
+
+func (b *Backend) validate(wrong *complaints, key string) {
+	switch {
+	case b.ONNX == nil && b.OIP == nil:
+		wrong.add(key, "is empty: write {onnx: {path: FILE}} or {oip: {targets: [\"dns:///host:8001\"], model: NAME}}")
+	case b.ONNX != nil && b.OIP != nil:
+		wrong.add(key, "onnx and oip exclude each other: a model runs in one place")
+	case b.ONNX != nil:
+		if b.ONNX.Path == "" {
+			wrong.add(key+".onnx.path", "is empty: name the model's file")
+		}
+		wrong.between(key+".onnx.threads", b.ONNX.Threads, 1, maxThreads)
+	default:
+		if len(b.OIP.Targets) == 0 {
+			wrong.add(key+".oip.targets", "is empty: write [\"dns:///host:8001\"], the server's gRPC address")
+		}
+		for i, target := range b.OIP.Targets {
+			if strings.TrimSpace(target) == "" {
+				wrong.add(fmt.Sprintf("%s.oip.targets[%d]", key, i), "is empty: write dns:///host:8001")
+			}
+		}
+	}
+}
+
+// validate tells whether the input is sound.
+func (in *Input) validate(wrong *complaints, key string) bool {
+	before := len(*wrong)
+	wrong.between(key+".width", in.Width, 1, maxSide)
+	wrong.between(key+".height", in.Height, 1, maxSide)
+	if _, known := fits()[in.Fit]; !known {
+		wrong.add(key+".fit", "%q is none of letterbox, stretch, crop", in.Fit)
+	}
+	if _, known := colors()[in.Color]; !known {
+		wrong.add(key+".color", "%q is none of RGB, BGR", in.Color)
+	}
+	for name, list := range map[string][]float64{"mean": in.Mean, "scale": in.Scale} {
+		if len(list) != 3 {
+			wrong.add(key+"."+name, "has %d numbers: give one for each channel, [a, b, c]", len(list))
+		}
+		for _, n := range list {
+			if math.IsNaN(n) || math.IsInf(n, 0) {
+				wrong.add(key+"."+name, "%g is no finite number", n)
+			}
+		}
+	}
+	if len(*wrong) > before {
+		return false
+	}
+	if _, err := tensor.NewPacker(in.Tensor()); err != nil {
+		wrong.add(key, "%v", err)
+	}
+	return len(*wrong) == before
+}
+
+// Picture gives the form of the pictures that the edge sends. The input is valid.
+func (in *Input) Picture() media.PictureInput {
+	return media.PictureInput{Width: in.Width, Height: in.Height, Fit: fits()[in.Fit], Color: colors()[in.Color]}
+}
+
+// Tensor says how those pictures become the model's input tensor. The input is valid.
+func (in *Input) Tensor() tensor.Picture {
+	return tensor.Picture{
+		Width: in.Width, Height: in.Height, Layout: tensor.Layout(in.Layout), Datatype: media.Datatype(in.Dtype),
+		Mean: [3]float64(in.Mean), Scale: [3]float64(in.Scale),
+	}
+}
+
+// Detect says how the model's outputs become results. The model's input is valid.
+func (m *Model) Detect() detect.Config {
+	return detect.Config{
+		Decoder: m.Output.Decoder, Input: m.Input.Picture(), Threshold: *m.Output.Threshold, Labels: m.Output.Labels, Outputs: m.Output.Tensors,
+	}
+}
+
+// CheckFiles tells which of the files that the configuration names are not there.
+func (c *Config) CheckFiles() error {
+	var wrong complaints
+	there := func(key, path, advice string) {
+		_, err := os.Stat(path)
+		switch {
+		case err == nil:
+		case errors.Is(err, fs.ErrNotExist):
+			wrong.add(key, "there is no file %s: %s", path, advice)
+		default:
+			wrong.add(key, "%v", err)
+		}
+	}
+	needsONNX := false
+	for i, m := range c.Models {
+		if m.Backend.ONNX != nil {
+			needsONNX = true
+			there(fmt.Sprintf("models[%d] (%s).backend.onnx.path", i, m.Name), string(m.Backend.ONNX.Path),
+				"correct the path, which is relative to the configuration file; `make models` fetches the embedded model")
+		}
+	}
+	if library := string(c.ONNX.Library); needsONNX && strings.ContainsRune(library, os.PathSeparator) {
+		there("onnx.library", library, "`make models` fetches the ONNX Runtime into .cache/onnxruntime")
+	}
+	for key, path := range map[string]config.Path{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key, "tls.client_ca": c.TLS.ClientCA} {
+		if path != "" {
+			there(key, string(path), "correct the path, which is relative to the configuration file")
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func fits() map[string]media.Fit {
+	return map[string]media.Fit{"letterbox": media.Letterbox, "stretch": media.Stretch, "crop": media.Crop}
+}
+
+func colors() map[string]media.Color {
+	return map[string]media.Color{"RGB": media.RGB, "BGR": media.BGR}
+}
+
+// listen checks an address to listen on: host:port, where the host may be missing and the port a number.
+func listen(wrong *complaints, key, address string) {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		wrong.add(key, "%q is no address to listen on: write :PORT or HOST:PORT", address)
+		return
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		wrong.add(key, "%q has no port between 0 and 65535", address)
+	}
+}
