@@ -159,3 +159,13 @@ func mean(picture image.Image, area image.Rectangle) [3]byte {
 	n := uint32(area.Dx() * area.Dy())
 	return [3]byte{byte((sum[0] + n/2) / n), byte((sum[1] + n/2) / n), byte((sum[2] + n/2) / n)}
 }
+
+// IoU gives the intersection over the union of two boxes.
+func IoU(a, b media.Box) float64 {
+	width := min(a.X+a.Width, b.X+b.Width) - max(a.X, b.X)
+	height := min(a.Y+a.Height, b.Y+b.Height) - max(a.Y, b.Y)
+	if width <= 0 || height <= 0 {
+		return 0
+	}
+	return width * height / (a.Width*a.Height + b.Width*b.Height - width*height)
+}

@@ -24,7 +24,7 @@ type Server struct {
 	Model string
 	// Driver answers.
 	Driver backend.Driver
-	// Typed sends FP32 outputs as typed contents instead of raw bytes.
+	// Typed sends outputs, FP32 and INT64 only, as typed contents instead of raw bytes.
 	Typed bool
 }
 
@@ -122,15 +122,28 @@ func (s *Server) answer(r *inference.ModelInferRequest, tensors []media.RawTenso
 	response := &inference.ModelInferResponse{ModelName: s.Model, ModelVersion: "1", Id: r.GetId()}
 	for _, t := range tensors {
 		out := &inference.ModelInferResponse_InferOutputTensor{Name: t.Name, Datatype: string(t.Datatype), Shape: wide(t.Shape)}
-		if s.Typed && t.Datatype == media.FP32 {
-			out.Contents = &inference.InferTensorContents{}
-			for at := 0; at < len(t.Data); at += 4 {
-				out.Contents.Fp32Contents = append(out.Contents.Fp32Contents, math.Float32frombits(binary.LittleEndian.Uint32(t.Data[at:])))
-			}
+		if s.Typed {
+			out.Contents = typed(t)
 		} else {
 			response.RawOutputContents = append(response.RawOutputContents, t.Data)
 		}
 		response.Outputs = append(response.Outputs, out)
 	}
 	return response
+}
+
+// typed gives the contents of an FP32 or INT64 tensor; of another it gives none.
+func typed(t media.RawTensor) *inference.InferTensorContents {
+	contents := &inference.InferTensorContents{}
+	switch t.Datatype {
+	case media.FP32:
+		for at := 0; at < len(t.Data); at += 4 {
+			contents.Fp32Contents = append(contents.Fp32Contents, math.Float32frombits(binary.LittleEndian.Uint32(t.Data[at:])))
+		}
+	case media.Int64:
+		for at := 0; at < len(t.Data); at += 8 {
+			contents.Int64Contents = append(contents.Int64Contents, int64(binary.LittleEndian.Uint64(t.Data[at:])))
+		}
+	}
+	return contents
 }

@@ -1,0 +1,376 @@
+package backend_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/backendtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func config() backend.Config {
+	return backend.Config{
+		Name:     "m",
+		Input:    tensor.Picture{Width: 2, Height: 2, Layout: tensor.NCHW, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}},
+		MaxBatch: 3,
+	}
+}
+
+func payloads(n int) [][]byte {
+	list := make([][]byte, n)
+	for i := range list {
+		list[i] = bytes.Repeat([]byte{byte(i)}, 12)
+	}
+	return list
+}
+
+func newModel(t *testing.T, c backend.Config, drivers ...backend.Driver) *backend.Model {
+	t.Helper()
+	m, err := backend.New(c, drivers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return m
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	fake := backendtest.NewFake("a", config())
+	for _, c := range []struct {
+		name    string
+		change  func(*backend.Config)
+		drivers []backend.Driver
+		want    string
+	}{
+		{"an input that cannot be", func(c *backend.Config) { c.Input.Layout = "HW" }, []backend.Driver{fake}, `layout "HW"`},
+		{"no batch", func(c *backend.Config) { c.MaxBatch = 0 }, []backend.Driver{fake}, "at least 1"},
+		{"no targets", func(*backend.Config) {}, nil, "no targets"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			configured := config()
+			c.change(&configured)
+			if _, err := backend.New(configured, c.drivers...); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("New = %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	fake := backendtest.NewFake("a", config())
+	m := newModel(t, config(), fake)
+	unavailable := func(when string, err error) {
+		t.Helper()
+		if backend.CodeOf(err) != media.BackendUnavailable {
+			t.Errorf("%s: %v, want %s", when, err, media.BackendUnavailable)
+		}
+	}
+	unavailable("ready before a check", m.Ready())
+	_, err := m.Infer(t.Context(), payloads(1))
+	unavailable("inference before a check", err)
+	if fake.Batches() != 0 {
+		t.Error("the target was asked before it was checked")
+	}
+
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatalf("Check: %v", err)
+	}
+	if err := m.Ready(); err != nil {
+		t.Errorf("Ready: %v", err)
+	}
+	if fake.Batches() != 2 {
+		t.Errorf("%d trial batches, want one of the least and one of the largest size", fake.Batches())
+	}
+	if err := m.Check(t.Context()); err != nil || fake.Batches() != 2 {
+		t.Errorf("a second check: %v, %d batches; want no more trials", err, fake.Batches())
+	}
+
+	fake.Away.Store(true)
+	unavailable("check of a target that went", m.Check(t.Context()))
+	unavailable("ready without targets", m.Ready())
+	_, err = m.Infer(t.Context(), payloads(1))
+	unavailable("inference without targets", err)
+
+	fake.Away.Store(false)
+	if err := m.Check(t.Context()); err != nil || fake.Batches() != 4 {
+		t.Errorf("a target that came back: %v, %d batches; want a new trial", err, fake.Batches())
+	}
+}
+
+func TestCheckThatIsGivenUpChangesNothing(t *testing.T) {
+	t.Parallel()
+	fake := backendtest.NewFake("a", config())
+	m := newModel(t, config(), fake)
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	fake.Away.Store(true)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.Check(ctx); err != nil {
+		t.Errorf("Check = %v, want what was known before", err)
+	}
+}
+
+// TestTrialFails shows that a target which cannot do a full batch is not ready, although it says so.
+func TestTrialFails(t *testing.T) {
+	t.Parallel()
+	fake := backendtest.NewFake("a", config())
+	fake.Hook = func(_ context.Context, input media.RawTensor, _ *backend.Output) error {
+		if input.Shape[0] > 1 {
+			return backend.Fail(media.BackendRejected, "refused", "batch-size must be <= 1")
+		}
+		return nil
+	}
+	var log bytes.Buffer
+	c := config()
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	m := newModel(t, c, fake)
+	if err := m.Check(t.Context()); backend.CodeOf(err) != media.BackendRejected {
+		t.Errorf("Check = %v, want %s", err, media.BackendRejected)
+	}
+	if !strings.Contains(log.String(), "batch-size must be <= 1") || !strings.Contains(log.String(), "target=a") {
+		t.Errorf("the log does not say what the target said: %s", log.String())
+	}
+	if err := m.Ready(); err == nil || strings.Contains(err.Error(), "batch-size") {
+		t.Errorf("Ready = %v, want an error without the target's words", err)
+	}
+}
+
+// TestTwoTargets sees batches go round, and all of them go to the target that is there.
+func TestTwoTargets(t *testing.T) {
+	t.Parallel()
+	a, b := backendtest.NewFake("a", config()), backendtest.NewFake("b", config())
+	m := newModel(t, config(), a, b)
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	infer := func(n int) (failed int) {
+		t.Helper()
+		for range n {
+			reply, err := m.Infer(t.Context(), payloads(1))
+			if err != nil {
+				failed++
+				continue
+			}
+			reply.Release()
+		}
+		return failed
+	}
+	before := [2]int{a.Batches(), b.Batches()}
+	if failed := infer(10); failed != 0 || a.Batches()-before[0] != 5 || b.Batches()-before[1] != 5 {
+		t.Errorf("%d failed, %d and %d batches; want 5 each", failed, a.Batches()-before[0], b.Batches()-before[1])
+	}
+
+	// a goes: the batch that finds out fails, the others go to b.
+	a.Away.Store(true)
+	if failed := infer(10); failed > 1 {
+		t.Errorf("%d batches failed when one of two targets went, want at most 1", failed)
+	}
+	if err := m.Check(t.Context()); err != nil {
+		t.Errorf("Check with one of two targets: %v", err)
+	}
+	if failed := infer(10); failed != 0 {
+		t.Errorf("%d batches failed after the check", failed)
+	}
+	b.Away.Store(true)
+	if err := m.Check(t.Context()); backend.CodeOf(err) != media.BackendUnavailable {
+		t.Errorf("Check without targets = %v", err)
+	}
+}
+
+// TestBusyTargetIsSpared sends a batch to the target that is idle, whoever's turn it is.
+func TestBusyTargetIsSpared(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan string), make(chan struct{})
+	drivers := map[string]*backendtest.Fake{}
+	for _, name := range []string{"a", "b"} {
+		drivers[name] = backendtest.NewFake(name, config())
+	}
+	m := newModel(t, config(), drivers["a"], drivers["b"])
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, fake := range drivers {
+		fake.Hook = func(context.Context, media.RawTensor, *backend.Output) error {
+			entered <- name
+			<-leave
+			return nil
+		}
+	}
+	var all sync.WaitGroup
+	infer := func() {
+		if reply, err := m.Infer(t.Context(), payloads(1)); err != nil {
+			t.Error(err)
+		} else {
+			reply.Release()
+		}
+	}
+	all.Go(infer)
+	first := <-entered
+	all.Go(infer)
+	if second := <-entered; second == first {
+		t.Errorf("both batches went to %s", first)
+	}
+	close(leave)
+	all.Wait()
+}
+
+func TestInferRefusesWhatIsNoBatch(t *testing.T) {
+	t.Parallel()
+	m := newModel(t, config(), backendtest.NewFake("a", config()))
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][][]byte{
+		"nothing": nil, "too many": payloads(4), "a short payload": {make([]byte, 11)}, "a long payload": {make([]byte, 12), make([]byte, 13)},
+	} {
+		if _, err := m.Infer(t.Context(), list); backend.CodeOf(err) != media.Internal {
+			t.Errorf("%s: %v, want %s", name, err, media.Internal)
+		}
+	}
+}
+
+// TestWrongAnswers fails the whole batch, and gives the driver's memory back.
+func TestWrongAnswers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		hook func(*backend.Output) error
+		want media.ErrorCode
+	}{
+		{"a tensor less", func(o *backend.Output) error { o.Tensors = o.Tensors[1:]; return nil }, media.BackendProtocol},
+		{"a frame less", func(o *backend.Output) error { o.Tensors[0].Shape = []int{1}; return nil }, media.BackendProtocol},
+		{"a refusal", func(*backend.Output) error { return backend.Fail(media.BackendRejected, "no", "words") }, media.BackendRejected},
+		{"an error of no kind", func(*backend.Output) error { return errors.New("boom") }, media.Internal},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			fake := backendtest.NewFake("a", config())
+			var log bytes.Buffer
+			configured := config()
+			configured.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			m := newModel(t, configured, fake)
+			if err := m.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			released := 0
+			fake.Hook = func(_ context.Context, _ media.RawTensor, o *backend.Output) error {
+				o.Release = func() { released++ }
+				return c.hook(o)
+			}
+			_, err := m.Infer(t.Context(), payloads(2))
+			var e *backend.Error
+			if !errors.As(err, &e) || e.Code != c.want || e.Target != "a" {
+				t.Errorf("Infer = %v, want %s at a", err, c.want)
+			}
+			if want := c.want == media.BackendProtocol; (released == 1) != want {
+				t.Errorf("memory given back %d times", released)
+			}
+			if !strings.Contains(log.String(), c.want.String()) {
+				t.Errorf("the failure is not logged: %s", log.String())
+			}
+		})
+	}
+}
+
+func TestReleaseOnce(t *testing.T) {
+	t.Parallel()
+	fake := backendtest.NewFake("a", config())
+	m := newModel(t, config(), fake)
+	if err := m.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	released := 0
+	fake.Hook = func(_ context.Context, _ media.RawTensor, o *backend.Output) error {
+		o.Release = func() { released++ }
+		return nil
+	}
+	reply, err := m.Infer(t.Context(), payloads(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Pixel i of the batch is i, and the second output repeats it as a float.
+	if first := reply.Frame(2)[1]; first.Name != "first" || !bytes.Equal(first.Data, []byte{0, 0, 0, 0x40}) {
+		t.Errorf("frame 2 = %+v", first)
+	}
+	if released != 0 {
+		t.Error("released too early")
+	}
+	reply.Release()
+	reply.Release()
+	if released != 1 {
+		t.Errorf("released %d times", released)
+	}
+}
+
+// TestHungTarget is cut off by the context, and counts as slow, not as gone.
+func TestHungTarget(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := backendtest.NewFake("a", config())
+		m := newModel(t, config(), fake)
+		if err := m.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		fake.Hook = func(ctx context.Context, _ media.RawTensor, _ *backend.Output) error {
+			<-ctx.Done()
+			return errors.New("whatever a driver says then")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		start := time.Now()
+		_, err := m.Infer(ctx, payloads(1))
+		if backend.CodeOf(err) != media.BackendTimeout || time.Since(start) != 200*time.Millisecond {
+			t.Errorf("Infer = %v after %v, want %s after 200 ms", err, time.Since(start), media.BackendTimeout)
+		}
+	})
+}
+
+func TestWatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		fake := backendtest.NewFake("a", config())
+		m := newModel(t, config(), fake)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			m.Watch(ctx)
+		}()
+		steps := []struct {
+			away  bool
+			ready bool
+		}{{true, false}, {false, true}, {true, false}, {false, true}}
+		for i, step := range steps {
+			fake.Away.Store(step.away)
+			<-time.After(1100 * time.Millisecond)
+			synctest.Wait()
+			if got := m.Ready() == nil; got != step.ready {
+				t.Errorf("step %d: ready = %v, want %v", i, got, step.ready)
+			}
+		}
+		cancel()
+		<-done
+	})
+}

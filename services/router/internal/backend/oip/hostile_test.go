@@ -1,0 +1,329 @@
+package oip_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/proto/gen/inference"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
+)
+
+// TestWrongReplies sends every kind of wrong answer to a batch of two: each fails as a whole, and a good one is taken right after.
+func TestWrongReplies(t *testing.T) {
+	t.Parallel()
+	for name, change := range wrongReplies() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var wrong atomic.Bool
+			server := &scripted{infer: func(_ context.Context, good *inference.ModelInferResponse) (*inference.ModelInferResponse, error) {
+				if wrong.Load() {
+					return change(good), nil
+				}
+				return good, nil
+			}}
+			model, err := backend.New(small(), serve(t, server))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer model.Close()
+			if err := model.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			payloads := [][]byte{make([]byte, 12), make([]byte, 12)}
+			wrong.Store(true)
+			_, err = model.Infer(t.Context(), payloads)
+			expect(t, err, media.BackendProtocol)
+			wrong.Store(false)
+			reply, err := model.Infer(t.Context(), payloads)
+			if err != nil {
+				t.Fatalf("a good answer after a wrong one: %v", err)
+			}
+			reply.Release()
+		})
+	}
+}
+
+type (
+	response = inference.ModelInferResponse
+	output   = inference.ModelInferResponse_InferOutputTensor
+	contents = inference.InferTensorContents
+)
+
+// wrongReplies changes a good reply: outputs checksum INT64 [2] and first FP32 [2,1], both raw.
+func wrongReplies() map[string]func(*response) *response {
+	first := func(change func(*output)) func(*response) *response {
+		return func(r *response) *response {
+			change(r.GetOutputs()[1])
+			return r
+		}
+	}
+	shape := func(extents ...int64) func(*response) *response {
+		return first(func(o *output) { o.Shape = extents })
+	}
+	raw := func(data ...byte) func(*response) *response {
+		return func(r *response) *response {
+			r.RawOutputContents[1] = data
+			return r
+		}
+	}
+	typed := func(checksum, first *contents) func(*response) *response {
+		return func(r *response) *response {
+			r.RawOutputContents = nil
+			r.Outputs[0].Contents, r.Outputs[1].Contents = checksum, first
+			return r
+		}
+	}
+	sums := &contents{Int64Contents: []int64{1, 2}}
+	return map[string]func(*response) *response{
+		"empty":      func(*response) *response { return &response{} },
+		"no outputs": func(r *response) *response { r.Outputs = nil; return r },
+		"an output less": func(r *response) *response {
+			r.Outputs, r.RawOutputContents = r.Outputs[1:], r.RawOutputContents[1:]
+			return r
+		},
+		"an output twice": func(r *response) *response { r.Outputs[0] = r.Outputs[1]; return r },
+		"an output more": func(r *response) *response {
+			r.Outputs = append(r.Outputs, r.Outputs[0])
+			r.RawOutputContents = append(r.RawOutputContents, nil)
+			return r
+		},
+		"a thousand outputs":        func(r *response) *response { r.Outputs = slices.Repeat(r.Outputs, 500); return r },
+		"an output swapped":         func(r *response) *response { slices.Reverse(r.RawOutputContents); return r },
+		"another name":              first(func(o *output) { o.Name = secret }),
+		"no name":                   first(func(o *output) { o.Name = "" }),
+		"another datatype":          first(func(o *output) { o.Datatype = "INT32" }),
+		"no datatype":               first(func(o *output) { o.Datatype = "" }),
+		"an unknown datatype":       first(func(o *output) { o.Datatype = strings.Repeat(secret, 1000) }),
+		"text":                      first(func(o *output) { o.Datatype = "BYTES" }),
+		"no shape":                  shape(),
+		"a frame less":              shape(1, 1),
+		"a frame more":              shape(3, 1),
+		"no frame":                  shape(0, 1),
+		"a negative frame":          shape(-2, 1),
+		"an axis less":              shape(2),
+		"an axis more":              shape(2, 1, 1),
+		"a hundred axes":            shape(slices.Repeat([]int64{1}, 100)...),
+		"another extent":            shape(2, 2),
+		"frames and extent swapped": shape(1, 2),
+		"an extent beyond memory":   shape(2, math.MaxInt64),
+		"a product that overflows":  shape(1<<62, 4),
+		"a negative extent":         shape(2, -1),
+		"a byte less":               raw(0, 0, 0, 0, 0, 0, 0),
+		"a byte more":               raw(0, 0, 0, 0, 0, 0, 0, 0, 0),
+		"no bytes":                  raw(),
+		"NaN":                       raw(0, 0, 0xc0, 0x7f, 0, 0, 0, 0),
+		"NaN in the last frame":     raw(0, 0, 0, 0, 1, 0, 0x80, 0xff),
+		"infinity":                  raw(0, 0, 0x80, 0x7f, 0, 0, 0, 0),
+		"negative infinity":         raw(0, 0, 0, 0, 0, 0, 0x80, 0xff),
+		"raw contents less":         func(r *response) *response { r.RawOutputContents = r.RawOutputContents[:1]; return r },
+		"raw contents more":         func(r *response) *response { r.RawOutputContents = append(r.RawOutputContents, nil); return r },
+		"raw and typed contents":    first(func(o *output) { o.Contents = &contents{Fp32Contents: []float32{1, 2}} }),
+		"no contents at all":        func(r *response) *response { r.RawOutputContents = nil; return r },
+		"typed, an element less":    typed(sums, &contents{Fp32Contents: []float32{1}}),
+		"typed, an element more":    typed(sums, &contents{Fp32Contents: []float32{1, 2, 3}}),
+		"typed, of another type":    typed(sums, &contents{Fp64Contents: []float64{1, 2}}),
+		"typed, of two types":       typed(sums, &contents{Fp32Contents: []float32{1, 2}, IntContents: []int32{1}}),
+		"typed NaN":                 typed(sums, &contents{Fp32Contents: []float32{1, float32(math.NaN())}}),
+		"typed, only one of them":   typed(sums, nil),
+		"another request's":         func(r *response) *response { r.Id = "0" + r.Id; return r },
+		"another model's":           func(r *response) *response { r.ModelName = secret; return r },
+		"oversized":                 raw(make([]byte, 1<<20)...),
+		"oversized elsewhere":       func(r *response) *response { r.ModelVersion = strings.Repeat("v", 1<<20); return r },
+	}
+}
+
+// TestTypedRepliesAreTaken is the other half of the table: what must not be refused.
+func TestTypedRepliesAreTaken(t *testing.T) {
+	t.Parallel()
+	driver := serve(t, &scripted{infer: func(_ context.Context, r *response) (*response, error) {
+		r.RawOutputContents, r.Id, r.ModelName = nil, "", "" // some servers echo neither
+		r.Outputs[0].Contents = &contents{Int64Contents: []int64{-1, 2}}
+		r.Outputs[1].Contents = &contents{Fp32Contents: []float32{1.5, -2}}
+		slices.Reverse(r.Outputs)
+		return r, nil
+	}})
+	model, err := backend.New(small(), driver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	// The trial with a single frame cannot pass: this server always answers for two.
+	if err := model.Check(t.Context()); backend.CodeOf(err) != media.BackendProtocol {
+		t.Errorf("Check = %v, want %s", err, media.BackendProtocol)
+	}
+	out, err := driver.Infer(t.Context(), inputOf(t, 2), []string{"checksum", "first"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(out.Tensors[0].Name, out.Tensors[0].Data, out.Tensors[1].Data); got != "first"+
+		"[0 0 192 63 0 0 0 192] [255 255 255 255 255 255 255 255 2 0 0 0 0 0 0 0]" {
+		t.Errorf("tensors = %s", got)
+	}
+}
+
+func TestWrongMetadata(t *testing.T) {
+	t.Parallel()
+	type metadata = inference.ModelMetadataResponse_TensorMetadata
+	many := slices.Repeat([]*metadata{{Name: "x", Datatype: "FP32", Shape: []int64{-1}}}, 65)
+	for name, m := range map[string]*inference.ModelMetadataResponse{
+		"too many outputs":         {Outputs: many},
+		"too many inputs":          {Inputs: many},
+		"too many axes":            {Outputs: []*metadata{{Name: "x", Datatype: "FP32", Shape: make([]int64, 9)}}},
+		"a shape below -1":         {Outputs: []*metadata{{Name: "x", Datatype: "FP32", Shape: []int64{-2}}}},
+		"a shape beyond memory":    {Outputs: []*metadata{{Name: "x", Datatype: "FP32", Shape: []int64{1 << 40}}}},
+		"a name without end":       {Outputs: []*metadata{{Name: strings.Repeat("x", 1000), Datatype: "FP32", Shape: []int64{-1}}}},
+		"no name":                  {Outputs: []*metadata{{Datatype: "FP32", Shape: []int64{-1}}}},
+		"a datatype without end":   {Outputs: []*metadata{{Name: "x", Datatype: strings.Repeat("x", 1000), Shape: []int64{-1}}}},
+		"larger than any metadata": {Platform: strings.Repeat(secret, 1<<16)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			driver := serve(t, &scripted{metadata: func() (*inference.ModelMetadataResponse, error) { return m, nil }})
+			defer driver.Close()
+			_, err := driver.Describe(t.Context())
+			expect(t, err, media.BackendProtocol)
+		})
+	}
+}
+
+// TestNotGRPC talks to servers that speak something else, or break off.
+func TestNotGRPC(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		handler http.HandlerFunc
+		want    media.ErrorCode
+	}{
+		"a web page": {func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, "<html>"+secret)
+		}, media.BackendProtocol},
+		"no protobuf": {func(w http.ResponseWriter, r *http.Request) {
+			grpcReply(w, r, "0", "\xff\xff\xff\xff")
+		}, media.BackendProtocol},
+		"an answer cut short": {func(w http.ResponseWriter, r *http.Request) {
+			grpcReply(w, r, "0", "\x32\x7f\x00")
+		}, media.BackendProtocol},
+		"no message": {func(w http.ResponseWriter, r *http.Request) {
+			grpcReply(w, r, "0")
+		}, media.BackendProtocol},
+		"two messages": {func(w http.ResponseWriter, r *http.Request) {
+			grpcReply(w, r, "0", "", "")
+		}, media.BackendProtocol},
+		"no status that is one": {func(w http.ResponseWriter, r *http.Request) {
+			grpcReply(w, r, "fine", "")
+		}, media.BackendProtocol},
+		"a reset stream": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/grpc")
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		}, media.BackendProtocol},
+		"a proxy without anyone behind": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}, media.BackendUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			driver := open(t, oip.Config{Target: serveHTTP2(t, c.handler), Model: "small"})
+			defer driver.Close()
+			_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+			expect(t, err, c.want)
+		})
+	}
+}
+
+// grpcReply answers a call by hand: each message with its prefix, and the status in the trailer.
+func grpcReply(w http.ResponseWriter, r *http.Request, status string, messages ...string) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	w.WriteHeader(http.StatusOK)
+	for _, m := range messages {
+		_, _ = w.Write(append([]byte{0, 0, 0, 0, byte(len(m))}, m...))
+	}
+	w.Header().Set("Grpc-Status", status)
+}
+
+func serveHTTP2(t *testing.T, handler http.Handler) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
+	server.Protocols.SetUnencryptedHTTP2(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// TestGarbage talks to a server that answers with bytes of no protocol, and to one that hangs up in the middle of a call.
+func TestGarbage(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]string{"garbage": strings.Repeat(secret, 100), "nothing": ""} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			driver := open(t, oip.Config{Target: serveBytes(t, answer), Model: "small"})
+			defer driver.Close()
+			_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+			expect(t, err, media.BackendUnavailable) // no connection comes about
+		})
+	}
+}
+
+func serveBytes(t *testing.T, answer string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = bufio.NewReader(conn).Peek(1)
+			_, _ = io.WriteString(conn, answer)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return listener.Addr().String()
+}
+
+// TestOversizedRequestIsTheServersWord tells the server's own limit from ours: both are RESOURCE_EXHAUSTED.
+func TestOversizedRequestIsTheServersWord(t *testing.T) {
+	t.Parallel()
+	driver := serve(t, &scripted{infer: func(context.Context, *response) (*response, error) {
+		return nil, status.Error(codes.ResourceExhausted, "Received message larger than max (4128790 vs. 4194304)")
+	}})
+	defer driver.Close()
+	_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+	expect(t, err, media.BackendRejected)
+}
