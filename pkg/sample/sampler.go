@@ -14,8 +14,8 @@ import (
 const (
 	// jump is how far media time may go back before it counts as a new beginning. Less is a stream with reordered pictures (B-frames).
 	jump = time.Second
-	// longestInterval bounds the estimate of the source's interval, so that a pause does not spoil it.
-	longestInterval = time.Second
+	// longestSpacing bounds the estimate of the source's interval.
+	longestSpacing = time.Second
 )
 
 // Sampler picks the due units of one stream. The zero value is ready and has no models. It is not safe for concurrent use.
@@ -89,9 +89,9 @@ func (s *Sampler) observe(pts time.Duration) {
 	case step <= 0:
 		return // a reordered picture: the newest one stays where it is
 	case s.spacing == 0:
-		s.spacing = min(step, longestInterval)
+		s.spacing = min(step, longestSpacing)
 	default:
-		s.spacing += (min(step, longestInterval) - s.spacing) / 8
+		s.spacing += (min(step, 2*s.spacing, longestSpacing) - s.spacing) / 8 // a pause says little about the rate
 	}
 	s.last = pts
 }
