@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/services/edge/internal/ipc"
 )
 
 // Config is edge.yaml.
@@ -79,7 +80,7 @@ type Limits struct {
 // Decoder says how untrusted pictures are decoded.
 type Decoder struct {
 	Path    config.Program `yaml:"path" help:"the decoder program: a path, or a name looked for beside the edge and in PATH"`
-	Sandbox string         `yaml:"sandbox" help:"required, best-effort or off"`
+	Sandbox ipc.Sandbox    `yaml:"sandbox" help:"required, best-effort or off"`
 }
 
 // GRPC is the side of inspection, health and reflection.
@@ -108,7 +109,7 @@ func Default() Config {
 		Limits: Limits{
 			Sessions: 200, Bitrate: 8e6, Pixels: config.Pixels{Width: 1920, Height: 1088}, Message: 4 << 20, Channels: 8, DecoderMemory: 256 << 20,
 		},
-		Decoder: Decoder{Path: "sluice-decoder", Sandbox: "required"},
+		Decoder: Decoder{Path: "sluice-decoder", Sandbox: ipc.Required},
 		GRPC:    GRPC{Listen: "127.0.0.1:50052"},
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},

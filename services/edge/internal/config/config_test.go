@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/services/edge/internal/ipc"
 )
 
 const sample = "../../../../deploy/config/edge.yaml"
@@ -64,7 +65,7 @@ func TestFlagsAndEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !c.ICE.Loopback || c.HTTP.Listen != "127.0.0.1:0" || c.Log.Level != slog.LevelDebug || c.Router.TLS.CA != "ca.pem" ||
-		c.Drain != config.Duration(3*time.Second) || len(c.HTTP.Tokens) != 2 || c.Limits.Sessions != 3 || c.Decoder.Sandbox != "off" {
+		c.Drain != config.Duration(3*time.Second) || len(c.HTTP.Tokens) != 2 || c.Limits.Sessions != 3 || c.Decoder.Sandbox != ipc.Off {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -115,7 +116,6 @@ func TestValidate(t *testing.T) {
 		"huge message":            {func(c *Config) { c.Limits.Message = 1 << 30 }, "limits.message"},
 		"little memory":           {func(c *Config) { c.Limits.DecoderMemory = 1 << 20 }, "limits.decoder_memory"},
 		"no decoder":              {func(c *Config) { c.Decoder.Path = "" }, "decoder.path"},
-		"sandbox: maybe":          {func(c *Config) { c.Decoder.Sandbox = "maybe" }, "decoder.sandbox"},
 		"log: xml":                {func(c *Config) { c.Log.Format = "xml" }, "log.format"},
 		"endless drain":           {func(c *Config) { c.Drain = config.Duration(time.Hour) }, "drain"},
 	} {
@@ -134,6 +134,21 @@ func TestValidate(t *testing.T) {
 				t.Errorf("got %v, want an error about %s", err, tc.key)
 			}
 		})
+	}
+}
+
+func TestLoadNamesTheKey(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"decoder: {sandbox: maybe}": "required, best-effort, off",
+		"http:\n  lisen: x":         `did you mean "listen"?`,
+		"log: {level: loud}":        "loud",
+	} {
+		c := Default()
+		err := config.Decode("edge.yaml", []byte(text), &c)
+		if !errors.Is(err, config.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want an error with %s", text, err, want)
+		}
 	}
 }
 

@@ -54,7 +54,6 @@ func (c *Config) Validate() error {
 	if c.Decoder.Path == "" {
 		wrong.add("decoder.path", "is empty: name the sluice-decoder program")
 	}
-	oneOf(&wrong, "decoder.sandbox", c.Decoder.Sandbox, "required", "best-effort", "off")
 	listen(&wrong, "grpc.listen", c.GRPC.Listen)
 	listen(&wrong, "admin.listen", c.Admin.Listen)
 	oneOf(&wrong, "log.format", c.Log.Format, "text", "json")

@@ -14,7 +14,6 @@
 //	ORIGIN_NOT_ALLOWED      403     a page of an origin that is not configured                  configure http.origins
 //	NOT_FOUND               404     no such path                                                -
 //	SESSION_NOT_FOUND       404     no such session, it has ended, or it belongs to another     start a new one
-//	SESSION_CLOSED          404     the session ended while the request was under way           start a new one
 //	METHOD_NOT_ALLOWED      405     the path has no such method; Allow lists those it has       use one of those
 //	REQUEST_TIMEOUT         408     the body did not arrive in time                             try again
 //	BODY_TOO_LARGE          413     more than 64 KiB                                            send less
@@ -23,7 +22,6 @@
 //	UNKNOWN_MODEL           422     a model that no router has                                  ask GET /models
 //	UNSUPPORTED_CODEC       422     a media description without a codec that is accepted        offer another
 //	NOTHING_SENT            422     the offer sends neither media nor messages                  offer something
-//	RESTART_REFUSED         422     the second offer changes more than it may                   start a new session
 //	UPGRADE_REQUIRED        426     /ws without a WebSocket handshake                           use a WebSocket client
 //	INTERNAL                500     a defect of Sluice                                          report it
 //	NO_ROUTER               503     no router has told yet which models there are               wait Retry-After

@@ -34,6 +34,8 @@ const (
 // fakeSessions is a session manager that holds up to capacity sessions and knows the model "faces".
 type fakeSessions struct {
 	capacity int
+	// routerless makes it know no models yet.
+	routerless bool
 	// gathered are trickled before the answer is given, so that holding them back is tested.
 	gathered []string
 
@@ -53,6 +55,9 @@ func (s *fakeSessions) NewID() string {
 func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.routerless {
+		return nil, "", &Problem{Status: http.StatusServiceUnavailable, Code: "NO_ROUTER", Detail: "no router", RetryAfter: 2 * time.Second}
+	}
 	for _, name := range offer.Models {
 		if name != "faces" {
 			return nil, "", refuse(http.StatusUnprocessableEntity, "UNKNOWN_MODEL", "no such model")
@@ -128,7 +133,7 @@ func (s *fakeSession) AddCandidate(candidate webrtc.ICECandidateInit) error {
 
 func (s *fakeSession) Renegotiate(_ context.Context, offer string) (string, error) {
 	if strings.Contains(offer, "more") {
-		return "", refuse(http.StatusUnprocessableEntity, "RESTART_REFUSED", "too much")
+		return "", refuse(http.StatusUnprocessableEntity, "UNSUPPORTED_CODEC", "too much")
 	}
 	return "v=0 second answer", nil
 }

@@ -39,7 +39,9 @@ type pictureInput struct {
 func (f *Front) models(w http.ResponseWriter, _ *http.Request, _ principal) error {
 	models, inputs, known := f.catalog.Snapshot()
 	if !known {
-		return noRouter()
+		problem := refuse(http.StatusServiceUnavailable, codeNoRouter, "the edge has not reached a router yet, so it knows no models")
+		problem.RetryAfter = retryLater
+		return problem
 	}
 	byID := make(map[uint32]media.PictureInput, len(inputs))
 	for _, input := range inputs {
@@ -65,13 +67,6 @@ func (f *Front) models(w http.ResponseWriter, _ *http.Request, _ principal) erro
 	h.Set("Cache-Control", "no-store")
 	_, _ = w.Write(body) // a client that is gone needs no answer
 	return nil
-}
-
-// noRouter refuses what needs a model while none is known.
-func noRouter() *Problem {
-	problem := refuse(http.StatusServiceUnavailable, codeNoRouter, "the edge has not reached a router yet, so it knows no models")
-	problem.RetryAfter = retryLater
-	return problem
 }
 
 func fitName(fit media.Fit) string {

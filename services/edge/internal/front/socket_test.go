@@ -211,7 +211,7 @@ func TestSocketSession(t *testing.T) {
 	expect(t, conn, "outcome", "sequence", 41.0)
 
 	say(t, conn, offerMessage(offerSDP+"more"))
-	expect(t, conn, "problem", "code", "RESTART_REFUSED")
+	expect(t, conn, "problem", "code", "UNSUPPORTED_CODEC")
 	say(t, conn, offerMessage(offerSDP))
 	expect(t, conn, "answer", "sdp", "v=0 second answer")
 
@@ -284,7 +284,7 @@ func TestSocketRefusedOffers(t *testing.T) {
 		code   Code
 	}{
 		"full":          {change: func(_ *Config, s *fakeSessions, _ *fakeCatalog) { s.capacity = 0 }, code: "TOO_MANY_SESSIONS"},
-		"no router":     {change: func(_ *Config, _ *fakeSessions, c *fakeCatalog) { c.unknown = true }, code: codeNoRouter},
+		"no router":     {change: func(_ *Config, s *fakeSessions, _ *fakeCatalog) { s.routerless = true }, code: codeNoRouter},
 		"unknown model": {query: "?model=nobody", code: "UNKNOWN_MODEL"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -72,9 +72,6 @@ func (f *Front) create(ctx context.Context, offer Offer) (Session, string, error
 	if err := checkOffer(offer.SDP); err != nil {
 		return nil, "", err
 	}
-	if _, _, known := f.catalog.Snapshot(); !known {
-		return nil, "", noRouter()
-	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	return f.sessions.Create(ctx, offer)

@@ -71,8 +71,8 @@ var whipCases = map[string]whipCase{
 	"DELETE of nothing":      {request: request{method: http.MethodDelete, path: "/whip/guess"}, status: http.StatusNotFound, code: codeSessionNotFound},
 	"below a resource":       {request: request{method: http.MethodDelete, path: "/whip/a/b"}, status: http.StatusMethodNotAllowed, code: codeMethodNotAllowed},
 	"full":                   {change: func(_ *Config, s *fakeSessions, _ *fakeCatalog) { s.capacity = 0 }, request: post(), status: http.StatusServiceUnavailable, code: "TOO_MANY_SESSIONS", header: map[string]string{"Retry-After": "5"}},
-	"no router":              {change: func(_ *Config, _ *fakeSessions, c *fakeCatalog) { c.unknown = true }, request: post(), status: http.StatusServiceUnavailable, code: codeNoRouter, header: map[string]string{"Retry-After": "2"}},
-	"no router, and garbage": {change: func(_ *Config, _ *fakeSessions, c *fakeCatalog) { c.unknown = true }, request: post(withBody("hello")), status: http.StatusBadRequest, code: codeInvalidSDP},
+	"no router":              {change: func(_ *Config, s *fakeSessions, _ *fakeCatalog) { s.routerless = true }, request: post(), status: http.StatusServiceUnavailable, code: codeNoRouter, header: map[string]string{"Retry-After": "2"}},
+	"no router, and garbage": {change: func(_ *Config, s *fakeSessions, _ *fakeCatalog) { s.routerless = true }, request: post(withBody("hello")), status: http.StatusBadRequest, code: codeInvalidSDP},
 	"no token": {
 		change: withTokens, request: post(), status: http.StatusUnauthorized, code: codeUnauthorized,
 		header: map[string]string{"WWW-Authenticate": `Bearer realm="sluice"`},

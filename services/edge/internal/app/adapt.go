@@ -1,0 +1,113 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/pion/webrtc/v4"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/serve"
+	"github.com/sluice-dev/sluice/services/edge/internal/config"
+	"github.com/sluice-dev/sluice/services/edge/internal/front"
+	"github.com/sluice-dev/sluice/services/edge/internal/inspect"
+	"github.com/sluice-dev/sluice/services/edge/internal/session"
+	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
+)
+
+// frontConfig puts what the user wrote into the front's words.
+func frontConfig(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) front.Config {
+	c := front.Config{
+		PublicURL: strings.TrimRight(cfg.HTTP.PublicURL, "/"), Origins: cfg.HTTP.Origins,
+		Connections: connectionsPerSession * cfg.Limits.Sessions, Version: serve.Version(), Logger: logger, Registry: registry,
+	}
+	for _, token := range cfg.HTTP.Tokens {
+		c.Tokens = append(c.Tokens, token.Reveal())
+	}
+	for _, server := range cfg.ICE.Servers {
+		c.ICEServers = append(c.ICEServers, front.ICEServer{URLs: server.URLs, Username: server.Username, Credential: server.Credential.Reveal()})
+	}
+	return c
+}
+
+// sessions shows the front a session manager.
+type sessions struct{ manager *session.Manager }
+
+func (s sessions) NewID() string { return s.manager.NewID() }
+
+func (s sessions) Create(ctx context.Context, offer front.Offer) (front.Session, string, error) {
+	created, answer, err := s.manager.Create(ctx, session.Request{ID: offer.ID, Offer: offer.SDP, Models: offer.Models, Trickle: offer.Trickle})
+	if err != nil {
+		return nil, "", asProblem(err)
+	}
+	return live{created}, answer, nil
+}
+
+func (s sessions) BySecret(secret string) (front.Session, bool) {
+	found, ok := s.manager.BySecret(secret)
+	return live{found}, ok
+}
+
+func (s sessions) ByID(id string) (front.Session, bool) {
+	found, ok := s.manager.ByID(id)
+	return live{found}, ok
+}
+
+// live shows the front a session.
+type live struct{ *session.Session }
+
+func (l live) AddCandidate(candidate webrtc.ICECandidateInit) error {
+	return asProblem(l.Session.AddCandidate(candidate))
+}
+
+func (l live) Renegotiate(ctx context.Context, offer string) (string, error) {
+	answer, err := l.Session.Renegotiate(ctx, offer)
+	return answer, asProblem(err)
+}
+
+// asProblem puts a refusal into the front's words; nil and other errors stay what they are.
+func asProblem(err error) error {
+	var refusal *session.Refusal
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	return &front.Problem{Status: refusal.Status, Code: front.Code(refusal.Code), Detail: refusal.Detail, RetryAfter: refusal.RetryAfter}
+}
+
+// catalog shows the front what the routers serve.
+type catalog struct{ pool *uplink.Pool }
+
+func (c catalog) Snapshot() (models []media.Model, inputs []media.Input, known bool) {
+	now := c.pool.Catalog()
+	return now.Models, now.Inputs, now.Known
+}
+
+// source shows inspection the sessions and the models.
+type source struct {
+	manager *session.Manager
+	pool    *uplink.Pool
+}
+
+func (s source) Sessions() []inspect.Session {
+	list := s.manager.List()
+	views := make([]inspect.Session, 0, len(list))
+	for _, one := range list {
+		views = append(views, inspect.Session{ID: one.ID(), Start: one.Started(), State: string(one.State()), Streams: one.Counts()})
+	}
+	return views
+}
+
+func (s source) Totals() []media.ModelCounts { return s.manager.Totals() }
+
+func (s source) Models() ([]media.Model, []media.Input) {
+	now := s.pool.Catalog()
+	return now.Models, now.Inputs
+}
+
+func (s source) Explain(id, stream string, sequence uint32) (inspect.Unit, bool) {
+	life, ok := s.manager.Explain(id, stream, sequence)
+	return inspect.Unit{Arrival: life.Arrival, NotSampled: !life.Due(), Outcomes: life.Outcomes, InFlight: life.InFlight}, ok
+}
