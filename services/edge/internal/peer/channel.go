@@ -93,28 +93,26 @@ func (p *Peer) adopt(d *webrtc.DataChannel) (*Channel, error) {
 	return &Channel{Label: d.Label(), Protocol: d.Protocol(), stream: concrete, peer: p}, nil
 }
 
-// Read gives the next message. The bytes are valid until the next call. The error is [ErrMessageTooLarge] for one message that is too long,
-// with its size in n and its bytes gone; any other error ends the channel.
-func (c *Channel) Read() (message []byte, text bool, n int, err error) {
+// Read gives the next message, whose bytes are valid until the next call, and its size. The error is [ErrMessageTooLarge] for one message
+// that is too long; it is gone then. Any other error ends the channel.
+func (c *Channel) Read() (message []byte, text bool, size int, err error) {
 	const small = 16 << 10
 	if c.buffer == nil {
 		c.buffer = make([]byte, small)
 	}
-	for {
-		n, text, err = c.stream.ReadDataChannel(c.buffer)
+	// A message that is longer than the buffer stays in front of the others until a call brings room for it; its length is not told.
+	for into := c.buffer; ; into = make([]byte, 2*len(into)) {
+		size, text, err = c.stream.ReadDataChannel(into)
 		switch {
+		case err == nil && size > MaxWholeMessage:
+			return nil, false, size, ErrMessageTooLarge
 		case err == nil:
-			return c.buffer[:n], text, n, nil
-		case !errors.Is(err, io.ErrShortBuffer) || n <= len(c.buffer) || n > sctpBuffer:
-			return nil, false, 0, err
-		case n > MaxWholeMessage:
-			// The message stays in front of the others until someone takes it.
-			if _, _, err := c.stream.ReadDataChannel(make([]byte, n)); err != nil {
-				return nil, false, 0, err
+			if len(into) <= MaxWholeMessage {
+				c.buffer = into
 			}
-			return nil, false, n, ErrMessageTooLarge
-		default:
-			c.buffer = make([]byte, min(max(n, 2*len(c.buffer)), MaxWholeMessage))
+			return into[:size], text, size, nil
+		case !errors.Is(err, io.ErrShortBuffer) || len(into) > sctpBuffer:
+			return nil, false, 0, err
 		}
 	}
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pion/sdp/v3"
@@ -65,14 +66,19 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		return offer{}, err
 	}
 	var s sdp.SessionDescription
-	if err := s.UnmarshalString(o.sdp); err != nil {
+	if err := s.UnmarshalString(o.sdp); err != nil || !strings.HasPrefix(o.sdp, "v=") {
 		return offer{}, refuse(ErrMalformed, "the offer is not SDP (RFC 8866)")
 	}
 	if n := len(s.MediaDescriptions); n > maxDescriptions {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
 	}
-	senders, sources := 0, make(map[string]bool)
+	senders, sources, mids := 0, make(map[string]bool), make(map[string]bool)
 	for i, m := range s.MediaDescriptions {
+		mid, _ := m.Attribute("mid")
+		if mid == "" || mids[mid] {
+			return offer{}, refuse(ErrMalformed, "media description %d has no a=mid of its own (RFC 9143)", i)
+		}
+		mids[mid] = true
 		if m.MediaName.Media == "application" {
 			o.messages = true
 		} else if sends, err := checkMedia(i, m, &s); err != nil {
@@ -110,7 +116,7 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 	case sdp.DirectionInactive:
 		return false, nil
 	}
-	if m.MediaName.Port.Value == 0 && !hasAttribute(m.Attributes, "bundle-only") {
+	if rejected(m) {
 		return false, nil
 	}
 	for _, a := range m.Attributes {
@@ -133,31 +139,62 @@ func direction(m *sdp.MediaDescription, s *sdp.SessionDescription) sdp.Direction
 	return sdp.DirectionSendRecv // RFC 8866 section 6.7
 }
 
-// checkTransport looks for what ICE and DTLS need, at the session or in the first media description that has it.
+// checkTransport looks for what the one transport of all media needs: at the session, or in the media description that leads the bundle.
 func (o *offer) checkTransport(s *sdp.SessionDescription) error {
+	leader, err := bundleLeader(s)
+	if err != nil {
+		return err
+	}
 	find := func(key string) string {
 		if v, ok := s.Attribute(key); ok {
 			return v
 		}
-		for _, m := range s.MediaDescriptions {
-			if v, ok := m.Attribute(key); ok {
-				return v
-			}
-		}
-		return ""
+		v, _ := leader.Attribute(key)
+		return v
 	}
 	o.ufrag = find("ice-ufrag")
 	o.actpass = find("setup") == "actpass"
-	hash, _, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
+	hash, print, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
+	print = strings.TrimSpace(print)
 	switch {
 	case o.ufrag == "" || find("ice-pwd") == "":
 		return refuse(ErrMalformed, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
-	case hash == "":
+	case print == "" || strings.Contains(print, " "):
 		return refuse(ErrMalformed, "the offer has no DTLS fingerprint (a=fingerprint); media is taken over DTLS-SRTP only")
 	case hash != "sha-256" && hash != "sha-384" && hash != "sha-512":
 		return refuse(ErrMalformed, "the offer's DTLS fingerprint is made with a weak hash; sha-256 or better is taken")
 	}
 	return nil
+}
+
+// bundleLeader gives the media description whose transport all others share (RFC 9143). The edge has one transport for a session.
+func bundleLeader(s *sdp.SessionDescription) (*sdp.MediaDescription, error) {
+	var group []string
+	for _, a := range s.Attributes {
+		if words := strings.Fields(a.Value); a.Key == "group" && len(words) > 1 && words[0] == "BUNDLE" && group == nil {
+			group = words[1:]
+		}
+	}
+	if group == nil {
+		if len(s.MediaDescriptions) > 1 {
+			return nil, refuse(ErrMalformed, "the offer has several media descriptions but no a=group:BUNDLE; they have to share one transport")
+		}
+		return s.MediaDescriptions[0], nil
+	}
+	var leader *sdp.MediaDescription
+	for i, m := range s.MediaDescriptions {
+		mid, _ := m.Attribute("mid")
+		if mid == group[0] {
+			leader = m
+		}
+		if !slices.Contains(group, mid) && !rejected(m) {
+			return nil, refuse(ErrMalformed, "media description %d is not in a=group:BUNDLE; all have to share one transport", i)
+		}
+	}
+	if leader == nil {
+		return nil, refuse(ErrMalformed, "a=group:BUNDLE begins with a media description that is not there")
+	}
+	return leader, nil
 }
 
 // admitLines drops the candidates that the edge never talks to and refuses what is too long or keyed in the clear.
@@ -186,13 +223,10 @@ func admitLines(text string, loopback bool) (offer, error) {
 	return offer{sdp: kept.String(), candidates: candidates}, nil
 }
 
-func hasAttribute(attributes []sdp.Attribute, key string) bool {
-	for _, a := range attributes {
-		if a.Key == key {
-			return true
-		}
-	}
-	return false
+// rejected tells whether a media description is switched off (RFC 9143 section 6 for the exception).
+func rejected(m *sdp.MediaDescription) bool {
+	_, bundleOnly := m.Attribute("bundle-only")
+	return m.MediaName.Port.Value == 0 && !bundleOnly
 }
 
 // clip shortens a client's word for a message.

@@ -155,12 +155,9 @@ func (p *Peer) Renegotiate(ctx context.Context, text string) (string, error) {
 	if p.isClosed() {
 		return "", ErrClosed
 	}
-	before := p.pc.CurrentRemoteDescription()
+	// pion cannot roll a client's offer back, so whatever it would refuse has to be found by checkOffer.
 	answer, err := p.negotiate(ctx, o)
 	if err != nil {
-		if p.pc.SignalingState() == webrtc.SignalingStateHaveRemoteOffer && before != nil {
-			err = errors.Join(err, p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeRollback}))
-		}
 		return "", err
 	}
 	p.mu.Lock()

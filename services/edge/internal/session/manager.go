@@ -170,6 +170,7 @@ func (m *Manager) adopt(s *Session, models []string) bool {
 	m.running.Go(func() {
 		s.run(func() *wants { return m.lastKnown(models) })
 		m.retire(s)
+		close(s.done)
 	})
 	return true
 }

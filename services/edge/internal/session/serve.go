@@ -38,7 +38,7 @@ type supervisor struct {
 	work, readers sync.WaitGroup
 }
 
-// run serves the session and ends it. catalog gives what the routers last said.
+// run serves the session and ends it, except for Done. catalog gives what the routers last said.
 func (s *Session) run(catalog func() *wants) {
 	v := &supervisor{Session: s, outlets: newOutlets(s.hub, s.logger), names: names{}, layers: make(map[string]bool)}
 	working, stopWork := context.WithCancel(context.Background())
@@ -49,7 +49,6 @@ func (s *Session) run(catalog func() *wants) {
 	reason := v.serve(working, relaying, catalog)
 	v.finish(stopWork, stopRelays)
 	s.logger.Info("session ended", slog.String("reason", reason), slog.Duration("after", time.Since(s.started).Round(time.Millisecond)))
-	close(s.done)
 }
 
 // serve acts on what happens until there is a reason to end.

@@ -1,0 +1,188 @@
+package peer
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pion/transport/v5/vnet"
+	"go.uber.org/goleak"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func TestListenNamesTheKeyOfWhatIsWrong(t *testing.T) {
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer udp.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		says []string
+	}{
+		{"UDP port taken", Config{UDP: udp.LocalAddr().String()}, []string{"ice.udp", "taken", udp.LocalAddr().String()}},
+		{"TCP port taken", Config{UDP: "127.0.0.1:0", TCP: tcp.Addr().String()}, []string{"ice.tcp", "taken", tcp.Addr().String()}},
+		{"no port", Config{UDP: "127.0.0.1"}, []string{"ice.udp", `":8189"`}},
+		{"a name", Config{UDP: "example.com:1"}, []string{"ice.udp", "IP address"}},
+		{"not ours", Config{UDP: "192.0.2.1:0"}, []string{"ice.udp", "no address"}},
+		{"bad address", Config{UDP: "127.0.0.1:0", Addresses: []string{"edge.example"}}, []string{"ice.addresses", "edge.example"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.cfg.Logger, c.cfg.Loopback = quiet(), true
+			e, err := Listen(c.cfg)
+			if err == nil {
+				_ = e.Close()
+				t.Fatal("it listens")
+			}
+			for _, word := range c.says {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("%q does not say %q", err, word)
+				}
+			}
+		})
+	}
+}
+
+func TestOneSocketForEachAddressOnePortForAll(t *testing.T) {
+	router, err := vnet.NewRouter(&vnet.RouterConfig{CIDR: "10.0.0.0/24", LoggerFactory: pionLogs{quiet()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := vnet.NewNet(&vnet.NetConfig{StaticIPs: []string{"10.0.0.5", "10.0.0.6"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := router.AddNet(host); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		listen   string
+		loopback bool
+		want     string
+	}{
+		{":8189", false, "10.0.0.5:8189 10.0.0.6:8189"},
+		{"0.0.0.0:8189", true, "10.0.0.5:8189 10.0.0.6:8189 127.0.0.1:8189"},
+		{"10.0.0.6:8189", true, "10.0.0.6:8189"},
+	} {
+		e, err := Listen(Config{UDP: c.listen, Loopback: c.loopback, Net: host, Logger: quiet()})
+		if err != nil {
+			t.Errorf("%s: %v", c.listen, err)
+			continue
+		}
+		var got []string
+		for _, a := range e.Addresses() {
+			got = append(got, a.String())
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: %v, want %s", c.listen, got, c.want)
+		}
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// silent is a session that does not care.
+type silent struct{}
+
+func (silent) Track(*Track)                    {}
+func (silent) Channel(*Channel)                {}
+func (silent) State(State)                     {}
+func (silent) SenderReport(media.SenderReport) {}
+func (silent) Violation(string)                {}
+
+func TestAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name, offer string
+		addresses   []string
+		has, lacks  []string
+	}{
+		{
+			name: "the host's addresses, UDP and TCP on one number", offer: whip,
+			has:   []string{" 127.0.0.1 %d typ host", "tcptype passive", "a=setup:active", "a=recvonly", "a=rtpmap:106 H264/90000", "a=rtpmap:111 opus/48000/2"},
+			lacks: []string{".local"},
+		},
+		{
+			name: "an address for the outside", offer: whip, addresses: []string{"203.0.113.9"},
+			has: []string{" 203.0.113.9 %d typ host"}, lacks: []string{"127.0.0.1 "},
+		},
+		{
+			name: "the server's role where the client leaves it open", offer: strings.ReplaceAll(whip, "passive", "actpass"),
+			has: []string{"a=setup:passive"},
+		},
+		{
+			name: "messages", offer: messagesOnly + strings.ReplaceAll(credentials, "passive", "actpass"),
+			has: []string{"a=sctp-port:5000", "a=max-message-size:262144"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			port := freePort(t)
+			e, err := Listen(Config{UDP: port, TCP: port, Loopback: true, Addresses: c.addresses, Logger: quiet()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = e.Close() }()
+			p, answer, err := e.Answer(t.Context(), c.offer, nil, silent{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			number := netip.MustParseAddrPort(port).Port()
+			for _, want := range c.has {
+				if want = strings.ReplaceAll(want, "%d", netip.AddrPortFrom(netip.IPv4Unspecified(), number).String()[len("0.0.0.0:"):]); !strings.Contains(answer, want) {
+					t.Errorf("the answer lacks %q", want)
+				}
+			}
+			for _, unwanted := range c.lacks {
+				if strings.Contains(strings.ReplaceAll(answer, "o=- ", ""), unwanted) {
+					t.Errorf("the answer has %q", unwanted)
+				}
+			}
+			if len(answer) > 8192 {
+				t.Errorf("the answer has %d bytes; FFmpeg takes 8192", len(answer))
+			}
+		})
+	}
+}
+
+// freePort gives an address of this host whose port is free for UDP and TCP, most likely.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestGapWatch(t *testing.T) {
+	t.Parallel()
+	var g gapWatch
+	now := time.Unix(1000, 0)
+	for i, c := range []struct {
+		sequence uint16
+		open     bool
+	}{{65534, false}, {65535, false}, {0, false}, {2, true}, {1, true}, {3, true}} {
+		if g.saw(c.sequence, now); g.open(now) != c.open {
+			t.Errorf("packet %d (%d): open %v", i, c.sequence, !c.open)
+		}
+	}
+	if g.open(now.Add(recovery)) {
+		t.Error("still open after the recovery")
+	}
+}
