@@ -77,6 +77,7 @@ type Assembler struct {
 	open bool
 	skip bool // the open unit is lost and reported: what still comes of it is ignored
 	gap  bool // packets may have been lost since the last one
+	torn bool // packets may have been lost right before the open unit
 
 	// ended is the unit that a marker ended last.
 	ended media.RTP
@@ -84,6 +85,7 @@ type Assembler struct {
 	unmarked bool
 
 	free []byte // a buffer to write the next unit into
+	size int    // what to allocate when there is none
 	out  []Unit
 }
 
@@ -156,9 +158,13 @@ func (a *Assembler) Recycle(data []byte) {
 
 // begin opens a unit.
 func (a *Assembler) begin(id media.RTP, arrival time.Time) {
-	a.unit = Unit{AccessUnit: media.AccessUnit{Codec: a.codec, Data: a.free, RTP: id, First: arrival, Last: arrival}, Missing: a.gap}
+	data := a.free
+	if data == nil {
+		data = make([]byte, 0, a.size)
+	}
+	a.unit = Unit{AccessUnit: media.AccessUnit{Codec: a.codec, Data: data, RTP: id, First: arrival, Last: arrival}, Missing: a.gap}
 	a.free = nil
-	a.open, a.skip = true, false
+	a.open, a.skip, a.torn = true, false, a.gap
 	a.format.begin(a.gap)
 }
 
@@ -181,13 +187,14 @@ func (a *Assembler) add(payload []byte) {
 // end closes the open unit, and hands it on if it is whole. One that holds no picture, parameter sets at most, is none.
 func (a *Assembler) end() {
 	if !a.skip && !a.format.picture() {
-		a.gap = a.gap || a.unit.Missing
+		a.gap = a.gap || a.torn
 		a.Recycle(a.unit.Data)
 	} else if !a.skip {
 		if err := a.format.finish(a.unit.Data, &a.unit); err != nil {
 			a.loseFor(err)
 		} else {
 			a.out = append(a.out, a.unit)
+			a.size = min(len(a.unit.Data)*5/4, recycledMost)
 		}
 	}
 	a.unit.Data = nil
@@ -196,7 +203,7 @@ func (a *Assembler) end() {
 
 // loseFor reports the open unit as lost for what is wrong with its payload.
 func (a *Assembler) loseFor(err error) {
-	if errors.Is(err, errNoStart) && a.unit.Missing {
+	if errors.Is(err, errNoStart) && a.torn {
 		a.lose(media.Damaged, media.NoError)
 		return
 	}

@@ -115,6 +115,7 @@ func (h *h264) addFragment(dst, payload []byte) ([]byte, error) {
 			return dst, err
 		}
 		h.fragment = kind
+		h.forget(kind)
 	case h.fragment == 0:
 		return dst, errNoStart
 	case h.fragment != kind:
@@ -159,6 +160,16 @@ func remember(kept, nal []byte, more bool) []byte {
 		return kept
 	}
 	return append(append(kept, 0, 0, 0, 1), nal...)
+}
+
+// forget lets go of remembered parameter sets that fragments replace: their bytes are not collected.
+func (h *h264) forget(kind byte) {
+	switch kind {
+	case nalSPS:
+		h.sps = h.sps[:0]
+	case nalPPS:
+		h.pps = h.pps[:0]
+	}
 }
 
 // startNAL writes the beginning of a NAL unit of which body is the first part, and notes what it is.

@@ -13,9 +13,9 @@ type pictureID struct {
 	bits  uint8
 }
 
-// precedes tells whether next is the number after p.
+// precedes tells whether next is certainly the number after p. Seven bits wrap every few seconds and prove nothing.
 func (p pictureID) precedes(next pictureID) bool {
-	return p.bits != 0 && p.bits == next.bits && next.value == (p.value+1)&(1<<p.bits-1)
+	return p.bits == 15 && next.bits == 15 && next.value == (p.value+1)&0x7fff
 }
 
 // vp8Descriptor is what is read of the payload descriptor (RFC 7741 section 4.2).
@@ -90,12 +90,11 @@ func (v *vp8) add(dst, payload []byte) ([]byte, error) {
 	case v.begun && d.start:
 		return dst, errMalformed // another frame with the timestamp of this one
 	}
-	v.id = d.id
+	v.id, v.disposable = d.id, d.disposable
 	if !v.begun && !d.start {
 		return dst, errNoStart
 	}
 	v.begun = true
-	v.disposable = d.disposable
 	return append(dst, data...), nil
 }
 
