@@ -23,7 +23,7 @@ const (
 
 // run sets everything up, enters the sandbox, says so, and serves until the edge's end of the socket closes.
 func run(s settings) error {
-	engine, memory, err := prepare(s)
+	engine, err := prepare(s)
 	if err != nil {
 		return err
 	}
@@ -34,21 +34,19 @@ func run(s settings) error {
 	if _, err := unix.Write(socketFD, stands.Append(nil)); err != nil {
 		return fmt.Errorf("greeting the edge: %w", err)
 	}
-	_ = memory
 	return serve(engine, s.layout)
 }
 
-// prepare maps the shared memory and loads all that decoding needs.
-func prepare(s settings) (*codec.Engine, []byte, error) {
+// prepare maps the shared memory, for as long as the process lives, and loads all that decoding needs.
+func prepare(s settings) (*codec.Engine, error) {
 	memory, err := unix.Mmap(memoryFD, 0, s.layout.Size(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, nil, fmt.Errorf("mapping the shared memory: %w", err)
+		return nil, fmt.Errorf("mapping the shared memory: %w", err)
 	}
 	if err := unix.Close(memoryFD); err != nil {
-		return nil, nil, fmt.Errorf("closing the shared memory's descriptor: %w", err)
+		return nil, fmt.Errorf("closing the shared memory's descriptor: %w", err)
 	}
-	engine, err := codec.New(s.layout, memory, s.pixels)
-	return engine, memory, err
+	return codec.New(s.layout, memory, s.pixels)
 }
 
 // enter starts what must be started outside and enters the sandbox.

@@ -135,6 +135,10 @@ func (e *Engine) fill(r *ipc.Request) {
 	e.job.data = (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(e.layout.Input(e.memory))))
 	e.job.size = C.int32_t(r.Size)
 	e.job.tag = C.int64_t(r.Tag)
+	e.job.key = 0
+	if r.Key {
+		e.job.key = 1
+	}
 	e.job.orientation = C.int32_t(r.Orientation)
 	e.job.expected_width, e.job.expected_height = C.int32_t(r.Width), C.int32_t(r.Height)
 	if !e.place(r.Targets, int(r.Width), int(r.Height)) {

@@ -33,6 +33,7 @@ typedef struct {
   const uint8_t *data;
   int32_t size;
   int64_t tag;
+  int32_t key;          // decoding can start here
   int32_t orientation;  // EXIF, 1 to 8, for pictures converted from now on
 
   // The targets of a picture of expected size with tag; used by slc_decode at once, by slc_convert for the waiting picture.

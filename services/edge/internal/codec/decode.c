@@ -102,6 +102,8 @@ static int send(slc_stream *s, const slc_job *job) {
   s->packet->data = data;
   s->packet->size = job->size;
   s->packet->pts = job->tag;
+  // Without the flag libavcodec takes a PNG for the difference to the one before.
+  if (job->key) s->packet->flags |= AV_PKT_FLAG_KEY;
   int error = avcodec_send_packet(s->context, s->packet);
   av_packet_unref(s->packet);
   return error;

@@ -3,6 +3,7 @@ package decoder_test
 import (
 	"bytes"
 	"encoding/binary"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -87,4 +88,11 @@ func joinNALs(parts [][]byte) (unit []byte) {
 		unit = append(append(unit, 0, 0, 0, 1), p...)
 	}
 	return unit
+}
+
+func writeFile(t testing.TB, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

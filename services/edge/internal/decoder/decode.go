@@ -109,6 +109,9 @@ func (d *Decoder) admit(s *stream, r Request) (ipc.Request, *Error) {
 			err := fmt.Errorf("a picture of %d×%d pixels, at most as many as %d×%d has are allowed", info.Width, info.Height, d.cfg.MaxWidth, d.cfg.MaxHeight)
 			return reject(Error{Code: media.Unsupported, Err: err})
 		}
+		if !info.Whole {
+			return reject(Error{Code: media.DecoderError, Err: errors.New("the end of the picture is missing")})
+		}
 		orientation = info.Orientation
 		width, height := info.Upright()
 		s.width, s.height = uint16(width), uint16(height)

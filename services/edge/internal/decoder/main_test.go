@@ -15,6 +15,9 @@ import (
 var program string
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(edgeVariable); path != "" {
+		os.Exit(actAsEdge(path))
+	}
 	flag.Parse()
 	os.Exit(run(m))
 }

@@ -15,12 +15,12 @@ func h264(unit []byte) Info {
 	for {
 		i := bytes.Index(unit, startCode)
 		if i < 0 || i+len(startCode) >= len(unit) {
-			return Info{Orientation: 1}
+			return Info{Orientation: 1, Whole: true}
 		}
 		unit = unit[i+len(startCode):]
 		switch kind := unit[0] & 0x1f; {
 		case kind >= nalSlice && kind <= nalIDR:
-			return Info{Orientation: 1}
+			return Info{Orientation: 1, Whole: true}
 		case kind == nalSPS:
 			nal := unit
 			if end := bytes.Index(nal, startCode); end >= 0 {
@@ -70,9 +70,9 @@ func sps(payload []byte) Info {
 		h = crop(h, unitY, r.golomb(), r.golomb())
 	}
 	if r.failed {
-		return Info{Orientation: 1}
+		return Info{Orientation: 1, Whole: true}
 	}
-	return Info{Width: int(w), Height: int(h), Pixels: pixels, Orientation: 1}
+	return Info{Width: int(w), Height: int(h), Pixels: pixels, Orientation: 1, Whole: true}
 }
 
 // cropUnits gives the pixels that one step of cropping takes (equations 7-19 to 7-22).

@@ -14,6 +14,8 @@ type Info struct {
 	Pixels int64
 	// Orientation is EXIF's, 1 to 8: how to turn the stored picture upright. 1 means not at all.
 	Orientation uint8
+	// Whole is false when the end is known to be missing. Decoders fill in the rest of a JPEG without a word.
+	Whole bool
 }
 
 // Upright gives the size of the upright picture.
@@ -24,9 +26,9 @@ func (i Info) Upright() (width, height int) {
 	return i.Width, i.Height
 }
 
-// Read reads the header of a key unit. It allocates little and takes time linear in the length of the headers, not of the unit.
+// Read reads the header of a key unit. It allocates little and takes time linear in the unit's length at worst.
 func Read(codec media.Codec, unit []byte) Info {
-	info := Info{Orientation: 1}
+	info := Info{Orientation: 1, Whole: true}
 	switch codec {
 	case media.VP8:
 		info.Width, info.Height = vp8(unit)

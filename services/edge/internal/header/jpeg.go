@@ -1,6 +1,9 @@
 package header
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // Markers of JPEG (ITU-T T.81 table B.1).
 const (
@@ -10,6 +13,7 @@ const (
 	markerDAC  = 0xcc
 	markerSOF  = 0xcf
 	markerSOI  = 0xd8
+	markerEOI  = 0xd9
 	markerSOS  = 0xda
 	markerAPP1 = 0xe1
 )
@@ -27,7 +31,12 @@ func jpeg(b []byte) Info {
 			continue
 		}
 		size := int(binary.BigEndian.Uint16(b[2:]))
-		if size < 2 || 2+size > len(b) || marker == markerSOS {
+		if size < 2 || 2+size > len(b) {
+			return info
+		}
+		if marker == markerSOS {
+			// No scan holds the marker but at its end; a thumbnail's is in a segment before.
+			info.Whole = bytes.Contains(b, []byte{0xff, markerEOI})
 			return info
 		}
 		segment := b[4 : 2+size]

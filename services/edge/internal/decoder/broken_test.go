@@ -1,0 +1,193 @@
+package decoder_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
+)
+
+// release gives pictures back and says how many they were.
+func release(pictures []decoder.Picture) int {
+	for _, p := range pictures {
+		p.Release()
+	}
+	return len(pictures)
+}
+
+// TestHostileImages shows each what it is, and that the process carries on.
+func TestHostileImages(t *testing.T) {
+	jpeg, png := encodeJPEG(t, noise(640, 480)), encodePNG(t, noise(640, 480))
+	webp := clip(t, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -")
+	flipped := slices.Clone(png)
+	flipped[len(flipped)/2] ^= 0x10
+	for _, c := range []struct {
+		name  string
+		codec media.Codec
+		data  []byte
+		want  string
+	}{
+		{"nothing", media.JPEG, nil, "DECODER"},
+		{"text", media.JPEG, []byte("<html>not a picture</html>"), "DECODER"},
+		{"JPEG cut in half", media.JPEG, jpeg[:len(jpeg)/2], "DECODER"},
+		{"JPEG without its end", media.JPEG, jpeg[:len(jpeg)-100], "DECODER"},
+		{"JPEG cut in its header", media.JPEG, jpeg[:300], "DECODER"},
+		{"JPEG called PNG", media.PNG, jpeg, "DECODER"},
+		{"PNG called JPEG", media.JPEG, png, "DECODER"},
+		{"PNG cut", media.PNG, png[:len(png)-100], "DECODER"},
+		{"PNG with a wrong bit", media.PNG, flipped, "DECODER"},
+		{"PNG that lacks its pixels", media.PNG, pngHeader(300, 300), "DECODER"},
+		{"PNG of 30,000 × 30,000", media.PNG, pngHeader(30000, 30000), "UNSUPPORTED"},
+		{"PNG as wide as numbers go", media.PNG, pngHeader(1<<31-1, 1<<31-1), "UNSUPPORTED"},
+		{"PNG a line too long", media.PNG, pngHeader(16384, 1), "UNSUPPORTED"},
+		{"JPEG of 65,535 × 65,535", media.JPEG, jpegOfSize(jpeg, 65535, 65535), "UNSUPPORTED"},
+		{"JPEG of no height", media.JPEG, jpegOfSize(jpeg, 640, 0), "DECODER"},
+		{"WebP cut", media.WebP, webp[:len(webp)/2], "DECODER"},
+		{"WebP of 16,384 × 16,384", media.WebP, []byte("RIFF\x18\x00\x00\x00WEBPVP8L\x0c\x00\x00\x00\x2f\xff\xff\xff\x0f\x00\x00\x00\x00\x00\x00\x00"), "UNSUPPORTED"},
+		{"codec of no name", media.CodecUnknown, jpeg, "UNSUPPORTED"},
+		{"too large", media.JPEG, make([]byte, 4<<20+1), "TOO_LARGE"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := open(t, nil)
+			if err := d.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			process := d.PID()
+			pictures, err := decode(d, 1, 1, unit(c.codec, c.data), faces)
+			if got := reason(err); got != c.want || release(pictures) > 0 {
+				t.Errorf("%s with %d pictures (%v), want %s", got, len(pictures), err, c.want)
+			}
+			// The same stream goes on, in the same process.
+			if pictures, err = decode(d, 2, 2, unit(media.JPEG, jpeg), faces); err != nil || release(pictures) != 1 {
+				t.Errorf("a good picture afterwards: %v", err)
+			}
+			if d.PID() != process {
+				t.Error("the process was restarted")
+			}
+		})
+	}
+}
+
+// jpegOfSize changes the size in the frame header.
+func jpegOfSize(file []byte, width, height uint16) []byte {
+	out := slices.Clone(file)
+	i := bytes.Index(out, []byte{0xff, 0xc0})
+	binary.BigEndian.PutUint16(out[i+5:], height)
+	binary.BigEndian.PutUint16(out[i+7:], width)
+	return out
+}
+
+// TestCutSlices damages one unit of an H.264 stream of four slices a picture. No picture with invented parts may come out; the stream goes
+// on at its next key unit.
+func TestCutSlices(t *testing.T) {
+	const damaged, nextKey = 5, 15
+	units := h264Clip(t, "1280x720", "bframes=0:slices=4")
+	for _, c := range []struct {
+		name   string
+		damage func(nals [][]byte) [][]byte
+	}{
+		{"first slice missing", func(n [][]byte) [][]byte { return slices.Concat(n[:1], n[2:]) }},
+		{"a middle slice missing", func(n [][]byte) [][]byte { return slices.Concat(n[:2], n[3:]) }},
+		{"last slice missing", func(n [][]byte) [][]byte { return n[:4] }},
+		{"a slice cut in half", func(n [][]byte) [][]byte { return slices.Concat(n[:2], [][]byte{n[2][:len(n[2])/2]}, n[3:]) }},
+		{"the last slice cut in half", func(n [][]byte) [][]byte { return slices.Concat(n[:4], [][]byte{n[4][:len(n[4])/2]}) }},
+		{"a slice cut in its header", func(n [][]byte) [][]byte { return slices.Concat(n[:1], [][]byte{n[1][:4]}, n[2:]) }},
+		{"no slice left", func(n [][]byte) [][]byte { return n[:1] }},
+		{"a slice of another picture", func(n [][]byte) [][]byte { return slices.Concat(n[:2], nals(units[nextKey].Data)[4:5], n[3:]) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := open(t, nil)
+			for i, u := range units {
+				if i == damaged {
+					parts := nals(u.Data)
+					if len(parts) != 5 {
+						t.Fatalf("the unit has %d NAL units, want a delimiter and four slices", len(parts))
+					}
+					u.Data = joinNALs(c.damage(parts))
+				}
+				pictures, err := decode(d, 1, uint64(i), u, faces)
+				want := ""
+				switch {
+				case i == damaged:
+					want = "DECODER"
+				case i > damaged && i < nextKey:
+					want = "DAMAGED"
+				}
+				if got, n := reason(err), release(pictures); got != want || (n == 1) != (want == "") {
+					t.Fatalf("unit %d: %q with %d pictures (%v), want %q", i, got, n, err, want)
+				}
+			}
+		})
+	}
+}
+
+// TestVideoThatIsTooLarge refuses it by its header, and what depends on it.
+func TestVideoThatIsTooLarge(t *testing.T) {
+	for name, units := range map[string][]media.AccessUnit{"VP8": vp8Clip(t), "H.264": h264Clip(t, "1280x720", "bframes=0:cabac=0")} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, func(c *decoder.Config) { c.MaxWidth, c.MaxHeight = 640, 480 })
+			for i, want := range []string{"UNSUPPORTED", "DAMAGED", "DAMAGED"} {
+				if _, err := decode(d, 1, uint64(i), units[i], faces); reason(err) != want {
+					t.Errorf("unit %d: %v, want %s", i, err, want)
+				}
+			}
+			if d.PID() != 0 {
+				t.Error("a process was started for it")
+			}
+		})
+	}
+}
+
+// TestMutatedUnits feeds units with random damage. Whatever comes of them, the edge's side stays well and good units decode afterwards.
+func TestMutatedUnits(t *testing.T) {
+	rounds := 400
+	if testing.Short() {
+		rounds = 50
+	}
+	webp := clip(t, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -")
+	good := unit(media.PNG, encodePNG(t, noise(64, 64)))
+	seeds := [][]media.AccessUnit{
+		vp8Clip(t)[:4],
+		h264Clip(t, "1280x720", "bframes=0:slices=4")[:4],
+		{unit(media.JPEG, encodeJPEG(t, noise(96, 96)))},
+		{good},
+		{unit(media.WebP, webp)},
+	}
+	d := open(t, nil)
+	random := rand.New(rand.NewPCG(1, 2))
+	for round := range rounds {
+		for i, u := range seeds[round%len(seeds)] {
+			u.Data = mutate(random, u.Data)
+			pictures, err := decode(d, uint32(round%len(seeds)), uint64(round*8+i), u, faces)
+			release(pictures)
+			if r := reason(err); r != "" && r != "DECODER" && r != "DAMAGED" && r != "UNSUPPORTED" && r != "OVERLOADED" {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+	}
+	pictures, err := decode(d, 99, 1, good, faces)
+	if release(pictures) != 1 || err != nil {
+		t.Errorf("a good picture afterwards: %v", err)
+	}
+}
+
+// mutate changes, cuts or repeats some bytes.
+func mutate(random *rand.Rand, data []byte) []byte {
+	out := slices.Clone(data)
+	for range 1 + random.IntN(8) {
+		switch i := random.IntN(len(out)); random.IntN(4) {
+		case 0, 1:
+			out[i] = byte(random.Uint32())
+		case 2:
+			out = out[:max(i, 16)]
+		default:
+			j := min(i+random.IntN(64), len(out))
+			out = slices.Concat(out[:j], out[i:])
+		}
+	}
+	return out
+}
