@@ -1,0 +1,85 @@
+// Command sluice-router batches frames of all sessions for the models and answers with typed results.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	sharedconfig "github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/pkg/serve"
+	"github.com/sluice-dev/sluice/services/router/internal/config"
+)
+
+func main() {
+	ctx, stop := serve.Signals()
+	err := command(os.Environ(), os.Stderr).ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "sluice-router:", err)
+		os.Exit(1)
+	}
+}
+
+// command gives the command line.
+func command(environ []string, logs io.Writer) *cobra.Command {
+	c := config.Default()
+	var file string
+	var check bool
+	cmd := &cobra.Command{
+		Use:           "sluice-router",
+		Short:         "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale",
+		Version:       serve.Version(),
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := c.Load(cmd.Flags(), file, environ); err != nil {
+				return err
+			}
+			if err := c.CheckFiles(); err != nil {
+				return err
+			}
+			if check {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
+				return err
+			}
+			return start(cmd.Context(), &c, logger(c.Log, logs))
+		},
+	}
+	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
+	cmd.Flags().BoolVar(&check, "check-config", false, "check the configuration and the files that it names, and end")
+	sharedconfig.Bind(cmd.Flags(), &c)
+	return cmd
+}
+
+// start opens what the configuration names and runs the router until ctx ends and it has drained.
+func start(ctx context.Context, c *config.Config, logger *slog.Logger) error {
+	grpc, err := serve.Listen("listen", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer grpc.Close()
+	admin, err := serve.Listen("admin.listen", c.Admin.Listen)
+	if err != nil {
+		return err
+	}
+	defer admin.Close()
+	r, err := newRouter(c, logger)
+	if err != nil {
+		return err
+	}
+	return r.run(ctx, grpc, admin)
+}
+
+func logger(c config.Log, to io.Writer) *slog.Logger {
+	options := &slog.HandlerOptions{Level: c.Level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(to, options))
+	}
+	return slog.New(slog.NewTextHandler(to, options))
+}

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/detect"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/onnx"
+	"github.com/sluice-dev/sluice/services/router/internal/config"
+	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
+	"github.com/sluice-dev/sluice/services/router/internal/reply"
+)
+
+// maxStreams is the number of streams, of all sessions, that may use one model at a time.
+const maxStreams = 8192
+
+// models are the configured models with all that they hold open.
+type models struct {
+	runtime *onnx.Runtime // nil without onnx backends
+	all     []*backend.Model
+	configs []dispatch.ModelConfig
+	logger  *slog.Logger
+}
+
+// openModels opens the backends of all models. No model server is called yet.
+func openModels(c *config.Config, logger *slog.Logger) (_ *models, err error) {
+	m := &models{logger: logger}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.close())
+		}
+	}()
+	for i := range c.Models {
+		if err := m.open(c, &c.Models[i]); err != nil {
+			return nil, fmt.Errorf("models[%d] (%s): %w", i, c.Models[i].Name, err)
+		}
+	}
+	return m, nil
+}
+
+func (m *models) open(c *config.Config, model *config.Model) error {
+	decoder, err := detect.New(model.Detect())
+	if err != nil {
+		return err
+	}
+	drivers, err := m.drivers(c, model)
+	if err != nil {
+		return err
+	}
+	b, err := backend.New(backend.Config{
+		Name: model.Name, InputName: model.Input.Name, Input: model.Input.Tensor(), Outputs: model.Output.Tensors, MaxBatch: model.Batch.Max,
+		Accept: decoder.Accept, Logger: m.logger,
+	}, drivers...)
+	if err != nil {
+		return errors.Join(err, closeAll(drivers))
+	}
+	m.all = append(m.all, b)
+	m.configs = append(m.configs, dispatch.ModelConfig{
+		Name: model.Name, Input: model.Input.Picture(), Rate: model.Rate, Deadline: time.Duration(model.Deadline), Result: decoder.Kind(),
+		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight * len(drivers), Streams: maxStreams,
+		Runner: reply.New(b, decoder, m.logger.With("model", model.Name)),
+	})
+	return nil
+}
+
+// drivers opens a model's targets.
+func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Driver, error) {
+	if onnxBackend := model.Backend.ONNX; onnxBackend != nil {
+		if m.runtime == nil {
+			runtime, err := onnx.Load(string(c.ONNX.Library))
+			if err != nil {
+				return nil, fmt.Errorf("onnx.library: %w", err)
+			}
+			m.runtime = runtime
+			m.logger.Info("loaded the ONNX Runtime", "version", runtime.Version())
+		}
+		driver, err := m.runtime.Open(onnx.Config{Path: string(onnxBackend.Path), Threads: onnxBackend.Threads})
+		if err != nil {
+			return nil, err
+		}
+		return []backend.Driver{driver}, nil
+	}
+	var drivers []backend.Driver
+	for _, target := range model.Backend.OIP.Targets {
+		driver, err := oip.Open(oip.Config{Target: target, Model: model.Backend.OIP.Model, Version: model.Backend.OIP.Version})
+		if err != nil {
+			return nil, errors.Join(err, closeAll(drivers))
+		}
+		drivers = append(drivers, driver)
+	}
+	return drivers, nil
+}
+
+// check asks all models at once whether they are ready and warms them up. A model that serves something else than is configured is an error; one that is
+// not there yet is not, for it may come.
+func (m *models) check(ctx context.Context) error {
+	errs := make([]error, len(m.all))
+	var checks sync.WaitGroup
+	for i, b := range m.all {
+		checks.Go(func() {
+			err := b.Check(ctx)
+			var mismatch *backend.Mismatch
+			switch {
+			case errors.As(err, &mismatch):
+				errs[i] = err
+			case err != nil && ctx.Err() == nil:
+				m.logger.Warn("a model is not ready; it is asked again every second", "model", m.configs[i].Name, "error", err)
+			}
+		})
+	}
+	checks.Wait()
+	return errors.Join(errs...)
+}
+
+// watch keeps the models' readiness current until ctx ends.
+func (m *models) watch(ctx context.Context) {
+	var watches sync.WaitGroup
+	for _, b := range m.all {
+		watches.Go(func() { b.Watch(ctx) })
+	}
+	watches.Wait()
+}
+
+// ready returns nil when any model is: a router with one of two model servers down still serves the other's sessions.
+func (m *models) ready() error {
+	var errs []error
+	for _, b := range m.all {
+		err := b.Ready()
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// close frees the models, after the batches in progress.
+func (m *models) close() error {
+	err := closeAll(m.all)
+	if m.runtime != nil {
+		err = errors.Join(err, m.runtime.Close())
+	}
+	return err
+}
+
+func closeAll[T interface{ Close() error }](all []T) error {
+	var errs []error
+	for _, c := range all {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
