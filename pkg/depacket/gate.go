@@ -2,10 +2,8 @@ package depacket
 
 import "time"
 
-const (
-	// closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
-	closest = 500 * time.Millisecond
-)
+// closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
+const closest = 500 * time.Millisecond
 
 // Verdict is what a Gate says about a unit.
 type Verdict uint8
@@ -82,9 +80,6 @@ func (g *Gate) primed() Verdict {
 // Break says that the decoder has lost what later units depend on: by a loss, a decoding error or a crash. When a key frame is already being
 // waited for, it may have been among what was lost, so the next request does not wait for longer than the shortest back-off.
 func (g *Gate) Break() {
-	if g.decoding {
-		g.asked = 0
-	}
 	g.decoding, g.wanted, g.asked = false, true, min(g.asked, 1)
 }
 

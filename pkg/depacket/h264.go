@@ -218,7 +218,7 @@ func (h *h264) picture() bool { return h.slices }
 // follows is never sure: nothing in a NAL unit numbers pictures in a way that survives loss.
 func (h *h264) follows() bool { return false }
 
-func (h *h264) describe(u *Unit) { u.Disposable = h.slices && h.disposable }
+func (h *h264) describe(u *Unit) { u.Disposable = h.disposable }
 
 func (h *h264) finish(_ []byte, u *Unit) error {
 	if h.fragment != 0 {

@@ -71,10 +71,7 @@ func parsePictureID(b []byte) (id pictureID, rest []byte, err error) {
 }
 
 func (v *vp8) begin(bool) {
-	if v.id.bits != 0 {
-		v.before = v.id
-	}
-	v.begun, v.disposable, v.id = false, false, pictureID{}
+	*v = vp8{before: v.id}
 }
 
 func (v *vp8) starts(payload []byte) bool {

@@ -56,6 +56,8 @@ func TestVP8(t *testing.T) {
 		{"ids show that a frame was lost", []step{last(1, id(0x10, 5, 1, 1, 1)...), gap, last(3, id(0x10, 7, 1, 2, 2)...)}, "~1:010101 ~3:010202"},
 		{"ids after a damaged frame", []step{more(1, id(0x10, 5, 1)...), gap, last(2, id(0x10, 6, 1, 2, 2)...)}, "~1:DAMAGED 2:010202"},
 		{"ids of a frame whose beginning is lost", []step{last(1, id(0x10, 5, 1, 1, 1)...), gap, last(2, id(0, 6, 1)...)}, "~1:010101 2:DAMAGED"},
+		{"ids with a frame without in between", []step{last(1, id(0x10, 5, 1, 1, 1)...), last(2, 0x10, 1, 2, 2), gap, last(3, id(0x10, 6, 1, 3, 3)...)},
+			"~1:010101 2:010202 ~3:010303"},
 		{"seven bits prove nothing", []step{last(1, 0x90, 0x80, 5, 1, 1, 1), gap, last(2, 0x90, 0x80, 6, 1, 1, 1)}, "~1:010101 ~2:010101"},
 
 		{"descriptor cut: extension", []step{last(1, 0x90)}, "~1:DECODER"},

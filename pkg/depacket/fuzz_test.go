@@ -1,0 +1,99 @@
+package depacket
+
+import (
+	"testing"
+
+	"github.com/pion/rtp"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// encode writes steps as the fuzz target reads them: flags, timestamp, length, payload.
+func encode(steps ...step) []byte {
+	var out []byte
+	for _, s := range steps {
+		flags := byte(0)
+		if s.marker {
+			flags |= 1
+		}
+		if s.payload == nil {
+			flags |= 2
+		}
+		out = append(append(out, flags, byte(s.stamp), byte(len(s.payload))), s.payload...)
+	}
+	return out
+}
+
+// decode is the inverse of encode for any bytes.
+func decode(data []byte) []step {
+	var steps []step
+	for len(data) >= 3 {
+		s := step{stamp: uint32(data[1]), marker: data[0]&1 != 0}
+		size := min(int(data[2]), len(data)-3)
+		if data[0]&2 == 0 {
+			s.payload = append([]byte{}, data[3:3+size]...)
+		}
+		steps = append(steps, s)
+		data = data[3+size:]
+	}
+	return steps
+}
+
+func FuzzAssembler(f *testing.F) {
+	for _, codec := range []media.Codec{media.VP8, media.H264} {
+		for _, steps := range [][]step{
+			{last(1, vp8Key()...), more(2, id(0x10, 1, 1, 2, 3)...), gap, last(2, id(0, 1, 4)...), last(3, id(0x10, 2, 1, 2, 3)...)},
+			{last(1, 0x10, 1, 2, 3), last(1, 0, 4), last(2, 0x10, 1, 2), last(2, 0, 3), last(3, 0x30, 1, 1, 1)},
+			{last(1, stap(sps, pps, idr)...), more(2, slice...), last(2, second...), gap, last(3, second...), last(4, idr...)},
+			{more(1, fragment(0x65, 0x80, 0x88)...), more(1, fragment(0x65, 0)...), last(1, fragment(0x65, 0x40, 1)...), last(2, unneeded...)},
+			{last(1, stap(sps, pps, recovery2, slice)...), last(2, 0x18, 0, 9, 0x41, 0x9a), last(3, stap(delimiter, idrSecond)...)},
+		} {
+			f.Add(byte(codec), encode(steps...))
+		}
+	}
+	f.Fuzz(func(t *testing.T, codec byte, data []byte) {
+		const most = 512
+		a, err := New(media.VP8+media.Codec(codec%2), most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gate := new(Gate)
+		for i, s := range decode(data) {
+			var units []Unit
+			if s.payload == nil {
+				units = a.Gap()
+			} else {
+				p := &rtp.Packet{Header: rtp.Header{Timestamp: s.stamp, Marker: s.marker}, Payload: s.payload}
+				units = a.Push(p, at(i))
+			}
+			if len(units) > 2 {
+				t.Fatalf("%d units at once: %s", len(units), brief(units))
+			}
+			for _, u := range units {
+				checkUnit(t, &u, most)
+				if v := gate.Step(&u); v != Refuse && !u.Whole() {
+					t.Fatalf("the gate says %v of %s", v, brief([]Unit{u}))
+				}
+				a.Recycle(u.Data)
+			}
+			if len(a.unit.Data) > most+2*parametersMost+5*256 || len(a.free) > 0 {
+				t.Fatalf("%d bytes held", len(a.unit.Data))
+			}
+		}
+	})
+}
+
+// checkUnit holds a unit against what its documentation promises.
+func checkUnit(t *testing.T, u *Unit, most int) {
+	t.Helper()
+	switch {
+	case !u.RTP.Valid || u.Last.Before(u.First):
+		t.Fatalf("unit %+v", u)
+	case u.Whole() && (len(u.Data) == 0 || len(u.Data) > most):
+		t.Fatalf("whole unit of %d bytes", len(u.Data))
+	case !u.Whole() && (u.Data != nil || u.Key || u.Recovers || u.Drop != media.NotDropped && u.Error != media.NoError):
+		t.Fatalf("lost unit %+v", u)
+	case u.Key && u.Recovers:
+		t.Fatalf("unit %+v", u)
+	}
+}
