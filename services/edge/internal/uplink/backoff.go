@@ -33,7 +33,7 @@ func (b *backoff) next() time.Duration {
 		return 0
 	}
 	pause := min(float64(firstPause)*math.Pow(pauseGrowth, float64(b.attempts-2)), float64(longestPause))
-	return time.Duration(pause * (1 + pauseJitter*(2*rand.Float64()-1)))
+	return time.Duration(pause * (1 + pauseJitter*(2*rand.Float64()-1))) //nolint:gosec // spreading load needs no secrecy
 }
 
 func (b *backoff) reset() { b.attempts = 0 }

@@ -17,7 +17,7 @@ import (
 // film offers a frame every 33 ms, numbered from first, and gives the number after the last one.
 func film(s *session, first uint32, d time.Duration) uint32 {
 	input := s.input("faces")
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(33 * time.Millisecond) {
+	for end := time.Now().Add(d); time.Now().Before(end); pass(33 * time.Millisecond) {
 		s.offer(first, small.Bytes(), input, "faces")
 		first++
 	}
@@ -64,7 +64,7 @@ func (d *drainable) serve(c *conversation) error {
 		if f == nil || err != nil {
 			return err
 		}
-		time.Sleep(50 * time.Millisecond)
+		pass(50 * time.Millisecond)
 		if err := c.answer(f); err != nil {
 			return err
 		}
@@ -92,7 +92,7 @@ func TestDrainToAnotherRouter(t *testing.T) {
 				}
 				close(from.drain)
 				last := film(s, next, time.Second) - 1
-				time.Sleep(time.Second)
+				pass(time.Second)
 				synctest.Wait()
 				if r := s.reasons(); r[media.NoRouter]+r[media.Expired] > 0 || s.losses != 0 || s.openings != 2 {
 					t.Errorf("drops %v, lost %d times, opened %d times; want no loss and 2 openings", r, s.losses, s.openings)
@@ -213,7 +213,7 @@ func TestIdleIsNotSilence(t *testing.T) {
 		s := openSession(t, n.pool("a"))
 		s.untilOpened()
 		next := film(s, 1, time.Second)
-		time.Sleep(10 * time.Minute)
+		pass(10 * time.Minute)
 		film(s, next, time.Second)
 		if s.losses != 0 || s.openings != 1 {
 			t.Errorf("lost %d times, opened %d times in ten idle minutes", s.losses, s.openings)
@@ -286,7 +286,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 				},
 			}, random.IntN(200_000))
 		}
-		time.Sleep(time.Duration(random.IntN(40)) * time.Millisecond)
+		pass(time.Duration(random.IntN(40)) * time.Millisecond)
 		if i := random.IntN(100); i < len(routers) {
 			routers[i].stop()
 			routers[i] = n.start([]string{"a", "b"}[i], script)
@@ -317,7 +317,7 @@ func misbehave(c *conversation, random *rand.Rand) error {
 		if f == nil || err != nil {
 			return err
 		}
-		time.Sleep(time.Duration(random.IntN(60)) * time.Millisecond)
+		pass(time.Duration(random.IntN(60)) * time.Millisecond)
 		switch fault := random.IntN(60); fault {
 		case 0:
 			return status.Error(codes.Internal, "broken")
@@ -332,7 +332,7 @@ func misbehave(c *conversation, random *rand.Rand) error {
 		case 5:
 			err = c.credit(f) // and no answer
 		case 6:
-			time.Sleep(2 * time.Second)
+			pass(2 * time.Second)
 		default:
 			err = c.answer(f)
 		}

@@ -32,6 +32,9 @@ var (
 	faces = media.Model{Name: "faces", InputID: 10, Rate: 15, Deadline: 250 * time.Millisecond, Ready: true, MaxBatch: 8}
 )
 
+// pass lets time pass, which takes none inside a bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 // network is a set of routers in memory, by address.
 type network struct {
 	t         *testing.T

@@ -100,14 +100,17 @@ func TestCallsPerConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const sessions = 450
-	var opened sync.WaitGroup
-	opened.Add(sessions)
-	uplinks := make([]*Uplink, sessions)
-	for i := range uplinks {
-		uplinks[i] = p.Open(fmt.Sprint(i), nil, silentHandler{sync.OnceFunc(opened.Done)})
+	// Not all at once: the router sees the end of a call that was given up later than the edge does, and counts one too many.
+	const sessions, together = 450, 10
+	var uplinks []*Uplink
+	for len(uplinks) < sessions {
+		var opened sync.WaitGroup
+		opened.Add(together)
+		for range together {
+			uplinks = append(uplinks, p.Open(fmt.Sprint(len(uplinks)), nil, silentHandler{sync.OnceFunc(opened.Done)}))
+		}
+		opened.Wait()
 	}
-	opened.Wait()
 	if n := len(p.links); n != 3 {
 		t.Errorf("%d connections for %d calls, want 3", n, sessions)
 	}
@@ -197,22 +200,22 @@ func TestCatalog(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		if c := p.Catalog(); c.Known || c.Reachable || len(c.Models) != 0 {
 			t.Errorf("without a router: %+v", c)
 		}
 		r := n.start("a", answerAll)
-		time.Sleep(300 * time.Millisecond)
+		pass(300 * time.Millisecond)
 		if c := p.Catalog(); !c.Known || !c.Reachable || len(c.Models) != 1 || !c.Models[0].Ready || c.Inputs[0].Picture != small {
 			t.Errorf("300 ms after the router came: %+v", c)
 		}
 		r.stop()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		if c := p.Catalog(); !c.Known || c.Reachable || len(c.Models) != 1 || c.Models[0].Ready {
 			t.Errorf("5 s after the router went: %+v, want the models, not ready", c)
 		}
 		n.start("a", answerAll)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if c := p.Catalog(); !c.Reachable || !c.Models[0].Ready {
 			t.Errorf("1 s after the router came back: %+v", c)
 		}

@@ -39,7 +39,7 @@ func TestFrameThereOutcomeBack(t *testing.T) {
 		if !s.Ready() {
 			t.Error("not ready after Opened")
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		s.offer(7, small.Bytes(), s.input("faces"), "faces")
 		f := <-frames
 		if f.GetStream() != "camera" || f.GetSequence() != 7 || f.GetInputId() != faces.InputID || len(f.GetPayload()) != small.Bytes() ||
@@ -83,7 +83,11 @@ func TestAfterCloseFramesAreDraining(t *testing.T) {
 // However long the outage, the first frame goes within 300 ms of the router's return, on the same Uplink.
 func TestRouterRestart(t *testing.T) {
 	t.Parallel()
-	for _, outage := range []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 5 * time.Second, 7 * time.Minute} {
+	outages := []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 7 * time.Minute}
+	for phase := range time.Duration(9) {
+		outages = append(outages, 5*time.Second+phase*110*time.Millisecond) // every phase of a pause of a second
+	}
+	for _, outage := range outages {
 		t.Run(outage.String(), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -93,7 +97,7 @@ func TestRouterRestart(t *testing.T) {
 				s.untilOpened()
 				input, sequence := s.input("faces"), uint32(0)
 				film := func(d time.Duration) {
-					for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(33 * time.Millisecond) {
+					for end := time.Now().Add(d); time.Now().Before(end); pass(33 * time.Millisecond) {
 						sequence++
 						s.offer(sequence, small.Bytes(), input, "faces")
 					}
@@ -122,6 +126,47 @@ func TestRouterRestart(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A session that has seen many restarts is as quick as a new one.
+func TestManyRestarts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		r := n.start("a", answerAll)
+		s := openSession(t, n.pool("a"))
+		s.untilOpened()
+		for restart := range 10 {
+			pass(5 * time.Second)
+			r.stop()
+			pass(10 * time.Millisecond)
+			r = n.start("a", answerAll)
+			pass(300 * time.Millisecond)
+			synctest.Wait()
+			if s.openings != restart+2 {
+				t.Fatalf("restart %d: opened %d times after 300 ms, want %d", restart+1, s.openings, restart+2)
+			}
+		}
+	})
+}
+
+// With the router goes what waits for it.
+func TestWaitingFramesOfALostCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		r := n.start("a", func(c *conversation) error { _ = c.welcomeFaces(1); return c.wait() })
+		s := openSession(t, n.pool("a"))
+		s.untilOpened()
+		s.offer(1, 1, s.input("faces"), "faces")
+		synctest.Wait()
+		s.offer(2, 1, s.input("faces"), "faces")
+		r.stop()
+		synctest.Wait()
+		if got := s.drop(2, "faces"); got != media.NoRouter || s.losses != 1 {
+			t.Errorf("the waiting frame: %q, lost %d times; want NO_ROUTER, once", got, s.losses)
+		}
+	})
 }
 
 func TestNewestWins(t *testing.T) {
@@ -204,7 +249,7 @@ func TestBlockedSend(t *testing.T) {
 		if len(s.sent) == 0 || len(s.sent) > frames/2 {
 			t.Fatalf("%d frames of %d were sent; Send did not block as the test needs", len(s.sent), frames)
 		}
-		time.Sleep(500 * time.Millisecond)
+		pass(500 * time.Millisecond)
 		synctest.Wait()
 		at := unit{"camera", frames, "faces"}
 		if s.drops[at] != media.Expired || s.dropped[at].Sub(start) != 250*time.Millisecond {
@@ -237,7 +282,7 @@ func TestSharedFrame(t *testing.T) {
 					return err
 				}
 				got <- f
-				time.Sleep(200 * time.Millisecond)
+				pass(200 * time.Millisecond)
 				if err := c.answer(f); err != nil {
 					return err
 				}
@@ -253,7 +298,7 @@ func TestSharedFrame(t *testing.T) {
 		s.offerFrame(media.Frame{Stream: "camera", Sequence: 2, InputID: input, Placement: media.Place(small, 4, 2), Due: []media.Due{
 			{Model: "faces", Deadline: now.Add(100 * time.Millisecond)}, {Model: "poses", Deadline: now.Add(300 * time.Millisecond)},
 		}}, 1)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if first, second := <-got, <-got; len(first.GetDue()) != 2 || len(second.GetDue()) != 1 || second.GetDue()[0].GetModel() != "poses" {
 			t.Errorf("the router got %v and %v", first, second)
@@ -276,8 +321,6 @@ func TestStrangeOutcomes(t *testing.T) {
 			for _, o := range []media.Outcome{
 				{Stream: "camera", Sequence: 1, Model: "faces", Result: &media.Result{}},
 				{Stream: "nowhere", Sequence: 1, Model: "faces", Result: &media.Result{}},
-				{Stream: "camera", Sequence: 1, Model: "faces", Session: "s2", Result: &media.Result{}},
-				{Stream: "camera", Sequence: 1, Model: "faces"},
 			} {
 				if err := c.outcome(o); err != nil {
 					return err
@@ -287,8 +330,11 @@ func TestStrangeOutcomes(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			for _, sequence := range []uint32{f.GetSequence(), f.GetSequence(), f.GetSequence() + 1} {
-				o := media.Outcome{Stream: f.GetStream(), Sequence: sequence, Model: "faces", Error: media.BackendRejected}
+			for _, o := range []media.Outcome{
+				{Sequence: 1, Error: media.BackendRejected}, {Sequence: 1, Error: media.BackendRejected, Session: "s1"},
+				{Sequence: 1, Error: media.BackendRejected, Session: "s2"}, {Sequence: 2, Error: media.BackendRejected}, {Sequence: 1},
+			} {
+				o.Stream, o.Model = f.GetStream(), "faces"
 				if err := c.outcome(o); err != nil {
 					return err
 				}
@@ -406,7 +452,7 @@ func TestUselessRouter(t *testing.T) {
 				r := n.start("a", script)
 				p := n.pool("a")
 				s := openSession(t, p)
-				time.Sleep(20 * time.Second)
+				pass(20 * time.Second)
 				s.offer(1, 1, 1, "faces")
 				synctest.Wait()
 				if calls := r.opened(); calls < 4 || calls > 35 {
