@@ -92,7 +92,7 @@ func TestH264(t *testing.T) {
 		{"more after the marker: markers end nothing here", []step{
 			last(1, slice...), last(1, second...), last(2, slice...), last(2, second...), last(3, slice...), last(3, second...), last(4, slice...),
 		}, "~1:|419a ~2:|419a|415a 3:|419a|415a"},
-		{"half an aggregate after the marker", []step{last(1, slice...), last(1, 0x18, 0), last(1, 0x18, 0, 1), last(1, 28, 0x80), last(2, slice...), last(3, slice...)},
+		{"half an aggregate after the marker", []step{last(1, slice...), last(1, 0x18, 0), last(1, 0x18, 0, 1), last(1, 28, 0x80), last(1, 28), last(2, slice...), last(3, slice...)},
 			"~1:|419a ~2:|419a"},
 		{"another picture of the same time", []step{last(1, slice...), last(1, stap(delimiter, slice)...)}, "~1:|419a 1:|09f0|419a"},
 
