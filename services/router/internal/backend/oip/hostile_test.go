@@ -146,6 +146,24 @@ func wrongReplies() map[string]func(*response) *response {
 	}
 }
 
+// TestEmptyContentsBesideRawAreTaken answers as MLServer does: raw contents, and for each output empty typed ones.
+func TestEmptyContentsBesideRawAreTaken(t *testing.T) {
+	t.Parallel()
+	model, err := backend.New(small(), serve(t, &scripted{infer: func(_ context.Context, r *response) (*response, error) {
+		for _, o := range r.Outputs {
+			o.Contents = &contents{}
+		}
+		return r, nil
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	if err := model.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+}
+
 // TestTypedRepliesAreTaken is the other half of the table: what must not be refused.
 func TestTypedRepliesAreTaken(t *testing.T) {
 	t.Parallel()

@@ -76,7 +76,7 @@ func (a *answer) tensors(request *inference.ModelInferRequest) ([]media.RawTenso
 			err = fmt.Errorf("datatype %.32q", o.GetDatatype())
 		case len(raw) == 0:
 			tensors[i].Data, err = encode(tensors[i].Datatype, o.GetContents())
-		case o.GetContents() != nil:
+		case total(o.GetContents()) > 0: // MLServer sends them along empty
 			err = errors.New("both raw and typed contents")
 		default:
 			tensors[i].Data = raw[i]

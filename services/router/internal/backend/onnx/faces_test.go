@@ -56,7 +56,7 @@ func TestFindsTheFace(t *testing.T) {
 				t.Fatalf("frame %d of %d: %d faces, want 1", i, len(batch), len(result.Detections))
 			}
 			face := result.Detections[0]
-			if overlap := backendtest.IoU(face.Box, backendtest.AstronautFace()); overlap < 0.6 || face.Score < 0.8 {
+			if overlap := backendtest.IoU(face.Box, backendtest.AstronautFace()); overlap < 0.75 || face.Score < 0.8 {
 				t.Errorf("frame %d of %d: face %+v overlaps the true one by %.2f", i, len(batch), face, overlap)
 			}
 			leftEye, rightEye, mouth := face.Landmarks[0], face.Landmarks[1], face.Landmarks[3]
