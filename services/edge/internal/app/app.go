@@ -204,7 +204,7 @@ func (e *edge) serve(ctx context.Context) error {
 		"grpc", e.grpc.Addr(), "admin", e.admin.Addr(), "router", e.cfg.Router.Target, "version", serve.Version())
 	select {
 	case <-ctx.Done():
-		e.drain()
+		e.drain(ctx)
 	case <-failed.Done(): // nothing can be promised to clients any more
 	}
 	e.feed.Close() // watchers would hold the gRPC server up
@@ -212,11 +212,11 @@ func (e *edge) serve(ctx context.Context) error {
 	return group.Wait()
 }
 
-// drain lets clients go elsewhere before everything ends.
-func (e *edge) drain() {
+// drain lets clients go elsewhere before everything ends. That ctx has ended is why it was called.
+func (e *edge) drain(ctx context.Context) {
 	patience := time.Duration(e.cfg.Drain)
 	e.logger.Info("the edge drains", "sessions", len(e.manager.List()), "patience", patience)
-	bound, cancel := context.WithTimeout(context.Background(), patience)
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	e.manager.Drain(bound)
 }

@@ -286,4 +286,7 @@ func picture(t *testing.T) []byte {
 }
 
 // testLogger writes to the test's own log.
-func testLogger(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+func testLogger(t *testing.T) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
+}

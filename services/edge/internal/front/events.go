@@ -48,10 +48,10 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request, _ principal) err
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	stream := eventStream{control: http.NewResponseController(w), w: w}
-	if err := stream.begin(); err != nil {
-		return nil // the client is gone; so in all that follows
+	if stream.begin() == nil {
+		stream.follow(r.Context(), sink)
 	}
-	return stream.follow(r.Context(), sink)
+	return nil
 }
 
 // subscribe opens a sink and says so when a session has too many.
@@ -97,7 +97,7 @@ func (s *eventStream) begin() error {
 }
 
 // follow sends the sink's messages, and a comment every 15 s, until either side ends.
-func (s *eventStream) follow(ctx context.Context, sink *downlink.Sink) error {
+func (s *eventStream) follow(ctx context.Context, sink *downlink.Sink) {
 	comment := time.Now().Add(commentEvery)
 	for {
 		wait, cancel := context.WithDeadline(ctx, comment)
@@ -107,14 +107,14 @@ func (s *eventStream) follow(ctx context.Context, sink *downlink.Sink) error {
 		case err == nil:
 			s.event(message)
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-			return nil
+			return
 		}
 		if now := time.Now(); !now.Before(comment) {
 			s.buffer.WriteString(": still here\n\n")
 			comment = now.Add(commentEvery)
 		}
 		if s.send() != nil {
-			return nil
+			return // the client is gone
 		}
 	}
 }

@@ -80,7 +80,7 @@ func openResults(t *testing.T, client *http.Client, id, last string) (events *bu
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}
-	response, err := client.Do(req)
+	response, err := client.Do(req) //nolint:bodyclose // hangUp closes it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestResultsComments(t *testing.T) {
 		}
 		comments := 0
 		for i := range 40 {
-			time.Sleep(time.Second) // a bubble's clock
+			<-time.After(time.Second) // a bubble's clock
 			session.publish(t, uint32(i+1))
 			if strings.HasPrefix(block(t, events), ":") {
 				comments++
@@ -243,7 +243,7 @@ func TestResultsStalledClient(t *testing.T) {
 		for i := range uint32(3000) {
 			session.publish(t, i+1)
 		}
-		time.Sleep(eventTimeout + time.Second)
+		<-time.After(eventTimeout + time.Second)
 		synctest.Wait()
 		if len(f.connections) != 0 {
 			t.Error("the stalled client still has its place")
@@ -289,7 +289,7 @@ func TestResultsRefused(t *testing.T) {
 		"a secret":        {request: request{path: "/sessions/SECRETsession1/results"}, status: http.StatusNotFound, code: codeSessionNotFound},
 		"bad last id":     {request: request{path: "/sessions/session1/results", header: map[string]string{"Last-Event-ID": "-1"}}, status: http.StatusBadRequest, code: codeInvalidRequest},
 		"reserved last id": {
-			request: request{path: "/sessions/session1/results", header: map[string]string{"Last-Event-ID": fmt.Sprint(uint64(downlink.Live))}},
+			request: request{path: "/sessions/session1/results", header: map[string]string{"Last-Event-ID": fmt.Sprint(downlink.Live)}},
 			status:  http.StatusBadRequest, code: codeInvalidRequest,
 		},
 		"no token":       {change: withTokens, request: request{path: "/sessions/session1/results"}, status: http.StatusUnauthorized, code: codeUnauthorized},
@@ -304,7 +304,7 @@ func TestResultsRefused(t *testing.T) {
 			if tc.request.method == "" {
 				tc.request.method = http.MethodGet
 			}
-			checkProblem(t, tc.request.do(t, f), tc.status, tc.code)
+			checkProblem(t, tc.request.do(t, f), tc.status, tc.code) //nolint:bodyclose // do closes it at the end
 		})
 	}
 }

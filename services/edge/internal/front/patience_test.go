@@ -22,11 +22,10 @@ func dialInMemory(t *testing.T, f *Front) (conn *websocket.Conn, below net.Conn,
 		below = c
 		return c, err
 	})
-	conn, response, err := websocket.Dial(ctx, "ws://edge.example/ws", &websocket.DialOptions{HTTPClient: client})
+	conn, _, err := websocket.Dial(ctx, "ws://edge.example/ws", &websocket.DialOptions{HTTPClient: client}) //nolint:bodyclose // it is the socket's
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = response.Body // the connection's now
 	hear(t, conn)
 	return conn, below, func() error {
 		cancel()
@@ -95,7 +94,7 @@ func TestSocketStaysWhileItIsAlive(t *testing.T) {
 		for i := range 2 * int(offerTimeout/time.Second) {
 			session.publish(t, uint32(i+1))
 			expect(t, conn, "outcome", "sequence", float64(i+1))
-			time.Sleep(time.Second) // a bubble's clock
+			<-time.After(time.Second) // a bubble's clock
 		}
 		go func() {
 			for {

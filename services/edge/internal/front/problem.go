@@ -37,7 +37,7 @@ const (
 const retryLater = 2 * time.Second
 
 // Problem says why a request was not granted. It goes to the client as it is, so it holds no SDP, token or word of another party.
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457's word for it
 	// Status is the HTTP status.
 	Status int
 	Code   Code

@@ -182,7 +182,7 @@ func replace(t *testing.T, path string, content []byte) {
 // serialOf makes a handshake and gives the serial number of the server's certificate.
 func serialOf(t *testing.T, address string, version uint16) (int64, error) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // the serial number is all that is asked
+	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) // the serial number is all that is asked
 	if err != nil {
 		return 0, err
 	}
@@ -241,7 +241,7 @@ func TestTLSAnswers(t *testing.T) {
 	}
 	f, _ := fixture(t, nil)
 	address := serveTCP(t, f, certificate)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} //nolint:gosec // self-signed
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} // self-signed
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+"/whip", strings.NewReader(offerSDP))
 	if err != nil {
