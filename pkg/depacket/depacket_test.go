@@ -28,11 +28,11 @@ var gap = step{}
 func more(stamp uint32, payload ...byte) step { return step{stamp, payload, false} }
 func last(stamp uint32, payload ...byte) step { return step{stamp, payload, true} }
 
-func assembler(t testing.TB, codec media.Codec, most int) *Assembler {
-	t.Helper()
+func assembler(tb testing.TB, codec media.Codec, most int) *Assembler {
+	tb.Helper()
 	a, err := New(codec, most)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }

@@ -73,7 +73,7 @@ func unitOf(t *testing.T, word string) Unit {
 func TestGate(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, in, want string }{
-		{"begins with a key frame", "~K P P @9000", "K+ P+ P+"},
+		{"begins with a key frame", "~K P B @9000", "K+ P+ B+"},
 		{"begins without", "~P @33 P @66 K P", "P- PLI@0 P- K+ P+"},
 		{"begins damaged", "~Px @33 P @66 K", "P- PLI@0 P- K+"},
 		{"a lost picture", "K P @33 Px @66 P @99 K P", "K+ P+ P- PLI@33 P- K+ P+"},
@@ -91,7 +91,7 @@ func TestGate(t *testing.T) {
 		{"constant loss asks once a second", "P @500 Px @1500 Px @2500 Px @3500", "P- PLI@0 P- PLI@1000 P- PLI@2000 P- PLI@3000"},
 
 		{"a recovery point at once", "P R0 P", "P- PLI@0 R+ P+"},
-		{"a recovery point in three", "P R3 P B P P P @9000", "P- PLI@0 Rp Pp Bp Pp P+ P+"},
+		{"a recovery point in three", "P R3 P B P @9 P @9000", "P- PLI@0 Rp Pp Bp Pp P+"},
 		{"another one on the way", "P R2 P R2 P", "P- PLI@0 Rp Pp R+ P+"},
 		{"a loss on the way", "P R2 P ~P @600 P", "P- PLI@0 Rp Pp P- PLI@500 P-"},
 		{"a key frame on the way", "P R9 P K P", "P- PLI@0 Rp Pp K+ P+"},
