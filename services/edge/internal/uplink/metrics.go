@@ -15,12 +15,12 @@ type metrics struct {
 
 // newMetrics makes the metrics and registers them, if there is a registry.
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	const namespace, subsystem = "sluice", "uplink"
+	const prefix = "sluice_edge_uplink_"
 	gauge := func(name, help string) prometheus.Gauge {
-		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help})
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: prefix + name, Help: help})
 	}
 	counter := func(name, help string) prometheus.CounterOpts {
-		return prometheus.CounterOpts{Namespace: namespace, Subsystem: subsystem, Name: name, Help: help}
+		return prometheus.CounterOpts{Name: prefix + name, Help: help}
 	}
 	m := &metrics{
 		connections: gauge("connections", "Connections for frames to routers; with several routers behind the target, connections to all of them."),
