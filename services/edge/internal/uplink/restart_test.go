@@ -1,0 +1,98 @@
+package uplink
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// However long the outage, the first frame goes within 300 ms of the router's return, on the same Uplink.
+func TestRouterRestart(t *testing.T) {
+	t.Parallel()
+	outages := []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 7 * time.Minute}
+	for phase := range time.Duration(9) {
+		outages = append(outages, 5*time.Second+phase*110*time.Millisecond) // every phase of a pause of a second
+	}
+	for _, outage := range outages {
+		t.Run(outage.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				r := n.start("a", answerAll)
+				s := openSession(t, n.pool("a"))
+				s.untilOpened()
+				input, sequence := s.input("faces"), uint32(0)
+				film := func(d time.Duration) {
+					for end := time.Now().Add(d); time.Now().Before(end); pass(33 * time.Millisecond) {
+						sequence++
+						s.offer(sequence, small.Bytes(), input, "faces")
+					}
+				}
+				film(time.Second)
+				r.stop()
+				film(outage)
+				synctest.Wait()
+				before := len(s.answers)
+				n.start("a", answerAll)
+				back := time.Now()
+				film(time.Second)
+				synctest.Wait()
+				if len(s.answers) == before {
+					t.Fatal("no answer within a second of the router's return")
+				}
+				if gap := s.first[before].Sub(back); gap > 300*time.Millisecond {
+					t.Errorf("the first answer came %s after the router's return, want 300ms at most", gap)
+				}
+				if s.losses != 1 || s.openings != 2 || s.input("faces") != input {
+					t.Errorf("lost %d times, opened %d times, input %d then %d; want 1, 2 and no change", s.losses, s.openings, input, s.input("faces"))
+				}
+				if r := s.reasons(); len(r) > 1 || (outage > time.Second && r[media.NoRouter] == 0) {
+					t.Errorf("drops %v, want NO_ROUTER only", r)
+				}
+			})
+		})
+	}
+}
+
+// A session that has seen many restarts is as quick as a new one.
+func TestManyRestarts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		r := n.start("a", answerAll)
+		s := openSession(t, n.pool("a"))
+		s.untilOpened()
+		for restart := range 10 {
+			pass(5 * time.Second)
+			r.stop()
+			pass(10 * time.Millisecond)
+			r = n.start("a", answerAll)
+			pass(300 * time.Millisecond)
+			synctest.Wait()
+			if s.openings != restart+2 {
+				t.Fatalf("restart %d: opened %d times after 300 ms, want %d", restart+1, s.openings, restart+2)
+			}
+		}
+	})
+}
+
+// With the router goes what waits for it.
+func TestWaitingFramesOfALostCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork(t)
+		r := n.start("a", func(c *conversation) error { _ = c.welcomeFaces(1); return c.wait() })
+		s := openSession(t, n.pool("a"))
+		s.untilOpened()
+		s.offer(1, 1, s.input("faces"), "faces")
+		synctest.Wait()
+		s.offer(2, 1, s.input("faces"), "faces")
+		r.stop()
+		synctest.Wait()
+		if got := s.drop(2, "faces"); got != media.NoRouter || s.losses != 1 {
+			t.Errorf("the waiting frame: %q, lost %d times; want NO_ROUTER, once", got, s.losses)
+		}
+	})
+}
