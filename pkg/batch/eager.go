@@ -14,20 +14,26 @@ const (
 	memory = time.Second
 	// evidence is the number of batches without which nothing is hopeless: one batch may be slow for reasons of its own.
 	evidence = 3
+	// judges is the number of the last batches that bound the next one's size.
+	judges = 4
+	// margin is how many times a batch of several frames must fit into the time that is left. On a model that gains nothing by batching, the frames that
+	// are just missed by a batch then still make the next; with 1, half of all frames were late in simulations of a busy machine.
+	margin = 2
 )
 
-// Eager is the size-and-deadline rule: as soon as a slot is free, the largest batch goes of which every frame can still be answered by its deadline.
-// It never waits for more frames. When more frames could go than fit, the streams whose turn it is go first, so that cameras that run
-// in step share the model evenly.
+// Eager is the size-and-deadline rule: as soon as a slot is free, the largest batch goes of which every frame can be answered well before its deadline. It
+// never waits for more frames. When more frames could go than fit, the streams whose turn it is go first, so that cameras that run in
+// step share the model evenly.
 //
 // What a batch takes is judged by the last batches. A batch costs more the larger it is, though less than in proportion, so each of them bounds the time of
-// every other size from both sides: one of b frames that took d says that n frames take at least d·min(1, n/b) and at most d·max(1, n/b). The
-// least of the lower bounds decides what is hopeless, the least of the upper bounds how large a batch may be: in doubt a frame is tried.
+// every other size from both sides: one of b frames that took d says that n frames take at least d·min(1, n/b) and at most d·max(1, n/b). What
+// is hopeless is judged by the least of the lower bounds, for in doubt a frame is tried; how large a batch may be is judged by the last few
+// upper bounds, but for the worst, which may be a hiccup.
 //
 // Eager is not safe for concurrent use. Its zero value is ready.
 type Eager struct {
 	recent [remembered]Completion
-	next   int
+	next   int // in recent
 	// Scratch of Decide.
 	eligible, send, expire []int
 }
@@ -37,14 +43,14 @@ func (e *Eager) Observe(c Completion) {
 	if c.Size <= 0 {
 		return
 	}
-	e.recent[e.next%remembered] = c
-	e.next++
+	e.recent[e.next] = c
+	e.next = (e.next + 1) % remembered
 }
 
 // Decide implements Policy.
 func (e *Eager) Decide(waiting []Item, s State) Decision {
 	e.eligible, e.send, e.expire = e.eligible[:0], e.send[:0], e.expire[:0]
-	least, _ := e.bounds(1, s.Now)
+	least := e.least(s.Now)
 	var d Decision
 	for i, item := range waiting {
 		if hopeless := item.Deadline.Add(-least); s.Now.Before(hopeless) {
@@ -78,36 +84,60 @@ func (e *Eager) Decide(waiting []Item, s State) Decision {
 func (e *Eager) size(waiting []Item, s State) (int, time.Time) {
 	slices.SortStableFunc(e.eligible, func(i, j int) int { return waiting[j].Deadline.Compare(waiting[i].Deadline) })
 	for n := min(s.Max, len(e.eligible)); n > 1; n-- {
-		_, most := e.bounds(n, s.Now)
-		if done := s.Now.Add(most); !waiting[e.eligible[n-1]].Deadline.Before(done) {
+		done := s.Now.Add(margin * e.most(n, s.Now))
+		if !waiting[e.eligible[n-1]].Deadline.Before(done) {
 			return n, done
 		}
 	}
-	// Nothing is known to hold: the frame with the most time left is tried alone, if one frame alone may fail to hold too.
-	_, most := e.bounds(1, s.Now)
+	// Nothing larger is known to hold. One frame is tried in any case, if it must be the one with the most time left.
 	freshest := waiting[e.eligible[0]].Deadline
-	return 1, earlier(s.Now.Add(most), freshest)
+	return 1, earlier(s.Now.Add(e.most(1, s.Now)), freshest)
 }
 
-// bounds gives the least and the most time that a batch of n frames is believed to take; zeros when nothing is known.
-func (e *Eager) bounds(n int, now time.Time) (least, most time.Duration) {
+// least gives the time that one frame takes at least, 0 when too little is known.
+func (e *Eager) least(now time.Time) time.Duration {
+	var least time.Duration
 	known := 0
 	for _, c := range e.recent {
-		if c.Size == 0 || now.Sub(c.Done) > memory {
+		if !c.believed(now) {
 			continue
 		}
-		took, ratio := c.Done.Sub(c.Sent), float64(n)/float64(c.Size)
-		low, high := time.Duration(float64(took)*min(1, ratio)), time.Duration(float64(took)*max(1, ratio))
-		if known++; known == 1 {
-			least, most = low, high
+		low := c.Done.Sub(c.Sent) / time.Duration(c.Size)
+		if known++; known == 1 || low < least {
+			least = low
 		}
-		least, most = min(least, low), min(most, high)
 	}
 	if known < evidence {
-		least = 0
+		return 0
 	}
-	return least, most
+	return least
 }
+
+// most gives the time that a batch of n frames takes at most, by the last few batches without the worst; 0 when nothing is known.
+func (e *Eager) most(n int, now time.Time) time.Duration {
+	var worst, second time.Duration
+	known := 0
+	for back := 1; back <= remembered && known < judges; back++ {
+		c := e.recent[(e.next+remembered-back)%remembered]
+		if !c.believed(now) {
+			continue
+		}
+		known++
+		high := time.Duration(float64(c.Done.Sub(c.Sent)) * max(1, float64(n)/float64(c.Size)))
+		if high > worst {
+			worst, second = high, worst
+		} else if high > second {
+			second = high
+		}
+	}
+	if known == 1 {
+		return worst
+	}
+	return second
+}
+
+// believed tells whether a completion, which may be the zero one, says something about now.
+func (c Completion) believed(now time.Time) bool { return c.Size > 0 && now.Sub(c.Done) <= memory }
 
 func earlier(a, b time.Time) time.Time {
 	if a.Before(b) {
