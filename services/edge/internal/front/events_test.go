@@ -304,7 +304,7 @@ func TestResultsRefused(t *testing.T) {
 			if tc.request.method == "" {
 				tc.request.method = http.MethodGet
 			}
-			checkProblem(t, tc.request.do(t, f), tc.status, tc.code) //nolint:bodyclose // do closes it at the end
+			checkProblem(t, tc.request.do(t, f), tc.status, tc.code)
 		})
 	}
 }

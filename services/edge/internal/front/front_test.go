@@ -207,7 +207,10 @@ type request struct {
 	header             map[string]string
 }
 
-func (r request) do(t *testing.T, h http.Handler) *http.Response {
+// answer is a response whose body needs no closing, because it was recorded or is closed by who made it.
+type answer struct{ *http.Response }
+
+func (r request) do(t *testing.T, h http.Handler) answer {
 	t.Helper()
 	req := httptest.NewRequest(r.method, "http://edge.example:8080"+r.path, strings.NewReader(r.body))
 	if r.method == http.MethodPost {
@@ -218,12 +221,10 @@ func (r request) do(t *testing.T, h http.Handler) *http.Response {
 	}
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, req)
-	response := recorder.Result()
-	t.Cleanup(func() { _ = response.Body.Close() })
-	return response
+	return answer{recorder.Result()}
 }
 
-func bodyOf(t *testing.T, response *http.Response) string {
+func bodyOf(t *testing.T, response answer) string {
 	t.Helper()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -233,7 +234,7 @@ func bodyOf(t *testing.T, response *http.Response) string {
 }
 
 // checkProblem fails unless the answer is a problem document with the code.
-func checkProblem(t *testing.T, response *http.Response, status int, code Code) {
+func checkProblem(t *testing.T, response answer, status int, code Code) {
 	t.Helper()
 	var document struct {
 		Title, Detail string

@@ -19,7 +19,7 @@ func TestPage(t *testing.T) {
 		"/index.html":    "text/html; charset=utf-8",
 		"/sdk/sluice.js": "text/javascript; charset=utf-8",
 	} {
-		response := request{method: http.MethodGet, path: path}.do(t, f) //nolint:bodyclose // do closes it at the end
+		response := request{method: http.MethodGet, path: path}.do(t, f)
 		text := bodyOf(t, response)
 		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != contentType || text == "" {
 			t.Errorf("%s: status %d, type %q, %d bytes", path, response.StatusCode, response.Header.Get("Content-Type"), len(text))
@@ -28,11 +28,11 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s comes without its policies", path)
 		}
 		tag := response.Header.Get("ETag")
-		again := request{method: http.MethodGet, path: path, header: map[string]string{"If-None-Match": tag}}.do(t, f) //nolint:bodyclose // as above
+		again := request{method: http.MethodGet, path: path, header: map[string]string{"If-None-Match": tag}}.do(t, f)
 		if tag == "" || again.StatusCode != http.StatusNotModified {
 			t.Errorf("%s with ETag %q: status %d, want 304", path, tag, again.StatusCode)
 		}
-		head := request{method: http.MethodHead, path: path}.do(t, f) //nolint:bodyclose // as above
+		head := request{method: http.MethodHead, path: path}.do(t, f)
 		if head.StatusCode != http.StatusOK || bodyOf(t, head) != "" {
 			t.Errorf("HEAD %s: status %d or a body", path, head.StatusCode)
 		}

@@ -57,11 +57,11 @@ func TestSlowClients(t *testing.T) {
 				start, cut := time.Now(), make(chan struct{})
 				go trickleBytes(conn, tc.start, tc.more, cut)
 				if tc.status != 0 {
-					response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+					response, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // the connection is closed below
 					if err != nil {
 						t.Fatal(err)
 					}
-					checkProblem(t, response, tc.status, codeRequestTimeout)
+					checkProblem(t, answer{response}, tc.status, codeRequestTimeout)
 				}
 				_, _ = io.Copy(io.Discard, conn)
 				if took := time.Since(start); took > tc.limit {

@@ -22,7 +22,7 @@ func dialSocket(t *testing.T, server *httptest.Server, query string, options *we
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	conn, response, err := websocket.Dial(ctx, server.URL+"/ws"+query, options)
+	conn, response, err := websocket.Dial(ctx, server.URL+"/ws"+query, options) //nolint:bodyclose // it is the socket's
 	if err != nil {
 		t.Fatalf("dial: %v", err)
 	}
@@ -163,7 +163,7 @@ func TestSocketHandshake(t *testing.T) {
 			}
 			defer func() { _ = response.Body.Close() }()
 			if tc.code != "" {
-				checkProblem(t, response, tc.status, tc.code)
+				checkProblem(t, answer{response}, tc.status, tc.code)
 				return
 			}
 			if response.StatusCode != tc.status || response.Header.Get("Sec-WebSocket-Protocol") != tc.chosen {

@@ -184,7 +184,7 @@ func TestWHIPDelete(t *testing.T) {
 	if !ok || !strings.HasPrefix(resource, session.secret) {
 		t.Fatalf("Location is %q", location)
 	}
-	remove := func(resource, token string) *http.Response {
+	remove := func(resource, token string) answer {
 		return request{method: http.MethodDelete, path: "/whip/" + resource, header: map[string]string{"Authorization": "Bearer " + token}}.do(t, f)
 	}
 	checkProblem(t, remove(resource, tokenB), http.StatusNotFound, codeSessionNotFound)
