@@ -5,9 +5,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
@@ -339,42 +336,6 @@ func TestDemand(t *testing.T) {
 			t.Errorf("demand %+v", s.demands[0])
 		}
 	})
-}
-
-// Routers that are there but of no use are asked again and again, less and less often.
-func TestUselessRouter(t *testing.T) {
-	t.Parallel()
-	for name, script := range map[string]func(*conversation) error{
-		"unknown model":         func(*conversation) error { return status.Error(codes.NotFound, "no such model") },
-		"ends the call at once": func(c *conversation) error { return c.welcomeFaces(1) },
-		"drains at once":        func(c *conversation) error { _ = c.drain(); return c.wait() },
-		"drains after Opened":   func(c *conversation) error { _ = c.welcomeFaces(1); _ = c.drain(); return c.wait() },
-		"no window":             func(c *conversation) error { _ = c.welcomeFaces(0); return c.wait() },
-		"the same input twice": func(c *conversation) error {
-			_ = c.welcome(1, nil, []media.Input{{ID: 1, Picture: small}, {ID: 1, Picture: large}})
-			return c.wait()
-		},
-		"never answers the Open": func(c *conversation) error { return c.wait() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				n := newNetwork(t)
-				r := n.start("a", script)
-				p := n.pool("a")
-				s := openSession(t, p)
-				pass(20 * time.Second)
-				s.offer(1, 1, 1, "faces")
-				synctest.Wait()
-				if calls := r.opened(); calls < 4 || calls > 35 {
-					t.Errorf("%d calls in 20 s, want 4 to 35", calls)
-				}
-				if n := len(p.links); n != 1 || p.links[0].calls > 2+maxLeaving {
-					t.Errorf("%d connections, the first with %d calls", n, p.links[0].calls)
-				}
-			})
-		})
-	}
 }
 
 func TestForget(t *testing.T) {
