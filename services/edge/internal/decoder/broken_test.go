@@ -142,37 +142,72 @@ func TestVideoThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// TestMutatedUnits feeds units with random damage. Whatever comes of them, the edge's side stays well and good units decode afterwards.
+// seeds gives a few small good units of every codec, the key unit first.
+func seeds(t testing.TB) [][]media.AccessUnit {
+	return [][]media.AccessUnit{
+		ivfUnits(clip(t, "-f lavfi -i testsrc2=size=320x240:rate=30 -frames:v 4 -c:v libvpx -deadline realtime -cpu-used 8 -f ivf -")),
+		h264Clip(t, "320x240", "bframes=0:slices=4")[:4],
+		{unit(media.JPEG, encodeJPEG(t, noise(96, 96)))},
+		{unit(media.PNG, encodePNG(t, noise(64, 64)))},
+		{unit(media.WebP, clip(t, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -"))},
+	}
+}
+
+// checkHostile feeds a unit that may be anything. Whatever comes of it has a name that says so, and the edge's side stays well.
+func checkHostile(t testing.TB, d *decoder.Decoder, stream uint32, tag uint64, u media.AccessUnit) {
+	t.Helper()
+	pictures, err := decode(d, stream, tag, u, faces)
+	release(pictures)
+	if r := reason(err); r != "" && r != "DECODER" && r != "DAMAGED" && r != "UNSUPPORTED" && r != "OVERLOADED" && r != "TOO_LARGE" {
+		t.Fatal(err)
+	}
+}
+
+// TestMutatedUnits feeds units with random damage; good units decode afterwards.
 func TestMutatedUnits(t *testing.T) {
 	rounds := 400
 	if testing.Short() {
 		rounds = 50
 	}
-	webp := clip(t, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -")
-	good := unit(media.PNG, encodePNG(t, noise(64, 64)))
-	seeds := [][]media.AccessUnit{
-		vp8Clip(t)[:4],
-		h264Clip(t, "1280x720", "bframes=0:slices=4")[:4],
-		{unit(media.JPEG, encodeJPEG(t, noise(96, 96)))},
-		{good},
-		{unit(media.WebP, webp)},
-	}
-	d := open(t, nil)
+	d, all := open(t, nil), seeds(t)
 	random := rand.New(rand.NewPCG(1, 2))
 	for round := range rounds {
-		for i, u := range seeds[round%len(seeds)] {
+		for i, u := range all[round%len(all)] {
 			u.Data = mutate(random, u.Data)
-			pictures, err := decode(d, uint32(round%len(seeds)), uint64(round*8+i), u, faces)
-			release(pictures)
-			if r := reason(err); r != "" && r != "DECODER" && r != "DAMAGED" && r != "UNSUPPORTED" && r != "OVERLOADED" {
-				t.Fatalf("round %d: %v", round, err)
-			}
+			checkHostile(t, d, uint32(round%len(all)), uint64(round*8+i), u)
 		}
 	}
-	pictures, err := decode(d, 99, 1, good, faces)
+	pictures, err := decode(d, 99, 1, all[3][0], faces)
 	if release(pictures) != 1 || err != nil {
 		t.Errorf("a good picture afterwards: %v", err)
 	}
+}
+
+// FuzzDecode feeds any bytes as a key unit to the sandboxed process, with a new process when one has crashed too often.
+func FuzzDecode(f *testing.F) {
+	for i, units := range seeds(f) {
+		f.Add(uint8(i), units[0].Data)
+	}
+	var d *decoder.Decoder
+	defer func() {
+		if d != nil {
+			_ = d.Close()
+		}
+	}()
+	tag := uint64(0)
+	f.Fuzz(func(t *testing.T, codec uint8, data []byte) {
+		if d == nil || d.PID() == 0 {
+			if d != nil {
+				_ = d.Close()
+			}
+			var err error
+			if d, err = decoder.New(decoder.Config{Path: program}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tag++
+		checkHostile(t, d, uint32(codec%5), tag, unit(media.VP8+media.Codec(codec%5), data))
+	})
 }
 
 // mutate changes, cuts or repeats some bytes.

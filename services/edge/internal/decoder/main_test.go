@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 	if path := os.Getenv(edgeVariable); path != "" {
 		os.Exit(actAsEdge(path))
 	}
+	if role := os.Getenv(roleVariable); role != "" {
+		os.Exit(playRole(role))
+	}
 	flag.Parse()
 	os.Exit(run(m))
 }

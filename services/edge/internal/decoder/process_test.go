@@ -78,7 +78,7 @@ func TestRestartsAreLimited(t *testing.T) {
 	}
 }
 
-// TestHungDecoder gives libavcodec work for half a minute.
+// TestHungDecoder gives libavcodec work for half a minute, and more on a busy machine.
 func TestHungDecoder(t *testing.T) {
 	d := open(t, func(c *decoder.Config) { c.Timeout = 250 * time.Millisecond })
 	if err := d.Start(t.Context()); err != nil {
@@ -90,7 +90,7 @@ func TestHungDecoder(t *testing.T) {
 	if !errors.As(err, &e) || !e.Crashed || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("%v, want a crash for the time it took", err)
 	}
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("it took %v to give up", took)
 	}
 	if pictures, err := decode(d, 1, 2, unit(media.PNG, encodePNG(t, noise(16, 16))), faces); err != nil || release(pictures) != 1 {
@@ -256,19 +256,18 @@ func TestStreamsTogether(t *testing.T) {
 // TestWaitingIsBounded gives up the wait for another stream's unit, and says that the stream's own is lost.
 func TestWaitingIsBounded(t *testing.T) {
 	d := open(t, func(c *decoder.Config) { c.Timeout = 250 * time.Millisecond })
-	ctx, cancel := context.WithCancel(t.Context())
+	key := vp8Clip(t)[0]
+	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	var e *decoder.Error
 	var busy sync.WaitGroup
 	busy.Go(func() { _, _ = decode(d, 1, 1, unit(media.JPEG, endlessJPEG(1920, 1080, 4<<20)), faces) })
-	for !errors.As(e, new(*decoder.Error)) || e == nil {
-		_, err := d.Decode(ctx, decoder.Request{Stream: 2, Unit: vp8Clip(t)[0]})
-		if errors.As(err, &e); e != nil && !e.NeedKey {
-			t.Errorf("%v: want a key unit to be asked for", err)
-		}
+	var err error
+	for err == nil { // until the other stream has its turn
+		_, err = d.Decode(cancelled, decoder.Request{Stream: 2, Unit: key})
 	}
-	if e.Drop != media.Overloaded || !errors.Is(e, context.Canceled) {
-		t.Errorf("%v, want OVERLOADED", e)
+	var e *decoder.Error
+	if !errors.As(err, &e) || e.Drop != media.Overloaded || !e.NeedKey || !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want OVERLOADED and a key unit to be asked for", err)
 	}
 	busy.Wait()
 }

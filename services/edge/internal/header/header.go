@@ -14,7 +14,7 @@ type Info struct {
 	Pixels int64
 	// Orientation is EXIF's, 1 to 8: how to turn the stored picture upright. 1 means not at all.
 	Orientation uint8
-	// Whole is false when the end is known to be missing. Decoders fill in the rest of a JPEG without a word.
+	// Whole is false for a JPEG whose end is missing: decoders would fill in the rest without a word. Other codecs' decoders tell.
 	Whole bool
 }
 

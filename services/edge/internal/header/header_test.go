@@ -1,0 +1,139 @@
+package header_test
+
+import (
+	"bytes"
+	"encoding/hex"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"strings"
+	"testing"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/header"
+)
+
+func fromHex(s string) []byte {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func encoded(encode func(*bytes.Buffer, image.Image) error, width, height int) []byte {
+	var b bytes.Buffer
+	if err := encode(&b, image.NewGray(image.Rect(0, 0, width, height))); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+func jpegFile(width, height int) []byte {
+	return encoded(func(b *bytes.Buffer, m image.Image) error { return jpeg.Encode(b, m, nil) }, width, height)
+}
+
+func pngFile(width, height int) []byte {
+	return encoded(func(b *bytes.Buffer, m image.Image) error { return png.Encode(b, m) }, width, height)
+}
+
+// exif puts an EXIF segment before the rest of a JPEG.
+func exif(file []byte, tiff string) []byte {
+	segment := append([]byte("Exif\x00\x00"), fromHex(tiff)...)
+	out := append([]byte{0xff, 0xd8, 0xff, 0xff, 0xe1, 0, byte(len(segment) + 2)}, segment...)
+	return append(out, file[2:]...)
+}
+
+// Parameter sets as x264 writes them, the first after an access unit delimiter.
+const (
+	spsBaseline720 = "00000001 0910 00000001 6742c01fd9005005bb0110000003001000000303c0f18324 00000001 68cb83cb20"
+	spsHigh1080    = "00000001 67640028acd940780227e5c044000003000400000300f03c60c658 00000001 68ebe3cb22c0"
+	spsHigh444     = "00000001 67f4001f919b281b07bc6de022000003000200000300781e30632c 00000001 68ebe3c44844"
+)
+
+type headerCase struct {
+	name  string
+	codec media.Codec
+	unit  []byte
+	want  header.Info
+}
+
+func plain(width, height int) header.Info {
+	return header.Info{Width: width, Height: height, Pixels: int64(width) * int64(height), Orientation: 1, Whole: true}
+}
+
+func turned(width, height int, orientation uint8) header.Info {
+	info := plain(width, height)
+	info.Orientation = orientation
+	return info
+}
+
+func headerCases() []headerCase {
+	unknown := header.Info{Orientation: 1, Whole: true}
+	cut := turned(67, 45, 1)
+	cut.Whole = false
+	full := func(width, height, pixels int) header.Info {
+		return header.Info{Width: width, Height: height, Pixels: int64(pixels), Orientation: 1, Whole: true}
+	}
+	photo := jpegFile(67, 45)
+	return []headerCase{
+		{"VP8 key frame, scaling bits set", media.VP8, fromHex("10 02 00 9d 01 2a 00 45 d0 82 00"), plain(1280, 720)},
+		{"VP8 inter frame", media.VP8, fromHex("11 02 00 9d 01 2a 00 05 d0 02 00"), unknown},
+		{"VP8 short", media.VP8, fromHex("10 02 00 9d 01 2a 00 05 d0"), unknown},
+		// x264's own parameter sets, by profile and size.
+		{"H.264 constrained baseline 1280×720", media.H264, fromHex(spsBaseline720), full(1280, 720, 1280*720)},
+		{"H.264 high 1920×1080, cropped", media.H264, fromHex(spsHigh1080), full(1920, 1080, 1920*1088)},
+		{"H.264 high 4:4:4, cropped", media.H264, fromHex(spsHigh444), full(852, 478, 864*480)},
+		{"H.264 slice before its parameter set", media.H264, append(fromHex("000001 65 88"), fromHex(spsHigh1080)...), unknown},
+		{"H.264 parameter set cut", media.H264, fromHex(spsHigh1080)[:12], unknown},
+		{"PNG", media.PNG, pngFile(640, 481), plain(640, 481)},
+		{"PNG cut", media.PNG, pngFile(640, 481)[:20], unknown},
+		{"JPEG", media.JPEG, photo, plain(67, 45)},
+		{"JPEG cut in its scan", media.JPEG, photo[:len(photo)-2], cut},
+		{"JPEG turned, big endian", media.JPEG, exif(photo, "4d4d002a00000008 0002 0100000300000001 00000000 0112000300000001 0006 0000"), turned(67, 45, 6)},
+		{"JPEG turned, little endian", media.JPEG, exif(photo, "49492a0008000000 0100 1201030001000000 0300 0000"), turned(67, 45, 3)},
+		{"JPEG turned to nowhere", media.JPEG, exif(photo, "4d4d002a00000008 0001 0112000300000001 0009 0000"), plain(67, 45)},
+		{"JPEG with a directory outside", media.JPEG, exif(photo, "4d4d002affffffff 0001 0112000300000001 0006 0000"), plain(67, 45)},
+		{"WebP lossy", media.WebP, fromHex("52494646 24000000 57454250 56503820 18000000 300100 9d012a 4201 b600 00000000"), plain(322, 182)},
+		{"WebP lossless", media.WebP, fromHex("52494646 24000000 57454250 5650384c 18000000 2f 41412d00 0000000000"), plain(322, 182)},
+		{"WebP extended", media.WebP, fromHex("52494646 24000000 57454250 56503858 0a000000 10000000 410100 b50000"), plain(322, 182)},
+		{"unknown codec", media.CodecUnknown, photo, unknown},
+		{"nothing", media.PNG, nil, unknown},
+		{"nothing of a JPEG", media.JPEG, nil, header.Info{Orientation: 1}},
+	}
+}
+
+func TestRead(t *testing.T) {
+	t.Parallel()
+	for _, c := range headerCases() {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := header.Read(c.codec, c.unit); got != c.want {
+				t.Errorf("Read gave %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestUpright(t *testing.T) {
+	t.Parallel()
+	for orientation := uint8(1); orientation <= 8; orientation++ {
+		w, h := header.Info{Width: 3, Height: 2, Orientation: orientation}.Upright()
+		if want := orientation >= 5; (w == 2 && h == 3) != want {
+			t.Errorf("orientation %d: upright %d×%d", orientation, w, h)
+		}
+	}
+}
+
+// FuzzRead must end, and give sizes whose product does not overflow.
+func FuzzRead(f *testing.F) {
+	for _, c := range headerCases() {
+		f.Add(uint8(c.codec), c.unit)
+	}
+	f.Fuzz(func(t *testing.T, codec uint8, unit []byte) {
+		info := header.Read(media.Codec(codec), unit)
+		if info.Width < 0 || info.Height < 0 || info.Pixels < int64(info.Width)*int64(info.Height) || info.Orientation < 1 || info.Orientation > 8 {
+			t.Errorf("Read gave %+v", info)
+		}
+	})
+}
