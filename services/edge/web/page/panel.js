@@ -4,7 +4,7 @@ import { ENDS } from "./problems.js";
 import { bitrate, shortNumber } from "./stats.js";
 
 /** @typedef {ReturnType<import("./stats.js").Numbers["view"]>} View */
-/** @typedef {{ fps?: number, bits?: number, width?: number, height?: number, roundTrip?: number, codec?: string }} Sending */
+/** @typedef {{ fps?: number, bits?: number, width?: number, height?: number, roundTrip?: number }} Sending */
 
 /** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} [className] @param {string} [text] @returns {HTMLElementTagNameMap[K]} */
 export function element(tag, className = "", text = "") {
@@ -28,18 +28,18 @@ function write(id, text) {
 }
 
 /** @param {Sending} sending */
-export function showSending({ fps, bits, width, height, roundTrip, codec }) {
+export function showSending({ fps, bits, width, height, roundTrip }) {
   write("n-sent", shortNumber(fps));
-  const parts = [width && height ? `${width} × ${height}` : "", codec ?? "", bits === undefined ? "" : bitrate(bits)];
+  const parts = [width && height ? `${width}×${height}` : "", bits === undefined ? "" : bitrate(bits)];
   write("n-sent-more", parts.filter(Boolean).join(" · ") || "\u00a0");
-  write("n-p95-more", roundTrip === undefined ? "95 of 100 are faster" : `network round trip ${shortNumber(roundTrip * 1000)} ms`);
+  write("n-p95-more", roundTrip === undefined ? "95 of 100 are faster" : `round trip ${shortNumber(roundTrip * 1000)} ms`);
 }
 
 /** @param {View} view @param {number} skipped outcomes this client lost */
 export function showNumbers(view, skipped) {
   write("n-answers", shortNumber(view.total === 0 ? undefined : view.answers));
   const given = view.ends.filter((end) => end.kind !== "result").reduce((sum, end) => sum + end.count, 0);
-  const share = view.total === 0 ? "\u00a0" : given === 0 ? "no frame given up" : `${percent(given / view.total)} of frames given up`;
+  const share = view.total === 0 ? "\u00a0" : given === 0 ? "none given up" : `${percent(given / view.total)} given up`;
   write("n-answers-more", skipped > 0 ? `${share}, ${skipped} not shown` : share);
   write("n-p50", shortNumber(view.p50));
   write("n-p95", shortNumber(view.p95));

@@ -119,7 +119,8 @@ function modelChip(model, on, choose) {
   const box = element("input");
   Object.assign(box, { type: "checkbox", value: model.name, checked: on });
   box.addEventListener("change", () => choose(model.name, box.checked));
-  const facts = [model.takes, model.result, model.rate ? `${model.rate}/s` : ""].filter(Boolean).join(" · ");
+  const facts = [model.takes, model.rate ? `${model.rate}/s` : ""].filter(Boolean).join(" · ");
+  chip.title = [model.result, model.deadline ? `within ${Math.round(model.deadline * 1000)} ms` : ""].filter(Boolean).join(" ");
   chip.append(box, element("b", "", model.name), element("small", "", facts));
   if (!model.ready) chip.append(element("em", "", "not ready"));
   return chip;

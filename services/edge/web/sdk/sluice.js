@@ -11,6 +11,8 @@
 const MESSAGE_PROTOCOL = "sluice.v1+json";
 const RESULTS_RELATION = "urn:ietf:params:whip:ext:sluice:results";
 const CONNECT_TIMEOUT = 20_000; // ms; ICE itself needs up to 15 s to try everything
+const GATHER_LOCAL = 500; // ms to find this side's own addresses
+const GATHER_SERVERS = 2000; // ms to find those that STUN and TURN servers lend
 const MAX_WAITING = 256; // outcomes kept for a slow async iterator
 const REPORTS = 5; // sender reports kept for each SSRC: the median of five ignores a bad one
 const SUMMARY_WAIT = 500; // ms that close() waits for the session's counts
@@ -29,7 +31,7 @@ export class SluiceError extends Error {
   }
 }
 
-/** Starts a session and returns once its connection stands. @param {ConnectOptions} options */
+/** Starts a session and returns once its connection stands. @param {ConnectOptions} options @returns {Promise<Session>} */
 export function connect(options) {
   return Session.connect(options);
 }
@@ -44,17 +46,19 @@ export class Session extends EventTarget {
   /** @type {string | undefined} */ #resource;
   /** @type {ConnectOptions} */ #options;
 
-  /** @param {ConnectOptions} options */
+  /** @param {ConnectOptions} options @returns {Promise<Session>} */
   static async connect(options) {
     if (typeof RTCPeerConnection !== "function") throw new SluiceError("NO_WEBRTC", "This browser has no WebRTC.");
     const session = new Session(options);
     try {
-      await session.#start();
+      const iceServers = await session.#start();
+      if (!iceServers) return session;
+      session.#end("failed");
+      return Session.connect({ ...options, iceServers });
     } catch (error) {
       session.#end("failed");
       throw error;
     }
-    return session;
   }
 
   /** @param {ConnectOptions} options */
@@ -99,41 +103,35 @@ export class Session extends EventTarget {
   }
 
   /**
-   * WHIP (RFC 9725). The offer is posted before it becomes the local description: the answer's Link headers then name the STUN and
-   * TURN servers in time, and nobody waits for gathering (section 4.6). The edge learns this side's addresses from its checks.
+   * WHIP (RFC 9725), with this side's candidates in the offer: from behind its own NAT, an edge may reach what cannot reach it. An edge
+   * names its STUN and TURN servers only in its answer, too late to gather with; they are returned for a second offer then.
    */
   async #start() {
-    const { stream, url, models = [], signal, token } = this.#options;
+    const { stream, url, models = [], signal, token, iceServers } = this.#options;
     const group = stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []);
     for (const track of group.getTracks()) this.peer.addTransceiver(track, { direction: "sendonly", streams: [group] });
-    const offer = await this.peer.createOffer();
+    await this.peer.setLocalDescription();
+    await gathered(this.peer, iceServers?.length ? GATHER_SERVERS : GATHER_LOCAL);
     const endpoint = new URL("whip", new URL(url ?? new URL("..", import.meta.url), globalThis.location?.href));
     for (const model of models) endpoint.searchParams.append("model", model);
     const headers = { "Content-Type": "application/sdp", ...authorization(token) };
-    const response = await request(endpoint, { method: "POST", body: offer.sdp, signal, headers });
+    const response = await request(endpoint, { method: "POST", body: this.peer.localDescription?.sdp, signal, headers });
     const location = response.headers.get("Location");
     if (response.status !== 201 || !location) throw new SluiceError("BAD_ANSWER", `${endpoint.host} does not speak WHIP.`);
     this.#resource = new URL(location, response.url).href;
-    this.#readLinks(parseLinks(response.headers.get("Link")), response.url);
+    const links = parseLinks(response.headers.get("Link"));
+    const servers = links.filter((link) => link.rel === "ice-server");
+    if (!iceServers && servers.length > 0)
+      return servers.map(({ target, username, credential }) => ({ urls: target, username, credential }));
+    const results = links.find((link) => link.rel === RESULTS_RELATION);
+    if (results) this.resultsUrl = new URL(results.target, response.url).href;
+    this.id = decodeURIComponent(/\/sessions\/([^/]+)\/results$/.exec(this.resultsUrl)?.[1] ?? "");
     const sdp = await response.text();
-    await this.peer.setLocalDescription(offer);
     await this.peer.setRemoteDescription({ type: "answer", sdp }).catch((error) => {
       throw new SluiceError("BAD_ANSWER", `The edge's answer cannot be used: ${error.message}`);
     });
     await this.#opened(candidateAddresses(sdp));
-  }
-
-  /** @param {import("./sluice.js").Link[]} links @param {string} from */
-  #readLinks(links, from) {
-    const results = links.find((link) => link.rel === RESULTS_RELATION);
-    if (results) {
-      this.resultsUrl = new URL(results.target, from).href;
-      this.id = decodeURIComponent(/\/sessions\/([^/]+)\/results$/.exec(this.resultsUrl)?.[1] ?? "");
-    }
-    const iceServers = links
-      .filter((link) => link.rel === "ice-server")
-      .map(({ target, username, credential }) => ({ urls: target, username, credential }));
-    if (!this.#options.iceServers && iceServers.length > 0) this.peer.setConfiguration({ iceServers });
+    return undefined;
   }
 
   /** Waits until messages can flow. @param {string[]} addresses where the edge said that it can be reached */
@@ -249,6 +247,7 @@ export class MediaClock {
 const MATCH = 3; // ms between a frame's capture time and its RTP time (measured: 0.65)
 const PUSH_MATCH = 20; // ms between drawing a canvas and the browser's stamp for it (measured: 18)
 const PUSH_SPACING = 45; // ms that must lie between two pushes for PUSH_MATCH to name only one of them
+const ON_TIME = 10; // ms within which a frame callback surely sees its own frame
 const DRIFT_GAIN = 0.02;
 
 /**
@@ -306,15 +305,25 @@ export class FrameBuffer {
   /** Follows a <video> that plays the local stream that is sent. @param {HTMLVideoElement} video @returns {() => void} stops it */
   watch(video) {
     let handle = 0;
-    // Only Gecko's display tick is known to be the law of findDisplayed; elsewhere a track without capture times cannot be matched.
-    const displayed = "mozInnerScreenX" in globalThis;
-    const next = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ { captureTime, width, height }) => {
-      if (captureTime !== undefined) this.#keep(video, width, height, "captured", captureTime);
-      else this.#keep(video, width, height, displayed ? "displayed" : "unknown", now);
+    const next = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ about) => {
+      this.#snap(video, now, about);
       handle = video.requestVideoFrameCallback(next);
     };
     handle = video.requestVideoFrameCallback(next);
     return () => video.cancelVideoFrameCallback(handle);
+  }
+
+  /**
+   * Copies what the video shows. On a busy page a callback runs late, and the video may show a newer frame than the one it was called
+   * for: where the browser stamps the picture itself, the capture time is moved along with it; elsewhere a late one is left out.
+   * @param {HTMLVideoElement} video @param {number} now @param {VideoFrameCallbackMetadata} about
+   */
+  #snap(video, now, { captureTime, mediaTime, width, height }) {
+    const shot = captureTime !== undefined && typeof VideoFrame === "function" ? new VideoFrame(video) : undefined;
+    const newer = shot ? shot.timestamp / 1000 - mediaTime * 1000 : NaN;
+    if (shot && captureTime !== undefined && Math.abs(newer) < 1000) this.#keep(shot, width, height, "captured", captureTime + newer);
+    else if (performance.now() - now < ON_TIME) this.#keep(video, width, height, ...stamp(captureTime, now));
+    shot?.close();
   }
 
   /**
@@ -404,6 +413,16 @@ export function encodingFor(demand, width = 0, height = 0) {
   };
 }
 
+/** Waits until all candidates are known, but no longer than `limit` ms. @param {RTCPeerConnection} peer @param {number} limit */
+async function gathered(peer, limit) {
+  const complete = new Promise((resolve) => {
+    const check = () => peer.iceGatheringState === "complete" && resolve(undefined);
+    peer.addEventListener("icegatheringstatechange", check);
+    check();
+  });
+  await Promise.race([complete, pause(limit)]);
+}
+
 /** @param {URL} url @param {RequestInit} init */
 async function request(url, init) {
   let response;
@@ -419,6 +438,13 @@ async function request(url, init) {
     status: response.status,
     retryAfter: Number(response.headers.get("Retry-After")) || undefined,
   });
+}
+
+/** @param {number | undefined} captureTime @param {number} now @returns {[Frame["kind"], number]} */
+function stamp(captureTime, now) {
+  if (captureTime !== undefined) return ["captured", captureTime];
+  // Only Gecko's display tick is known to follow the law of findDisplayed; elsewhere such a track cannot be matched.
+  return ["mozInnerScreenX" in globalThis ? "displayed" : "unknown", now];
 }
 
 /** @param {string | undefined} token @returns {Record<string, string>} */
