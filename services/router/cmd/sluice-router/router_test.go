@@ -29,12 +29,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// sample is the shipped configuration; the test fails with advice when the files that it names have not been fetched.
-func sample(t *testing.T) string {
+// shipped writes a copy of the shipped configuration in which old is changed. The test fails with advice when the files that it names have not been fetched.
+func shipped(t *testing.T, old, changed string) string {
 	t.Helper()
-	backendtest.Fetched(t, "models/faces.onnx")
+	models := filepath.Dir(backendtest.Fetched(t, "models/faces.onnx"))
 	backendtest.Fetched(t, "onnxruntime/libonnxruntime.so")
-	return filepath.Join("..", "..", "..", "..", "deploy", "config", "router.yaml")
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "deploy", "config", "router.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := strings.ReplaceAll(string(text), "../../.cache", filepath.Dir(models))
+	if old != "" && !strings.Contains(whole, old) {
+		t.Fatalf("the shipped configuration does not hold %q", old)
+	}
+	file := filepath.Join(t.TempDir(), "router.yaml")
+	if err := os.WriteFile(file, []byte(strings.Replace(whole, old, changed, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // running is a router started as from the command line.
@@ -67,7 +79,7 @@ func launch(t *testing.T, args ...string) *running {
 	admin := freeAddress(t)
 	out := &logs{}
 	cmd := command(nil, out)
-	cmd.SetArgs(append(args, "--listen", "127.0.0.1:0", "--admin.listen", admin, "--drain", "5s"))
+	cmd.SetArgs(append([]string{"--listen", "127.0.0.1:0", "--admin.listen", admin, "--drain", "5s"}, args...))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
@@ -192,9 +204,9 @@ func (e *edge) outcome() media.Outcome {
 	}
 }
 
-// TestFacesOfSessions runs the shipped configuration: two sessions show a picture of a face to the real model.
+// TestFacesOfSessions runs the shipped configuration, with time enough for a busy machine: two sessions show a picture of a face to the real model.
 func TestFacesOfSessions(t *testing.T) {
-	r := launch(t, "--config", sample(t))
+	r := launch(t, "--config", shipped(t, "deadline: 250ms", "deadline: 30s"))
 	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
@@ -214,7 +226,7 @@ func TestFacesOfSessions(t *testing.T) {
 	edges := []*edge{r.open(t, "one"), r.open(t, "two")}
 	for sequence := range uint32(10) {
 		for _, e := range edges {
-			e.show(sequence+1, 10*time.Second) // the router bounds it by the model's deadline
+			e.show(sequence+1, 30*time.Second)
 		}
 		for _, e := range edges {
 			o := e.outcome()
@@ -288,17 +300,27 @@ func drains(t *testing.T, r *running, edges []*edge) {
 	}
 }
 
+// TestDrainIsBounded has an edge that neither goes elsewhere nor takes what it is sent.
+func TestDrainIsBounded(t *testing.T) {
+	r := launch(t, "--config", shipped(t, "deadline: 250ms", "deadline: 30s"), "--drain", "300ms")
+	e := r.open(t, "stubborn")
+	for sequence := range uint32(4) {
+		e.show(sequence+1, 30*time.Second)
+	}
+	conn := r.conn
+	defer func() { _ = conn.Close() }()
+	r.conn = nil // stays open
+	begin := time.Now()
+	if err := r.stop(); err != nil {
+		t.Errorf("the router ended with %v", err)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("the router ended after %v, though it drains for 300ms", took)
+	}
+}
+
 // TestRefusesToStart shows what a user reads when the router cannot start.
 func TestRefusesToStart(t *testing.T) {
-	shipped, err := os.ReadFile(sample(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := filepath.Abs("../../../../.cache")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.ReplaceAll(string(shipped), "../../.cache", cache)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -314,7 +336,7 @@ func TestRefusesToStart(t *testing.T) {
 		want     []string
 	}{
 		"model file missing": {"models/faces.onnx", "models/nowhere.onnx", nil, []string{"models[0] (faces).backend.onnx.path", "nowhere.onnx", "make models"}},
-		"model file broken":  {cache + "/models/faces.onnx", broken, nil, []string{"models[0] (faces)", "broken.onnx"}},
+		"model file broken":  {"{onnx: {path: ", fmt.Sprintf("{onnx: {path: %q}} # ", broken), nil, []string{"models[0] (faces)", "broken.onnx"}},
 		"library missing":    {"libonnxruntime.so}", "libnowhere.so}", nil, []string{"onnx.library", "libnowhere.so"}},
 		"layout of another":  {"layout: NCHW", "layout: NHWC", nil, []string{"faces", "configured", "served"}},
 		"port taken":         {"", "", []string{"--listen", taken.Addr().String()}, []string{"listen", "taken", taken.Addr().String()}},
@@ -322,12 +344,8 @@ func TestRefusesToStart(t *testing.T) {
 		"bad certificate":    {`cert: "", key: ""`, fmt.Sprintf("cert: %q, key: %q", broken, broken), nil, []string{"tls"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "router.yaml")
-			if err := os.WriteFile(file, []byte(strings.Replace(text, c.old, c.new, 1)), 0o600); err != nil {
-				t.Fatal(err)
-			}
 			cmd := command(nil, io.Discard)
-			cmd.SetArgs(append([]string{"--config", file, "--listen", "127.0.0.1:0", "--admin.listen", "127.0.0.1:0"}, c.args...))
+			cmd.SetArgs(append([]string{"--config", shipped(t, c.old, c.new), "--listen", "127.0.0.1:0", "--admin.listen", "127.0.0.1:0"}, c.args...))
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			err := cmd.ExecuteContext(ctx)
@@ -347,7 +365,7 @@ func TestCheckConfig(t *testing.T) {
 	var out bytes.Buffer
 	cmd := command(nil, io.Discard)
 	cmd.SetOut(&out)
-	cmd.SetArgs([]string{"--config", sample(t), "--check-config"})
+	cmd.SetArgs([]string{"--config", shipped(t, "", ""), "--check-config"})
 	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "valid") {
 		t.Errorf("said %q, %v", out.String(), err)
 	}

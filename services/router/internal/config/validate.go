@@ -35,9 +35,10 @@ func (c *complaints) add(key, format string, args ...any) {
 	*c = append(*c, fmt.Errorf("%w: %s: %s", config.ErrInvalid, key, fmt.Sprintf(format, args...)))
 }
 
-func (c *complaints) between(key string, value, least, most int) {
-	if value < least || value > most {
-		c.add(key, "%d is not between %d and %d", value, least, most)
+// upTo demands a number from 1 to most.
+func (c *complaints) upTo(key string, value, most int) {
+	if value < 1 || value > most {
+		c.add(key, "%d is not between 1 and %d", value, most)
 	}
 }
 
@@ -90,8 +91,8 @@ func (m *Model) validate(wrong *complaints, key string) {
 			wrong.add(key+".output", "%v", err)
 		}
 	}
-	wrong.between(key+".batch.max", m.Batch.Max, 1, maxBatch)
-	wrong.between(key+".batch.in_flight", m.Batch.InFlight, 1, maxInFlight)
+	wrong.upTo(key+".batch.max", m.Batch.Max, maxBatch)
+	wrong.upTo(key+".batch.in_flight", m.Batch.InFlight, maxInFlight)
 	if !(m.Rate >= 0 && m.Rate <= maxRate) {
 		wrong.add(key+".rate", "%g is not between 0 (every picture) and %d a second", m.Rate, maxRate)
 	}
@@ -110,7 +111,7 @@ func (b *Backend) validate(wrong *complaints, key string) {
 		if b.ONNX.Path == "" {
 			wrong.add(key+".onnx.path", "is empty: name the model's file")
 		}
-		wrong.between(key+".onnx.threads", b.ONNX.Threads, 1, maxThreads)
+		wrong.upTo(key+".onnx.threads", b.ONNX.Threads, maxThreads)
 	default:
 		if len(b.OIP.Targets) == 0 {
 			wrong.add(key+".oip.targets", "is empty: write [\"dns:///host:8001\"], the server's gRPC address")
@@ -126,8 +127,8 @@ func (b *Backend) validate(wrong *complaints, key string) {
 // validate tells whether the input is sound.
 func (in *Input) validate(wrong *complaints, key string) bool {
 	before := len(*wrong)
-	wrong.between(key+".width", in.Width, 1, maxSide)
-	wrong.between(key+".height", in.Height, 1, maxSide)
+	wrong.upTo(key+".width", in.Width, maxSide)
+	wrong.upTo(key+".height", in.Height, maxSide)
 	if _, known := fits()[in.Fit]; !known {
 		wrong.add(key+".fit", "%q is none of letterbox, stretch, crop", in.Fit)
 	}

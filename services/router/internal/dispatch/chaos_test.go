@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"testing"
@@ -17,7 +16,7 @@ import (
 )
 
 func newForTest(cfg Config) (*Dispatcher, error) {
-	cfg.Registry, cfg.Logger = prometheus.NewRegistry(), slog.New(slog.NewTextHandler(io.Discard, nil))
+	cfg.Registry, cfg.Logger = prometheus.NewRegistry(), slog.New(slog.DiscardHandler)
 	return New(cfg)
 }
 
@@ -27,7 +26,7 @@ func unreliable(random func() *rand.Rand) func(context.Context, []*media.Frame) 
 		r := random()
 		took, kind := time.Duration(r.IntN(150))*ms, r.IntN(10)
 		if kind == 0 {
-			time.Sleep(4 * took) // hangs, deaf to its context
+			<-time.After(4 * took) // hangs, deaf to its context
 			return echoes(frames)
 		}
 		select {
@@ -60,6 +59,7 @@ func TestEveryFrameEndsOnce(t *testing.T) {
 }
 
 func chaos(t *testing.T, random *rand.Rand) {
+	t.Helper()
 	// Each batch gets a source of its own, drawn in the order of batches.
 	seeds := make(chan uint64, 1<<14)
 	for range cap(seeds) {

@@ -2,7 +2,6 @@ package dispatch
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -128,7 +127,7 @@ func newBed(t *testing.T, models ...ModelConfig) *bed {
 	t.Helper()
 	b := &bed{t: t, start: time.Now(), registry: prometheus.NewRegistry()}
 	var err error
-	b.Dispatcher, err = New(Config{Models: models, Registry: b.registry, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	b.Dispatcher, err = New(Config{Models: models, Registry: b.registry, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +164,7 @@ func (b *bed) payloadsReleased() int {
 
 // advance lets the bubble's time pass and everything settle.
 func advance(d time.Duration) {
-	time.Sleep(d) // in a bubble: no real time passes
+	<-time.After(d) // in a bubble: no real time passes
 	synctest.Wait()
 }
 

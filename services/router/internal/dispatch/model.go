@@ -73,6 +73,7 @@ func (m *model) submit(f *Frame, deadline time.Time) {
 			ends = m.dropped(ends, other.Value, media.Superseded)
 		case queue.Full:
 			ends = m.dropped(ends, j, media.Overloaded)
+		case queue.Waiting:
 		}
 	}
 	m.mu.Unlock()

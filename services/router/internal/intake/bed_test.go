@@ -79,7 +79,7 @@ type bed struct {
 
 func newBed(t *testing.T, cfg Config, models ...dispatch.ModelConfig) *bed {
 	t.Helper()
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	d, err := dispatch.New(dispatch.Config{Models: models, Registry: prometheus.NewRegistry(), Logger: logger})
 	if err != nil {
 		t.Fatal(err)
@@ -205,10 +205,8 @@ func end(o *sluicev1.Outcome) string {
 	return "nothing"
 }
 
-// bubble runs a test in a synctest bubble.
-func bubble(t *testing.T, name string, test func(t *testing.T)) {
-	t.Run(name, func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, test)
-	})
+// advance lets the bubble's time pass and everything settle.
+func advance(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
 }

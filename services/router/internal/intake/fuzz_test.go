@@ -1,7 +1,6 @@
 package intake
 
 import (
-	"io"
 	"log/slog"
 	"math"
 	"testing"
@@ -84,12 +83,12 @@ func FuzzAccept(f *testing.F) {
 	add(func(m *sluicev1.Frame) { m.Due[0].Remaining = new(math.Inf(-1)) })
 	add(func(m *sluicev1.Frame) { m.Due[0].Remaining = new(1e300) })
 	add(func(m *sluicev1.Frame) { m.Due[0].Model = new("pose") })
-	add(func(m *sluicev1.Frame) { m.Placement.Width = new(-0.0) })
+	add(func(m *sluicev1.Frame) { m.Placement.Width = new(math.Copysign(0, -1)) })
 	add(func(m *sluicev1.Frame) { m.Clock = new(sluicev1.Outcome_Clock(-1)) })
 	f.Add([]byte{}, []byte{0xff})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		s, err := New(Config{
-			Dispatcher: strict{t}, Window: 1, Outbox: 4, Streams: 1, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+			Dispatcher: strict{t}, Window: 1, Outbox: 4, Streams: 1, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)

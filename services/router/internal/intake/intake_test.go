@@ -29,18 +29,21 @@ func TestOpened(t *testing.T) {
 		{"two that share an input", []string{"pose", "faces"}, 2, 1},
 		{"one", []string{"other"}, 1, 1},
 	} {
-		bubble(t, c.name, func(t *testing.T) {
-			b := newBed(t, defaults(), modelConfig("faces", small, &model{}), modelConfig("pose", small, &model{}), modelConfig("other", large, &model{}))
-			defer b.stop()
-			_, opened := b.open("s", c.wanted...)
-			if len(opened.GetModels()) != c.models || len(opened.GetInputs()) != c.inputs || opened.GetWindow() != 3 || opened.GetRouter() != "test" {
-				t.Fatalf("opened %v, want %d models and %d inputs", opened, c.models, c.inputs)
-			}
-			for _, m := range opened.GetModels() {
-				if !slices.ContainsFunc(opened.GetInputs(), func(in *sluicev1.Input) bool { return in.GetId() == m.GetInputId() }) {
-					t.Errorf("model %s takes input %d, which is not among the inputs", m.GetName(), m.GetInputId())
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, defaults(), modelConfig("faces", small, &model{}), modelConfig("pose", small, &model{}), modelConfig("other", large, &model{}))
+				defer b.stop()
+				_, opened := b.open("s", c.wanted...)
+				if len(opened.GetModels()) != c.models || len(opened.GetInputs()) != c.inputs || opened.GetWindow() != 3 || opened.GetRouter() != "test" {
+					t.Fatalf("opened %v, want %d models and %d inputs", opened, c.models, c.inputs)
 				}
-			}
+				for _, m := range opened.GetModels() {
+					if !slices.ContainsFunc(opened.GetInputs(), func(in *sluicev1.Input) bool { return in.GetId() == m.GetInputId() }) {
+						t.Errorf("model %s takes input %d, which is not among the inputs", m.GetName(), m.GetInputId())
+					}
+				}
+			})
 		})
 	}
 }
@@ -80,20 +83,23 @@ func TestBreaches(t *testing.T) {
 		"placement infinite":    spoiled(func(f *sluicev1.Frame) { f.Placement.Width = new(math.Inf(1)) }),
 		"unknown clock":         spoiled(func(f *sluicev1.Frame) { f.Clock = new(sluicev1.Outcome_Clock(258)) }),
 	} {
-		bubble(t, name, func(t *testing.T) {
-			b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms}), modelConfig("other", small, &model{}),
-				modelConfig("large", media.PictureInput{Width: 3, Height: 3}, &model{}))
-			defer b.stop()
-			c, _ := b.open("s", "faces", "large")
-			breach(c)
-			if got := failure(c); got != codes.InvalidArgument {
-				t.Errorf("the call ended with %v, want INVALID_ARGUMENT", got)
-			}
-			next, _ := b.open("next")
-			good(next)
-			if got := end(next.outcome()); got != "result" {
-				t.Errorf("the next call's frame: %s", got)
-			}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms}), modelConfig("other", small, &model{}),
+					modelConfig("large", media.PictureInput{Width: 3, Height: 3}, &model{}))
+				defer b.stop()
+				c, _ := b.open("s", "faces", "large")
+				breach(c)
+				if got := failure(c); got != codes.InvalidArgument {
+					t.Errorf("the call ended with %v, want INVALID_ARGUMENT", got)
+				}
+				next, _ := b.open("next")
+				good(next)
+				if got := end(next.outcome()); got != "result" {
+					t.Errorf("the next call's frame: %s", got)
+				}
+			})
 		})
 	}
 }
@@ -118,16 +124,19 @@ func TestOpening(t *testing.T) {
 		"twice":         {[]*sluicev1.StreamRequest{openRequest("s"), openRequest("s")}, codes.FailedPrecondition},
 		"unknown model": {[]*sluicev1.StreamRequest{openRequest("s", "faces", "nobody")}, codes.NotFound},
 	} {
-		bubble(t, name, func(t *testing.T) {
-			b := newBed(t, defaults(), modelConfig("faces", small, &model{}))
-			defer b.stop()
-			client := b.dial()
-			for _, m := range c.messages {
-				client.send(m)
-			}
-			if got := failure(client); got != c.want {
-				t.Errorf("the call ended with %v, want %v", got, c.want)
-			}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, defaults(), modelConfig("faces", small, &model{}))
+				defer b.stop()
+				client := b.dial()
+				for _, m := range c.messages {
+					client.send(m)
+				}
+				if got := failure(client); got != c.want {
+					t.Errorf("the call ended with %v, want %v", got, c.want)
+				}
+			})
 		})
 	}
 }

@@ -31,7 +31,7 @@ func TestSlowSessionDelaysNobody(t *testing.T) {
 			if took := time.Since(sent); took > 20*ms {
 				t.Errorf("frame %d of the good session took %v", i+1, took)
 			}
-			time.Sleep(10 * ms)
+			advance(10 * ms)
 		}
 		synctest.Wait()
 		var box *outbox
@@ -99,8 +99,7 @@ func TestHalfCloseOfADeafEdge(t *testing.T) {
 			synctest.Wait()
 		}
 		_ = c.stream.CloseSend()
-		time.Sleep(flushGrace + settleGrace)
-		synctest.Wait()
+		advance(flushGrace + settleGrace)
 		if s := b.service.Sessions(); len(s) != 0 {
 			t.Errorf("sessions %+v long after the half-close", s)
 		}
@@ -149,8 +148,7 @@ func TestEdgeVanishes(t *testing.T) {
 		c.frame(frame("camera", 2, 1, 200*ms, "faces"))
 		synctest.Wait()
 		c.cancel()
-		time.Sleep(time.Second)
-		synctest.Wait()
+		advance(time.Second)
 		if totals := b.dispatcher.Totals()[0]; totals.Accepted != 2 || totals.Results != 1 || totals.Drops[media.Expired] != 1 || totals.InFlight != 0 {
 			t.Errorf("totals %+v, want one result and one EXPIRED", totals)
 		}

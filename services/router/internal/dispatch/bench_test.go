@@ -1,0 +1,53 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/reply"
+)
+
+type nobody struct{ ended int }
+
+func (n *nobody) Ended(*Frame, media.Outcome) { n.ended++ }
+
+// BenchmarkFrame is the cost of one frame, from submission to outcome, with 500 streams and a model that answers at once.
+func BenchmarkFrame(b *testing.B) {
+	answers := reply.All(16, media.BackendRejected)
+	cfg := modelConfig("faces", &instant{answers})
+	cfg.MaxBatch, cfg.Streams = 16, 500
+	d, err := newForTest(Config{Models: []ModelConfig{cfg}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	m, owner := d.models[0], &nobody{}
+	var names []string
+	for i := range 500 {
+		names = append(names, fmt.Sprint("stream", i))
+	}
+	b.ReportAllocs()
+	for i := range b.N {
+		now := time.Now()
+		d.Submit(&Frame{
+			Frame: media.Frame{Stream: names[i%500], Sequence: uint32(i), Due: []media.Due{{Model: "faces", Deadline: now.Add(time.Second)}}},
+			Owner: owner, Arrived: now,
+		})
+		if i%16 == 15 { // what run and fly do, without their goroutines
+			m.mu.Lock()
+			decision := m.decide(now)
+			f := m.launch(decision.Send, now)
+			m.mu.Unlock()
+			m.settle(f, m.ask(context.Background(), f.frames), now)
+		}
+	}
+}
+
+type instant struct{ answers []reply.Answer }
+
+func (r *instant) Ready() error { return nil }
+func (r *instant) Run(_ context.Context, frames []*media.Frame) []reply.Answer {
+	return r.answers[:len(frames)]
+}
