@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -20,14 +21,19 @@ type serverMessage struct {
 	Summary   *struct{ Session string }
 }
 
-// socketClient is a client that trickles both ways over a WebSocket and sends pictures over a data channel.
+// socketClient is a client that trickles both ways over a WebSocket and sends pictures over a data channel. One goroutine reads: it does what
+// answers and candidates ask, in their order, and hands on the rest.
 type socketClient struct {
 	t          *testing.T
 	ctx        context.Context // the test's, with its time limit
 	socket     *websocket.Conn
 	connection *webrtc.PeerConnection
 	channel    *webrtc.DataChannel
+	offering   sync.Mutex // holds candidates back until their offer is on its way
 	opened     chan struct{}
+	answered   chan struct{}
+	messages   chan serverMessage // closed when the socket is
+	status     websocket.StatusCode
 }
 
 func (r *rig) dial(ctx context.Context) *socketClient {
@@ -36,7 +42,7 @@ func (r *rig) dial(ctx context.Context) *socketClient {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c := &socketClient{t: r.t, ctx: ctx, socket: socket, opened: make(chan struct{})}
+	c := &socketClient{t: r.t, ctx: ctx, socket: socket, opened: make(chan struct{}), answered: make(chan struct{}), messages: make(chan serverMessage)}
 	if c.connection, err = webrtc.NewPeerConnection(webrtc.Configuration{}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -47,22 +53,63 @@ func (r *rig) dial(ctx context.Context) *socketClient {
 	c.connection.OnICECandidate(func(candidate *webrtc.ICECandidate) {
 		if candidate != nil {
 			init := candidate.ToJSON()
-			c.say(map[string]any{"candidate": map[string]any{"candidate": init.Candidate, "sdpMid": init.SDPMid}})
+			data, _ := json.Marshal(map[string]any{"candidate": map[string]any{"candidate": init.Candidate, "sdpMid": init.SDPMid}})
+			c.offering.Lock()
+			defer c.offering.Unlock()
+			_ = c.socket.Write(ctx, websocket.MessageText, data) // one that comes after the end needs no answer
 		}
 	})
+	go c.read()
 	return c
 }
 
-func (c *socketClient) hear() (m serverMessage) {
+// read ends with the socket, and the test waits for that in hear.
+func (c *socketClient) read() {
+	defer close(c.messages)
+	for {
+		var m serverMessage
+		_, data, err := c.socket.Read(c.ctx)
+		if c.status = websocket.CloseStatus(err); err != nil {
+			return
+		}
+		if err := json.Unmarshal(data, &m); err != nil || m.Problem != nil {
+			c.t.Errorf("%v: %s", err, data)
+		}
+		switch {
+		case m.Answer != nil:
+			err = c.connection.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: m.Answer.SDP})
+			c.answered <- struct{}{}
+		case m.Candidate != nil:
+			err = c.connection.AddICECandidate(*m.Candidate)
+		default:
+			c.messages <- m
+		}
+		if err != nil {
+			c.t.Error(err)
+		}
+	}
+}
+
+// hear gives the edge's next message that is no signalling; false when the socket is closed.
+func (c *socketClient) hear() (serverMessage, bool) {
 	c.t.Helper()
-	_, data, err := c.socket.Read(c.ctx)
-	if err == nil {
-		err = json.Unmarshal(data, &m)
+	select {
+	case m, ok := <-c.messages:
+		return m, ok
+	case <-c.ctx.Done():
+		c.t.Fatal("the edge says nothing")
+		return serverMessage{}, false
 	}
-	if err != nil || m.Problem != nil {
-		c.t.Fatalf("%v: %s", err, data)
+}
+
+// await waits for something that another goroutine does.
+func (c *socketClient) await(what string, done <-chan struct{}) {
+	c.t.Helper()
+	select {
+	case <-done:
+	case <-c.ctx.Done():
+		c.t.Fatalf("not in time: %s", what)
 	}
-	return m
 }
 
 func (c *socketClient) say(message any) {
@@ -75,33 +122,21 @@ func (c *socketClient) say(message any) {
 	}
 }
 
-// negotiate offers, and takes the edge's candidates until it has no more.
+// negotiate offers and takes the answer.
 func (c *socketClient) negotiate(options *webrtc.OfferOptions) {
 	c.t.Helper()
 	offer, err := c.connection.CreateOffer(options)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	c.say(map[string]any{"offer": map[string]string{"sdp": offer.SDP}}) // before the candidates, which come with the next line
-	if err := c.connection.SetLocalDescription(offer); err != nil {
+	c.offering.Lock()
+	err = c.connection.SetLocalDescription(offer)
+	c.say(map[string]any{"offer": map[string]string{"sdp": offer.SDP}})
+	c.offering.Unlock()
+	if err != nil {
 		c.t.Fatal(err)
 	}
-	answer := c.hear().Answer
-	if answer == nil {
-		c.t.Fatal("the edge does not answer")
-	}
-	if err := c.connection.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer.SDP}); err != nil {
-		c.t.Fatal(err)
-	}
-	for {
-		candidate := c.hear().Candidate
-		if candidate == nil || candidate.Candidate == "" {
-			return
-		}
-		if err := c.connection.AddICECandidate(*candidate); err != nil {
-			c.t.Fatal(err)
-		}
-	}
+	c.await("the answer", c.answered)
 }
 
 // exchange sends a picture and expects its outcome.
@@ -110,8 +145,8 @@ func (c *socketClient) exchange(session string) {
 	if err := c.channel.Send(picture(c.t)); err != nil {
 		c.t.Fatal(err)
 	}
-	if o := c.hear().Outcome; o == nil || o.Session != session || o.Stream != "pictures" {
-		c.t.Fatalf("the outcome is %+v", o)
+	if m, _ := c.hear(); m.Outcome == nil || m.Outcome.Session != session || m.Outcome.Stream != "pictures" {
+		c.t.Fatalf("got %+v, want an outcome of %s", m, session)
 	}
 }
 
@@ -124,23 +159,22 @@ func TestWebSocketThroughTheEdge(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	c := r.dial(ctx)
-	defer func() { _ = c.socket.CloseNow() }()
-	id := c.hear().Welcome.Session
-	c.negotiate(nil)
-	select {
-	case <-c.opened:
-	case <-ctx.Done():
-		t.Fatal("the data channel does not open")
+	welcome, _ := c.hear()
+	if welcome.Welcome == nil || welcome.Welcome.Session == "" {
+		t.Fatalf("the first message is %+v", welcome)
 	}
+	id := welcome.Welcome.Session
+	c.negotiate(nil)
+	c.await("the data channel", c.opened)
 	c.exchange(id)
 	c.negotiate(&webrtc.OfferOptions{ICERestart: true})
 	c.exchange(id)
 	c.say(map[string]any{"bye": map[string]any{}})
-	if s := c.hear().Summary; s == nil || s.Session != id {
-		t.Errorf("the last message is no summary of %s", id)
+	if m, _ := c.hear(); m.Summary == nil || m.Summary.Session != id {
+		t.Errorf("the last message is %+v, not the summary of %s", m, id)
 	}
-	if _, _, err := c.socket.Read(ctx); websocket.CloseStatus(err) != websocket.StatusNormalClosure {
-		t.Errorf("closed with %v", err)
+	if m, more := c.hear(); more || c.status != websocket.StatusNormalClosure {
+		t.Errorf("after the summary came %+v, and then the status %v", m, c.status)
 	}
 	if err := c.connection.Close(); err != nil {
 		t.Error(err)
