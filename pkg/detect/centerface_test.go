@@ -71,17 +71,17 @@ func TestCenterFaceUndoesPlacement(t *testing.T) {
 			}
 			got := result.Detections[0]
 			// float32 holds positions to about 1e-7 of their size; everything else is exact.
-			const close = 1e-6
-			if math.Abs(got.Box.X-want.X) > close || math.Abs(got.Box.Y-want.Y) > close ||
-				math.Abs(got.Box.Width-want.Width) > close || math.Abs(got.Box.Height-want.Height) > close {
+			const tolerance = 1e-6
+			if math.Abs(got.Box.X-want.X) > tolerance || math.Abs(got.Box.Y-want.Y) > tolerance ||
+				math.Abs(got.Box.Width-want.Width) > tolerance || math.Abs(got.Box.Height-want.Height) > tolerance {
 				t.Errorf("box = %+v, want %+v", got.Box, want)
 			}
-			if got.Label != "face" || math.Abs(got.Score-0.9) > close || len(got.Landmarks) != centerFaceMarks {
+			if got.Label != "face" || math.Abs(got.Score-0.9) > tolerance || len(got.Landmarks) != centerFaceMarks {
 				t.Errorf("detection = %+v", got)
 			}
 			for i, mark := range got.Landmarks {
 				x, y := want.X+want.Width*float64(2*i)/10, want.Y+want.Height*float64(i)/10
-				if math.Abs(mark.X-x) > close || math.Abs(mark.Y-y) > close {
+				if math.Abs(mark.X-x) > tolerance || math.Abs(mark.Y-y) > tolerance {
 					t.Errorf("landmark %d = %+v, want (%g, %g)", i, mark, x, y)
 				}
 			}

@@ -41,7 +41,7 @@ func half(bits uint16) float64 {
 	const exponentBits, fractionBits, bias = 5, 10, 15
 	exponent := int(bits >> fractionBits & (1<<exponentBits - 1))
 	fraction := float64(bits & (1<<fractionBits - 1))
-	magnitude := 0.0
+	var magnitude float64
 	switch exponent {
 	case 0:
 		magnitude = math.Ldexp(fraction, 1-bias-fractionBits)

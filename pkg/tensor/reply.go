@@ -100,6 +100,7 @@ func finite(t media.RawTensor) (int, bool) {
 				return i / 8, false
 			}
 		}
+	default: // integers are finite
 	}
 	return 0, true
 }

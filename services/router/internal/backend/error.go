@@ -86,7 +86,7 @@ func ContextError(ctx context.Context) *Error {
 
 // Mismatch says that a target serves another model than the configuration describes. It does not pass by itself: one of the two has to be
 // changed.
-type Mismatch struct {
+type Mismatch struct { //nolint:errname // backend.Mismatch says it
 	Model, Target string
 	// Problem says what does not fit.
 	Problem string

@@ -29,6 +29,7 @@ type Harness struct {
 
 // Conform runs the suite: what [backend.Driver] promises, and what [backend.Model] makes of it.
 func Conform(t *testing.T, h Harness) {
+	t.Helper()
 	for name, test := range map[string]func(*testing.T, Harness){
 		"Describe":                   describes,
 		"BatchEqualsSingles":         batchEqualsSingles,
@@ -53,6 +54,7 @@ func Conform(t *testing.T, h Harness) {
 const patience = 60 * time.Second
 
 func patient(t *testing.T) context.Context {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
@@ -96,14 +98,14 @@ func (h Harness) payloads(n int, seed uint64) [][]byte {
 	return list
 }
 
-// input makes a tensor for the driver of frames of small numbers.
-func (h Harness) input(t *testing.T, driver backend.Driver, frames int) (media.RawTensor, []string) {
+// input makes a tensor for the driver, of one frame, and names all outputs.
+func (h Harness) input(t *testing.T, driver backend.Driver) (media.RawTensor, []string) {
 	t.Helper()
 	d, err := driver.Describe(patient(t))
 	if err != nil {
 		t.Fatalf("Describe: %v", err)
 	}
-	in := media.RawTensor{Name: d.Inputs[0].Name, Datatype: h.Config.Input.Datatype, Shape: h.Config.Input.Shape(frames)}
+	in := media.RawTensor{Name: d.Inputs[0].Name, Datatype: h.Config.Input.Datatype, Shape: h.Config.Input.Shape(1)}
 	elements := 1
 	for _, extent := range in.Shape {
 		elements *= extent
@@ -156,6 +158,7 @@ func mustInfer(t *testing.T, model *backend.Model, payloads [][]byte) [][]byte {
 }
 
 func describes(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
 	d, err := driver.Describe(patient(t))
 	if err != nil {
@@ -172,6 +175,7 @@ func describes(t *testing.T, h Harness) {
 }
 
 func batchEqualsSingles(t *testing.T, h Harness) {
+	t.Helper()
 	model := h.model(t)
 	payloads := h.payloads(h.Config.MaxBatch, 1)
 	var singles [][]byte
@@ -191,6 +195,7 @@ func batchEqualsSingles(t *testing.T, h Harness) {
 }
 
 func framesKeepTheirPlaces(t *testing.T, h Harness) {
+	t.Helper()
 	model := h.model(t)
 	payloads := h.payloads(h.Config.MaxBatch, 2)
 	forth := mustInfer(t, model, payloads)
@@ -205,6 +210,7 @@ func framesKeepTheirPlaces(t *testing.T, h Harness) {
 }
 
 func concurrentBatches(t *testing.T, h Harness) {
+	t.Helper()
 	model := h.model(t)
 	const callers, rounds = 4, 3
 	var all sync.WaitGroup
@@ -231,8 +237,9 @@ func concurrentBatches(t *testing.T, h Harness) {
 }
 
 func inputIsOnlyRead(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver, 1)
+	input, names := h.input(t, driver)
 	before := bytes.Clone(input.Data)
 	output, err := driver.Infer(patient(t), input, names)
 	if err != nil {
@@ -245,8 +252,9 @@ func inputIsOnlyRead(t *testing.T, h Harness) {
 }
 
 func replyOutlivesTheInput(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver, 1)
+	input, names := h.input(t, driver)
 	output, err := driver.Infer(patient(t), input, names)
 	if err != nil {
 		t.Fatalf("Infer: %v", err)
@@ -270,8 +278,9 @@ func replyOutlivesTheInput(t *testing.T, h Harness) {
 }
 
 func onlyWantedOutputs(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver, 1)
+	input, names := h.input(t, driver)
 	wanted := names[len(names)-1:]
 	output, err := driver.Infer(patient(t), input, wanted)
 	if err != nil {
@@ -284,8 +293,9 @@ func onlyWantedOutputs(t *testing.T, h Harness) {
 }
 
 func unfitInputIsRejected(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver, 1)
+	input, names := h.input(t, driver)
 	unfit := input
 	unfit.Shape = slices.Clone(input.Shape)
 	h.Unfit(&unfit)
@@ -300,6 +310,7 @@ func unfitInputIsRejected(t *testing.T, h Harness) {
 }
 
 func endedContext(t *testing.T, h Harness) {
+	t.Helper()
 	model := h.model(t)
 	payloads := h.payloads(1, 3)
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
@@ -318,6 +329,7 @@ func endedContext(t *testing.T, h Harness) {
 // contextEndsDuringInference cannot know how far a batch is when its time runs out, so it tries many lengths: whatever happens, the answer is
 // right or is BACKEND_TIMEOUT, and the next batch is not touched.
 func contextEndsDuringInference(t *testing.T, h Harness) {
+	t.Helper()
 	model := h.model(t)
 	payloads := h.payloads(h.Config.MaxBatch, 4)
 	want := mustInfer(t, model, payloads)
@@ -342,8 +354,9 @@ func contextEndsDuringInference(t *testing.T, h Harness) {
 }
 
 func closes(t *testing.T, h Harness) {
+	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver, 1)
+	input, names := h.input(t, driver)
 	for range 2 {
 		if err := driver.Close(); err != nil {
 			t.Errorf("Close: %v", err)

@@ -23,44 +23,44 @@ func FacesInput() media.PictureInput {
 }
 
 // FacesDecoder makes the decoder of the embedded face detector, as the shipped configuration has it.
-func FacesDecoder(t testing.TB) *detect.Decoder {
-	t.Helper()
+func FacesDecoder(tb testing.TB) *detect.Decoder {
+	tb.Helper()
 	decoder, err := detect.New(detect.Config{Decoder: "centerface", Input: FacesInput(), Threshold: 0.5})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return decoder
 }
 
 // FacesConfig describes the embedded face detector.
-func FacesConfig(t testing.TB, maxBatch int) backend.Config {
-	t.Helper()
+func FacesConfig(tb testing.TB, maxBatch int) backend.Config {
+	tb.Helper()
 	in := FacesInput()
 	return backend.Config{
 		Name:     "faces",
 		Input:    tensor.Picture{Width: in.Width, Height: in.Height, Layout: tensor.NCHW, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}},
 		MaxBatch: maxBatch,
-		Accept:   FacesDecoder(t).Accept,
+		Accept:   FacesDecoder(tb).Accept,
 	}
 }
 
 // OpenFaces opens the embedded face detector on ONNX Runtime. The caller closes it.
-func OpenFaces(t testing.TB, threads int) backend.Driver {
-	t.Helper()
-	driver, err := Runtime(t).Open(onnx.Config{Path: Fetched(t, "models/faces.onnx"), Threads: threads})
+func OpenFaces(tb testing.TB, threads int) backend.Driver {
+	tb.Helper()
+	driver, err := Runtime(tb).Open(onnx.Config{Path: Fetched(tb, "models/faces.onnx"), Threads: threads})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return driver
 }
 
 // Runtime gives the test process's one ONNX Runtime. It is never closed.
-func Runtime(t testing.TB) *onnx.Runtime {
-	t.Helper()
-	Fetched(t, "onnxruntime/libonnxruntime.so")
+func Runtime(tb testing.TB) *onnx.Runtime {
+	tb.Helper()
+	Fetched(tb, "onnxruntime/libonnxruntime.so")
 	runtime, err := loadRuntime()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return runtime
 }
@@ -74,15 +74,15 @@ var loadRuntime = sync.OnceValues(func() (*onnx.Runtime, error) {
 })
 
 // Fetched gives the path of a file that `make models` fetches, named from .cache on. The test fails when it is not there.
-func Fetched(t testing.TB, name string) string {
-	t.Helper()
+func Fetched(tb testing.TB, name string) string {
+	tb.Helper()
 	root, err := repository()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	path := filepath.Join(root, ".cache", filepath.FromSlash(name))
 	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v: run `make models`, which fetches it", err)
+		tb.Fatalf("%v: run `make models`, which fetches it", err)
 	}
 	return path
 }
@@ -112,11 +112,11 @@ var astronaut []byte
 func AstronautFace() media.Box { return media.Box{X: 0.355, Y: 0.125, Width: 0.175, Height: 0.23} }
 
 // Astronaut gives a picture of one face as the payload of an input, and where it lies there: Eileen Collins by NASA, in the public domain.
-func Astronaut(t testing.TB, in media.PictureInput) ([]byte, media.Placement) {
-	t.Helper()
+func Astronaut(tb testing.TB, in media.PictureInput) ([]byte, media.Placement) {
+	tb.Helper()
 	picture, err := jpeg.Decode(bytes.NewReader(astronaut))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return Fit(picture, in)
 }

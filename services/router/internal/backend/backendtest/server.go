@@ -29,11 +29,11 @@ type Server struct {
 }
 
 // Serve starts a server on the loopback interface and gives its address. It stops when the test ends.
-func Serve(t testing.TB, server inference.GRPCInferenceServiceServer) string {
-	t.Helper()
+func Serve(tb testing.TB, server inference.GRPCInferenceServiceServer) string {
+	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
 	inference.RegisterGRPCInferenceServiceServer(s, server)
@@ -41,10 +41,10 @@ func Serve(t testing.TB, server inference.GRPCInferenceServiceServer) string {
 	go func() {
 		defer close(done)
 		if err := s.Serve(listener); err != nil {
-			t.Errorf("the model server: %v", err)
+			tb.Errorf("the model server: %v", err)
 		}
 	}()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Stop()
 		<-done
 	})
@@ -144,6 +144,7 @@ func typed(t media.RawTensor) *inference.InferTensorContents {
 		for at := 0; at < len(t.Data); at += 8 {
 			contents.Int64Contents = append(contents.Int64Contents, int64(binary.LittleEndian.Uint64(t.Data[at:])))
 		}
+	default:
 	}
 	return contents
 }

@@ -78,6 +78,7 @@ func integers[T int32 | uint32](datatype media.Datatype, values []T) ([]byte, er
 			fits = wide == int64(uint8(wide))
 		case media.Uint16:
 			fits = wide == int64(uint16(wide))
+		default: // 32 bits, as it travels
 		}
 		if !fits {
 			return nil, fmt.Errorf("%d is no %s", wide, datatype)

@@ -120,7 +120,7 @@ func (d *Driver) Ready(ctx context.Context) error {
 		return failure(ctx, err, seen)
 	}
 	if !answer.GetReady() {
-		return &backend.Error{Code: media.BackendUnavailable, Reason: fmt.Sprintf("model %s is not ready", d.config.Model)}
+		return &backend.Error{Code: media.BackendUnavailable, Reason: fmt.Sprintf("model %s is not ready there, or not known", d.config.Model)}
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ func TestConformance(t *testing.T) {
 	t.Parallel()
 	backendtest.Conform(t, backendtest.Harness{
 		Open: func(t *testing.T) backend.Driver {
+			t.Helper()
 			model := backendtest.OpenFaces(t, 1)
 			t.Cleanup(func() { _ = model.Close() })
 			address := backendtest.Serve(t, &backendtest.Server{Model: "faces", Driver: model})
@@ -66,6 +67,7 @@ func TestConformanceOfTheOtherForms(t *testing.T) {
 			config.Input.Datatype = c.datatype
 			backendtest.Conform(t, backendtest.Harness{
 				Open: func(t *testing.T) backend.Driver {
+					t.Helper()
 					fake := backendtest.NewFake("fake", config)
 					return open(t, oip.Config{
 						Target: backendtest.Serve(t, &backendtest.Server{Model: "fake", Driver: fake, Typed: c.typed}),

@@ -187,9 +187,10 @@ func TestTypedRepliesAreTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(out.Tensors[0].Name, out.Tensors[0].Data, out.Tensors[1].Data); got != "first"+
-		"[0 0 192 63 0 0 0 192] [255 255 255 255 255 255 255 255 2 0 0 0 0 0 0 0]" {
-		t.Errorf("tensors = %s", got)
+	first, checksum := out.Tensors[0], out.Tensors[1]
+	if first.Name != "first" || string(first.Data) != "\x00\x00\xc0\x3f\x00\x00\x00\xc0" ||
+		string(checksum.Data) != "\xff\xff\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x00\x00\x00" {
+		t.Errorf("tensors = %+v, %+v", first, checksum)
 	}
 }
 

@@ -119,7 +119,7 @@ func specs(tensors []*inference.ModelMetadataResponse_TensorMetadata) ([]media.T
 	return list, nil
 }
 
-// extents checks a shape: few axes, each at least least and of a size that memory can hold.
+// extents checks a shape: few axes, none below the least, and each of a size that memory can hold.
 func extents(shape []int64, least int64) ([]int, error) {
 	if len(shape) > maxAxes {
 		return nil, fmt.Errorf("%d axes", len(shape))

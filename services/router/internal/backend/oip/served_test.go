@@ -19,10 +19,14 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
 )
 
-// TestServedEqualsEmbedded runs the same file behind MLServer and in this process: batches of one and of four must have the same faces.
+// TestServedEqualsEmbedded runs the same file behind a model server and in this process: batches of one and of four must have the same faces. The
+// server is MLServer, unless SLUICE_OIP_TARGET names another that serves it as `faces`.
 func TestServedEqualsEmbedded(t *testing.T) {
 	const maxBatch = 4
-	target := startMLServer(t)
+	target := os.Getenv("SLUICE_OIP_TARGET")
+	if target == "" {
+		target = startMLServer(t)
+	}
 	served, err := backend.New(backendtest.FacesConfig(t, maxBatch), open(t, oip.Config{Target: target, Model: "faces"}))
 	if err != nil {
 		t.Fatal(err)

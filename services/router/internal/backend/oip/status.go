@@ -64,6 +64,7 @@ func brokenReply(s *status.Status) bool {
 		return strings.HasPrefix(s.Message(), "grpc: received message")
 	case codes.Internal:
 		return strings.HasPrefix(s.Message(), "cardinality violation") || strings.HasPrefix(s.Message(), "grpc: ")
+	default:
+		return false
 	}
-	return false
 }

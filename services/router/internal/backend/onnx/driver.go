@@ -46,7 +46,7 @@ func (*Runtime) Open(config Config) (*Driver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", config.Path, err)
 	}
-	defer options.Destroy()
+	defer func() { _ = options.Destroy() }() // the session has its own copy
 	inputs, outputs, err := ort.GetInputOutputInfoWithOptions(config.Path, options)
 	if err != nil {
 		return nil, fmt.Errorf("model %s cannot be read: %w", config.Path, err)
@@ -118,7 +118,7 @@ func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []str
 	if err != nil {
 		return backend.Output{}, &backend.Error{Code: media.Internal, Reason: "the batch cannot be given to the runtime", Err: err}
 	}
-	defer value.Destroy()
+	defer func() { _ = value.Destroy() }() // it never fails
 	results := make([]ort.Value, len(d.description.Outputs))
 	if err := d.run(ctx, value, results); err != nil {
 		if ctx.Err() != nil {
@@ -135,7 +135,7 @@ func (d *Driver) run(ctx context.Context, input ort.Value, results []ort.Value) 
 	if err != nil {
 		return err
 	}
-	defer options.Destroy()
+	defer func() { _ = options.Destroy() }() // it fails only for a second time
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)

@@ -15,7 +15,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	backendtest.Conform(t, backendtest.Harness{
-		Open:   func(t *testing.T) backend.Driver { return backendtest.OpenFaces(t, 1) },
+		Open: func(t *testing.T) backend.Driver {
+			t.Helper()
+			return backendtest.OpenFaces(t, 1)
+		},
 		Config: backendtest.FacesConfig(t, 4),
 		Unfit:  unfit,
 	})

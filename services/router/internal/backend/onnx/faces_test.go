@@ -12,19 +12,19 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/backend/onnx"
 )
 
-func openModel(t testing.TB, maxBatch, threads int) *backend.Model {
-	t.Helper()
-	m, err := backend.New(backendtest.FacesConfig(t, maxBatch), backendtest.OpenFaces(t, threads))
+func openModel(tb testing.TB, maxBatch, threads int) *backend.Model {
+	tb.Helper()
+	m, err := backend.New(backendtest.FacesConfig(tb, maxBatch), backendtest.OpenFaces(tb, threads))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := m.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+			tb.Errorf("Close: %v", err)
 		}
 	})
-	if err := m.Check(t.Context()); err != nil {
-		t.Fatal(err)
+	if err := m.Check(tb.Context()); err != nil {
+		tb.Fatal(err)
 	}
 	return m
 }
