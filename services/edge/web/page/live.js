@@ -64,6 +64,9 @@ export class Live {
   /** Lets go of the session: the picture goes on without boxes. */
   detach() {
     this.#session = undefined;
+    this.#sending = {};
+    showSending({});
+    showNotice("Live picture without boxes");
   }
 
   /** Stops drawing and counting. The source and the session are their owner's to close. */
@@ -143,7 +146,7 @@ export class Live {
     if (lookups.length === 0) return "Live picture, no answers yet";
     if (now - this.#since < 4000) return "Live picture; matching the clocks before the first box is drawn";
     return lookups.includes("unsynced")
-      ? "Live picture without boxes: this browser does not tell when a frame was captured"
+      ? "Live picture without boxes: it is not known when its frames were captured"
       : "Live picture without boxes: answers cannot be matched to their frames";
   }
 

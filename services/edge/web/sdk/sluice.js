@@ -145,10 +145,12 @@ export class Session extends EventTarget {
         how();
       };
       this.#fail = (error) => settle(() => reject(error ?? unreachable));
-      this.#channel.onopen = () => {
+      const open = () => {
         this.#setState("connected");
         settle(() => resolve(undefined));
       };
+      if (this.#channel.readyState === "open") open(); // on a busy page it may be so before the answer counts as applied
+      else this.#channel.onopen = open;
       if (signal?.aborted) this.#fail(signal.reason);
       signal?.addEventListener("abort", () => this.#fail(signal.reason), { once: true });
     });
@@ -248,6 +250,7 @@ const MATCH = 3; // ms between a frame's capture time and its RTP time (measured
 const PUSH_MATCH = 20; // ms between drawing a canvas and the browser's stamp for it (measured: 18)
 const PUSH_SPACING = 45; // ms that must lie between two pushes for PUSH_MATCH to name only one of them
 const ON_TIME = 10; // ms within which a frame callback surely sees its own frame
+const SAME = 0.5; // ms between two readings of one frame's media time
 const DRIFT_GAIN = 0.02;
 
 /**
@@ -314,16 +317,18 @@ export class FrameBuffer {
   }
 
   /**
-   * Copies what the video shows. On a busy page a callback runs late, and the video may show a newer frame than the one it was called
-   * for: where the browser stamps the picture itself, the capture time is moved along with it; elsewhere a late one is left out.
+   * Copies what the video shows. On a busy page a callback runs late, when the video may already show a newer frame than the one it was
+   * called for. That one has a callback of its own, so nothing is copied then.
    * @param {HTMLVideoElement} video @param {number} now @param {VideoFrameCallbackMetadata} about
    */
   #snap(video, now, { captureTime, mediaTime, width, height }) {
-    const shot = captureTime !== undefined && typeof VideoFrame === "function" ? new VideoFrame(video) : undefined;
-    const newer = shot ? shot.timestamp / 1000 - mediaTime * 1000 : NaN;
-    if (shot && captureTime !== undefined && Math.abs(newer) < 1000) this.#keep(shot, width, height, "captured", captureTime + newer);
-    else if (performance.now() - now < ON_TIME) this.#keep(video, width, height, ...stamp(captureTime, now));
-    shot?.close();
+    if (captureTime === undefined || typeof VideoFrame !== "function") {
+      if (performance.now() - now < ON_TIME) this.#keep(video, width, height, ...stamp(captureTime, now));
+      return;
+    }
+    const shot = new VideoFrame(video);
+    if (Math.abs(shot.timestamp / 1000 - mediaTime * 1000) < SAME) this.#keep(shot, width, height, "captured", captureTime);
+    shot.close();
   }
 
   /**
