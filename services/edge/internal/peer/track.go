@@ -2,8 +2,9 @@ package peer
 
 import (
 	"errors"
+	"io"
 	"log/slog"
-	"os"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -76,11 +77,14 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 	p.events.Track(t)
 }
 
+// maxFailures is how many packets in a row may be unreadable before the track counts as ended.
+const maxFailures = 1000
+
 // read takes packets off the connection until it ends.
 func (t *Track) read(remote *webrtc.TrackRemote) {
 	defer close(t.packets)
 	buffer := make([]byte, receiveMTU)
-	watch := gapWatch{}
+	watch, failures := gapWatch{}, 0
 	for {
 		// pion hands out a retransmitted packet only when Read is called: while one may be on its way, do not sleep in Read.
 		deadline := time.Time{}
@@ -91,18 +95,23 @@ func (t *Track) read(remote *webrtc.TrackRemote) {
 			return
 		}
 		n, _, err := remote.Read(buffer)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			continue
-		}
-		if err != nil {
-			return
-		}
 		arrival := time.Now()
 		packet := &rtp.Packet{}
-		if err := packet.Unmarshal(append([]byte(nil), buffer[:n]...)); err != nil {
+		if err == nil {
+			err = packet.Unmarshal(append([]byte(nil), buffer[:n]...))
+		}
+		var timeout net.Error
+		switch {
+		case errors.As(err, &timeout) && timeout.Timeout():
+			continue
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), failures >= maxFailures:
+			return
+		case err != nil: // a packet that pion or we cannot read: of an unknown payload type, say
+			failures++
 			t.lost.Add(1)
 			continue
 		}
+		failures = 0
 		watch.saw(packet.SequenceNumber, arrival)
 		select {
 		case t.packets <- Packet{RTP: packet, Codec: mediaCodec(remote.Codec().MimeType), Arrival: arrival}:

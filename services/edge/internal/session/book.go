@@ -17,13 +17,14 @@ type book struct {
 	// deliver is called without the lock, for every outcome once. It must not block.
 	deliver func(media.Outcome)
 	wake    chan struct{} // the next expiry may have come nearer
+	quiet   chan struct{} // signalled when nothing is in flight any more
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
 }
 
 func newBook(session string, deliver func(media.Outcome)) *book {
-	return &book{deliver: deliver, wake: make(chan struct{}, 1), ledger: ledger.New(session, grace)}
+	return &book{deliver: deliver, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), ledger: ledger.New(session, grace)}
 }
 
 // open makes a stream known, or changes the models that it feeds.
@@ -69,9 +70,40 @@ func (b *book) sent(stream string, sequence uint32, models []string) {
 func (b *book) finalise(o media.Outcome) {
 	b.mu.Lock()
 	final, ok := b.ledger.Finalise(o, time.Now())
+	b.noteQuiet()
 	b.mu.Unlock()
 	if ok {
 		b.deliver(final)
+	}
+}
+
+// noteQuiet signals when nothing is in flight; the caller holds the lock.
+func (b *book) noteQuiet() {
+	if _, open := b.ledger.Next(); open {
+		return
+	}
+	select {
+	case b.quiet <- struct{}{}:
+	default:
+	}
+}
+
+// settle waits until nothing is in flight, for at most limit. No unit may be received meanwhile.
+func (b *book) settle(limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for {
+		b.mu.Lock()
+		_, open := b.ledger.Next()
+		b.mu.Unlock()
+		if !open {
+			return
+		}
+		select {
+		case <-b.quiet: // perhaps of an earlier silence
+		case <-timer.C:
+			return
+		}
 	}
 }
 
@@ -116,6 +148,7 @@ func (b *book) run(ctx context.Context) {
 		now := time.Now()
 		b.mu.Lock()
 		out := b.ledger.Expire(now)
+		b.noteQuiet()
 		next, any := b.ledger.Next()
 		b.mu.Unlock()
 		b.tell(out)

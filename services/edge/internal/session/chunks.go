@@ -24,11 +24,11 @@ var (
 
 // partial is a message of which some chunks have come.
 type partial struct {
-	id      uint32
-	chunks  [][]byte
-	missing int
-	bytes   int
-	first   time.Time
+	id     uint32
+	count  uint32
+	chunks map[uint32][]byte // by index
+	bytes  int
+	first  time.Time
 	// refused marks a message that was given up; the rest of its chunks is ignored.
 	refused bool
 }
@@ -56,36 +56,34 @@ func (r *reassembler) push(chunk []byte, arrival time.Time) (whole []byte, first
 	}
 	m := r.find(id)
 	if m == nil {
-		m = &partial{id: id, missing: int(min(count, maxChunks)), first: arrival, refused: count > maxChunks}
-		if !m.refused {
-			m.chunks = make([][]byte, count)
-		}
+		m = &partial{id: id, count: count, chunks: make(map[uint32][]byte), first: arrival, refused: count > maxChunks}
 		abandoned = r.add(m)
 		if m.refused {
 			return nil, arrival, abandoned, errChunksTooLarge
 		}
 	}
 	body := chunk[chunkHeader:]
+	_, twice := m.chunks[index]
 	switch {
 	case m.refused:
 		return nil, arrival, abandoned, nil
-	case int(count) != len(m.chunks):
+	case count != m.count:
 		return nil, arrival, abandoned, errChunkMalformed
-	case m.chunks[index] != nil:
-		return nil, arrival, abandoned, nil // sent twice
+	case twice:
+		return nil, arrival, abandoned, nil
 	case m.bytes+len(body) > r.limit:
 		m.refused, m.chunks = true, nil
 		return nil, m.first, abandoned, errChunksTooLarge
 	}
 	m.chunks[index] = append(make([]byte, 0, len(body)), body...)
 	m.bytes += len(body)
-	if m.missing--; m.missing > 0 {
+	if len(m.chunks) < int(count) {
 		return nil, m.first, abandoned, nil
 	}
 	r.remove(m)
 	whole = make([]byte, 0, m.bytes)
-	for _, c := range m.chunks {
-		whole = append(whole, c...)
+	for i := range count {
+		whole = append(whole, m.chunks[i]...)
 	}
 	return whole, m.first, abandoned, nil
 }

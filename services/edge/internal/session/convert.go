@@ -125,7 +125,11 @@ func (c *converter) offer(p decoder.Picture) {
 // failed ends a unit that the decoder refused, and tells whether the next ones depend on it.
 func (c *converter) failed(j job, err error) (broken bool) {
 	var failure *decoder.Error
-	if !errors.As(err, &failure) {
+	switch {
+	case errors.As(err, &failure):
+	case errors.Is(err, context.Canceled): // the session ends while the decoder is busy with another stream
+		failure = &decoder.Error{Drop: media.Draining, NeedKey: true}
+	default:
 		c.logger.Error("a decoder failed in a way of its own", slog.String("error", err.Error()))
 		failure = &decoder.Error{Code: media.Internal, NeedKey: !j.unit.Codec.Intra()}
 	}

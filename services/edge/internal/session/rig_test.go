@@ -13,6 +13,7 @@ import (
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
+	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
 
@@ -52,8 +53,20 @@ func faces() uplink.Catalog {
 
 func newRig(t *testing.T, change func(*Deps)) *rig {
 	t.Helper()
+	r := newRigOn(t, nil, change)
+	t.Cleanup(r.close)
+	return r
+}
+
+// newRigOn makes an edge on the network given, the host's when it is nil. It must be closed.
+func newRigOn(t *testing.T, network transport.Net, change func(*Deps)) *rig {
+	t.Helper()
 	logger := slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
-	endpoint, err := peer.Listen(peer.Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", Loopback: true, Logger: logger})
+	cfg := peer.Config{UDP: "127.0.0.1:0", TCP: "127.0.0.1:0", Loopback: true, Logger: logger}
+	if network != nil {
+		cfg = peer.Config{UDP: ":8189", Net: network, Logger: logger}
+	}
+	endpoint, err := peer.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,21 +85,23 @@ func newRig(t *testing.T, change func(*Deps)) *rig {
 	if r.manager, err = NewManager(deps); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		r.manager.Close()
-		if err := endpoint.Close(); err != nil {
-			t.Errorf("endpoint: %v", err)
-		}
-		for _, d := range r.decoders {
-			d.check(t)
-		}
-		for _, u := range r.uplinks {
-			if !u.closed {
-				t.Error("an uplink was not closed")
-			}
-		}
-	})
 	return r
+}
+
+// close ends everything and checks that nothing is left.
+func (r *rig) close() {
+	r.manager.Close()
+	if err := r.endpoint.Close(); err != nil {
+		r.t.Errorf("endpoint: %v", err)
+	}
+	for _, d := range r.decoders {
+		d.check(r.t)
+	}
+	for _, u := range r.uplinks {
+		if !u.closed {
+			r.t.Error("an uplink was not closed")
+		}
+	}
 }
 
 type testWriter struct{ t *testing.T }
@@ -254,6 +269,14 @@ func (r *rig) newClient(prepare func(c *client)) *client {
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetInterfaceFilter(func(name string) bool { return name == "lo" })
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	c := r.newClientOn(settings, prepare)
+	r.t.Cleanup(func() { _ = c.pc.GracefulClose() })
+	return c
+}
+
+// newClientOn makes a client with settings of its own. It must be closed.
+func (r *rig) newClientOn(settings webrtc.SettingEngine, prepare func(c *client)) *client {
+	r.t.Helper()
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetSCTPMaxReceiveBufferSize(8 << 20)
 	engine := &webrtc.MediaEngine{}
@@ -270,7 +293,6 @@ func (r *rig) newClient(prepare func(c *client)) *client {
 		r.t.Fatal(err)
 	}
 	c := &client{t: r.t, pc: pc}
-	r.t.Cleanup(func() { _ = pc.GracefulClose() })
 	if prepare != nil {
 		prepare(c)
 	}

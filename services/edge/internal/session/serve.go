@@ -20,6 +20,8 @@ const (
 	// linkPatience is how long a session waits for its router's first word before it takes what the last router said, so that the client is
 	// told NO_ROUTER rather than nothing.
 	linkPatience = time.Second
+	// settleLimit is how long the end of a session waits for outcomes of models with long deadlines.
+	settleLimit = time.Second
 	// flushLimit is how long the last messages may take to leave.
 	flushLimit = time.Second
 )
@@ -34,20 +36,22 @@ type supervisor struct {
 	// ownAllowed tells that the client had its time to open a channel for messages; ownAsked that the edge's is on its way.
 	ownAllowed, ownAsked bool
 
-	// work ends with its context, readers end with the peer.
-	work, readers sync.WaitGroup
+	// work ends with its context, readers end with the peer, expiry ends last, when nothing is in flight.
+	work, readers, expiry sync.WaitGroup
 }
 
 // run serves the session and ends it, except for Done. catalog gives what the routers last said.
 func (s *Session) run(catalog func() *wants) {
 	v := &supervisor{Session: s, outlets: newOutlets(s.hub, s.logger), names: names{}, layers: make(map[string]bool)}
+	expiring, stopExpiry := context.WithCancel(context.Background())
 	working, stopWork := context.WithCancel(context.Background())
 	relaying, stopRelays := context.WithCancel(context.Background())
+	defer stopExpiry()
 	defer stopWork()
 	defer stopRelays()
-	v.work.Go(func() { s.book.run(working) })
+	v.expiry.Go(func() { s.book.run(expiring) })
 	reason := v.serve(working, relaying, catalog)
-	v.finish(stopWork, stopRelays)
+	v.finish(stopWork, stopExpiry, stopRelays)
 	s.logger.Info("session ended", slog.String("reason", reason), slog.Duration("after", time.Since(s.started).Round(time.Millisecond)))
 }
 
@@ -95,12 +99,15 @@ func (v *supervisor) act(working, relaying context.Context, e event) {
 }
 
 // finish ends everything in the order of a frame's way, so that each stage finds the next one alive: intake and decoding, uplink, book,
-// summary, relays, connection.
-func (v *supervisor) finish(stopWork, stopRelays context.CancelFunc) {
+// summary, relays, connection. What the router has is waited for: it is answered or overdue within its deadline.
+func (v *supervisor) finish(stopWork, stopExpiry, stopRelays context.CancelFunc) {
 	stopWork()
 	v.work.Wait()
+	v.book.settle(settleLimit)
 	v.uplink.Close()
 	v.book.close()
+	stopExpiry()
+	v.expiry.Wait()
 	v.summarise()
 	v.hub.Close()
 	v.flush(stopRelays)

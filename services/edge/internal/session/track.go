@@ -129,7 +129,10 @@ func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	r.reports.update(u.RTP.SSRC, func(report media.SenderReport) { r.clock.observe(report, u.RTP.Timestamp, true) })
 	captured, clock := r.clock.at(u.RTP.Timestamp, u.First)
-	r.setIdle(!r.stream.refresh())
+	feeds := r.stream.refresh()
+	// Before the router's first word nobody knows whether there is a model, so the decoder is kept ready for one: a sender's first unit is
+	// often the only key frame for a while.
+	r.setIdle(!feeds && r.stream.wants != nil)
 	sequence, due := r.stream.receive(
 		ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: clock}, r.timeline.At(u.RTP.Timestamp))
 	if sequence == 0 || r.idle {

@@ -1,0 +1,205 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+func TestParseProtocol(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		protocol string
+		want     channelType
+	}{
+		{"", channelType{known: true}},
+		{"sluice.v1+json", channelType{known: true, control: true}},
+		{"image/jpeg", channelType{known: true, codec: media.JPEG}},
+		{"IMAGE/PNG;model=faces", channelType{known: true, codec: media.PNG, models: []string{"faces"}}},
+		{"image/webp; model=faces,hands; model=\"cars\"", channelType{known: true, codec: media.WebP, models: []string{"faces", "hands", "cars"}}},
+		{";model=faces", channelType{known: true, models: []string{"faces"}}},
+		{"audio/x-raw;format=S16LE;rate=16000;channels=1", channelType{}},
+		{"application/x-tensor;dtype=FP32;shape=1,63", channelType{}},
+		{"application/octet-stream", channelType{known: true}},
+		{"my chat", channelType{known: true}},
+		{"model=faces", channelType{known: true}},
+	} {
+		if got := parseProtocol(c.protocol); got.control != c.want.control || got.known != c.want.known ||
+			got.codec != c.want.codec || !slices.Equal(got.models, c.want.models) {
+			t.Errorf("%q: %+v, want %+v", c.protocol, got, c.want)
+		}
+	}
+}
+
+func TestSniff(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[string]media.Codec{
+		"\xff\xd8\xff\xdb...": media.JPEG, "\x89PNG\r\n\x1a\n...": media.PNG, "RIFF\x01\x02\x03\x04WEBPVP8 ": media.WebP,
+		"RIFF\x01\x02\x03\x04WAVEfmt ": media.CodecUnknown, "": media.CodecUnknown, "\xff\xd8": media.CodecUnknown, "RIFF": media.CodecUnknown,
+		"<svg>": media.CodecUnknown,
+	} {
+		if got := sniff([]byte(first)); got != want {
+			t.Errorf("%q is taken for %v, want %v", first, got, want)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	t.Parallel()
+	n := names{}
+	for _, c := range []struct{ wanted, want string }{
+		{"camera", "camera"},
+		{"camera", "camera2"},
+		{"camera2", "camera22"},
+		{"", "video"},
+		{"{3c8a14f5-3a3e-4b39-a5b9-6a2f7f1f0b11}", "video2"},
+		{"3C8A14F53A3E4B39A5B96A2F7F1F0B11", "video3"},
+		{"bell\a", "video4"},
+		{"\xff\xfe", "video5"},
+		{strings.Repeat("x", 200), "video6"},
+		{"café", "café"},
+		{"face-2", "face-2"},
+	} {
+		if got := n.take(c.wanted, "video"); got != c.want {
+			t.Errorf("%q is named %q, want %q", c.wanted, got, c.want)
+		}
+	}
+}
+
+func TestBucket(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	b := newBucket(8_000, 500) // 1000 bytes a second, 2500 at most
+	for _, step := range []struct {
+		after time.Duration
+		take  int
+		want  bool
+	}{
+		{0, 2500, true}, {0, 1, false}, {time.Second, 1001, false}, {0, 1000, true}, {-time.Hour, 1, false},
+		{2 * time.Hour, 2501, false}, {0, 2500, true},
+	} {
+		now = now.Add(step.after)
+		if got := b.take(step.take, now); got != step.want {
+			t.Errorf("%d bytes after %v: %v", step.take, step.after, got)
+		}
+	}
+}
+
+func TestCaptureClock(t *testing.T) {
+	t.Parallel()
+	const second = 90000
+	ntp := func(unix float64) uint64 { return uint64((unix + 2208988800) * (1 << 32)) }
+	start := time.Unix(5000, 0)
+	c := captureClock{rate: second}
+	if at, clock := c.at(7, start); !at.Equal(start) || clock != media.ClockArrival {
+		t.Errorf("without a report: %v, %v", at, clock)
+	}
+	c.observe(media.SenderReport{RTPTimestamp: 0xffffffff, NTP: ntp(1)}, 20*second, true) // OBS's first one
+	if c.known {
+		t.Error("a report 20 s away from the media is believed")
+	}
+	// Timestamps wrap between the report and the unit.
+	c.observe(media.SenderReport{RTPTimestamp: 0xffffffff - second/2 + 1, NTP: ntp(1000)}, second/2, true)
+	want := time.Unix(1001, 0)
+	if at, clock := c.at(second/2, start); at.Sub(want).Abs() > time.Millisecond || clock != media.ClockSenderReport {
+		t.Errorf("%v by %v, want %v", at, clock, want)
+	}
+	// One report that contradicts is doubted, two that agree are believed.
+	c.observe(media.SenderReport{RTPTimestamp: second, NTP: ntp(9000)}, second, true)
+	if at, _ := c.at(second/2, start); at.Sub(want).Abs() > time.Millisecond {
+		t.Errorf("one report moved the clock to %v", at)
+	}
+	c.observe(media.SenderReport{RTPTimestamp: 2 * second, NTP: ntp(9001)}, 2*second, true)
+	if at, _ := c.at(second, start); at.Sub(time.Unix(9000, 0)).Abs() > time.Millisecond {
+		t.Errorf("two reports moved the clock to %v", at)
+	}
+}
+
+func TestReportsAreRelayedAtMostEvery50Milliseconds(t *testing.T) {
+	t.Parallel()
+	b := newReportBoard()
+	now := time.Unix(1000, 0)
+	if !b.post(media.SenderReport{SSRC: 1}, now) || b.post(media.SenderReport{SSRC: 1}, now.Add(relayEvery-1)) ||
+		!b.post(media.SenderReport{SSRC: 2}, now) || !b.post(media.SenderReport{SSRC: 1, NTP: 7}, now.Add(relayEvery)) {
+		t.Error("the pace is not kept")
+	}
+	seen := 0
+	for range 2 {
+		b.update(1, func(r media.SenderReport) { seen += int(r.NTP) })
+	}
+	if seen != 7 {
+		t.Errorf("the newest report was not given once but makes %d", seen)
+	}
+}
+
+func TestReassembler(t *testing.T) {
+	t.Parallel()
+	type step struct {
+		chunk     []byte
+		whole     string
+		abandoned int
+		err       error
+	}
+	for name, script := range map[string][]step{
+		"in order":       {{chunk: chunk(1, 0, 2, []byte("ab"))}, {chunk: chunk(1, 1, 2, []byte("cd")), whole: "abcd"}},
+		"in disorder":    {{chunk: chunk(1, 1, 2, []byte("cd"))}, {chunk: chunk(1, 0, 2, []byte("ab")), whole: "abcd"}},
+		"one alone":      {{chunk: chunk(9, 0, 1, []byte("x")), whole: "x"}},
+		"twice the same": {{chunk: chunk(1, 0, 2, []byte("a"))}, {chunk: chunk(1, 0, 2, []byte("a"))}, {chunk: chunk(1, 1, 2, []byte("b")), whole: "ab"}},
+		"two at once": {
+			{chunk: chunk(1, 0, 2, []byte("a"))}, {chunk: chunk(2, 0, 2, []byte("c"))},
+			{chunk: chunk(1, 1, 2, []byte("b")), whole: "ab"}, {chunk: chunk(2, 1, 2, []byte("d")), whole: "cd"},
+		},
+		"three at once cost the first": {
+			{chunk: chunk(1, 0, 2, []byte("a"))}, {chunk: chunk(2, 0, 2, []byte("c"))}, {chunk: chunk(3, 0, 2, []byte("e")), abandoned: 1},
+			{chunk: chunk(2, 1, 2, []byte("d")), whole: "cd"},
+		},
+		"too large": {
+			{chunk: chunk(1, 0, 3, []byte("12345"))}, {chunk: chunk(1, 1, 3, []byte("123456")), err: errChunksTooLarge},
+			{chunk: chunk(1, 2, 3, []byte("x"))}, {chunk: chunk(2, 0, 1, []byte("fine")), whole: "fine"},
+		},
+		"as large as allowed": {{chunk: chunk(1, 0, 2, []byte("12345"))}, {chunk: chunk(1, 1, 2, []byte("67890")), whole: "1234567890"}},
+		"too many":            {{chunk: chunk(1, 0, maxChunks+1, nil), err: errChunksTooLarge}, {chunk: chunk(1, 1, maxChunks+1, nil)}},
+		"no header":           {{chunk: []byte("SLC1 and no more"[:10]), err: errChunkMalformed}},
+		"index beyond count":  {{chunk: chunk(1, 2, 2, nil), err: errChunkMalformed}},
+		"no chunks":           {{chunk: chunk(1, 0, 0, nil), err: errChunkMalformed}},
+		"count changes":       {{chunk: chunk(1, 0, 2, nil)}, {chunk: chunk(1, 1, 3, nil), err: errChunkMalformed}},
+		"empty ones":          {{chunk: chunk(1, 0, 2, nil)}, {chunk: chunk(1, 1, 2, []byte("b")), whole: "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := reassembler{limit: 10}
+			for i, s := range script {
+				whole, _, abandoned, err := r.push(s.chunk, time.Time{})
+				if string(whole) != s.whole || abandoned != s.abandoned || !errors.Is(err, s.err) {
+					t.Errorf("step %d: %q, %d abandoned, %v", i, whole, abandoned, err)
+				}
+			}
+		})
+	}
+}
+
+func FuzzReassembler(f *testing.F) {
+	f.Add(chunk(1, 0, 2, []byte("ab")), chunk(1, 1, 2, []byte("cd")))
+	f.Add(chunk(1, 0, maxChunks, nil), chunk(1, 1, 3, nil))
+	f.Add([]byte("SLC1"), []byte{})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		r := reassembler{limit: 1 << 10}
+		for range 3 {
+			for _, c := range [][]byte{a, b} {
+				whole, _, _, _ := r.push(bytes.Clone(c), time.Time{})
+				held := 0
+				for _, m := range r.messages {
+					held += m.bytes
+				}
+				if len(whole) > r.limit || len(r.messages) > maxPartial || held > maxPartial*r.limit {
+					t.Fatalf("%d bytes whole, %d messages with %d bytes held", len(whole), len(r.messages), held)
+				}
+			}
+		}
+	})
+}
