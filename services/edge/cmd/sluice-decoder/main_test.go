@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -28,7 +29,7 @@ const (
 
 func TestMain(m *testing.M) {
 	if name := os.Getenv(actionVariable); name != "" {
-		os.Exit(attempt(name, os.Getenv(freeVariable) != ""))
+		os.Exit(attempt(name, os.Getenv(freeVariable) != "", os.Stdout))
 	}
 	os.Exit(m.Run())
 }
@@ -38,18 +39,18 @@ func testSettings() settings {
 }
 
 // attempt sets the process up as a decoder does, by the same functions, and then tries an action.
-func attempt(name string, free bool) int {
+func attempt(name string, free bool, out io.Writer) int {
 	s := testSettings()
 	engine, err := prepare(s)
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
 	defer engine.Close()
 	actions := forbidden()
 	if !free {
 		if _, err := enter(s); err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(out, err)
 			return 1
 		}
 	}
@@ -60,13 +61,13 @@ func attempt(name string, free bool) int {
 		err := a.try()
 		var errno unix.Errno
 		if errors.As(err, &errno) {
-			fmt.Println(refused, int(errno), errno)
+			fmt.Fprintln(out, refused, int(errno), errno)
 			return 0
 		}
-		fmt.Println(allowed, err)
+		fmt.Fprintln(out, allowed, err)
 		return 0
 	}
-	fmt.Println("no such action")
+	fmt.Fprintln(out, "no such action")
 	return 1
 }
 

@@ -52,7 +52,7 @@ func prepare(s settings) (*codec.Engine, error) {
 // enter starts what must be started outside and enters the sandbox.
 func enter(s settings) (ipc.Hello, error) {
 	// The runtime makes its poller with the first timer, which in the sandbox would be too late.
-	time.Sleep(time.Nanosecond)
+	<-time.After(time.Nanosecond)
 	go exitWithEdge()
 	return sandbox.Enter(s.sandbox, s.memory)
 }

@@ -46,8 +46,8 @@ static void configure(AVCodecContext *c, int64_t max_pixels) {
   // is missing, so only its cheapest form is on, and take() refuses what it made.
   c->err_recognition = AV_EF_CRCCHECK | AV_EF_BITSTREAM | AV_EF_BUFFER | AV_EF_EXPLODE;
   c->error_concealment = FF_EC_FAVOR_INTER;
-  // libavcodec compares with sizes rounded up to its alignment.
-  c->max_pixels = max_pixels + max_pixels / 4;
+  // libavcodec compares with widths rounded up to its alignment, and no side is longer than 16384.
+  c->max_pixels = max_pixels + 64 * 16384;
 }
 
 slc_stream *slc_open(int codec, int64_t max_pixels) {

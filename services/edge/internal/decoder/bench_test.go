@@ -11,6 +11,7 @@ import (
 
 // processTime gives the processor time that a process has used.
 func processTime(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
 	var t unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|2), &t); err != nil { // MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
 		tb.Fatal(err)

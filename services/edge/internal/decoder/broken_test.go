@@ -143,23 +143,24 @@ func TestVideoThatIsTooLarge(t *testing.T) {
 }
 
 // seeds gives a few small good units of every codec, the key unit first.
-func seeds(t testing.TB) [][]media.AccessUnit {
+func seeds(tb testing.TB) [][]media.AccessUnit {
+	tb.Helper()
 	return [][]media.AccessUnit{
-		ivfUnits(clip(t, "-f lavfi -i testsrc2=size=320x240:rate=30 -frames:v 4 -c:v libvpx -deadline realtime -cpu-used 8 -f ivf -")),
-		h264Clip(t, "320x240", "bframes=0:slices=4")[:4],
-		{unit(media.JPEG, encodeJPEG(t, noise(96, 96)))},
-		{unit(media.PNG, encodePNG(t, noise(64, 64)))},
-		{unit(media.WebP, clip(t, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -"))},
+		ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=320x240:rate=30 -frames:v 4 -c:v libvpx -deadline realtime -cpu-used 8 -f ivf -")),
+		h264Clip(tb, "320x240", "bframes=0:slices=4")[:4],
+		{unit(media.JPEG, encodeJPEG(tb, noise(96, 96)))},
+		{unit(media.PNG, encodePNG(tb, noise(64, 64)))},
+		{unit(media.WebP, clip(tb, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -"))},
 	}
 }
 
 // checkHostile feeds a unit that may be anything. Whatever comes of it has a name that says so, and the edge's side stays well.
-func checkHostile(t testing.TB, d *decoder.Decoder, stream uint32, tag uint64, u media.AccessUnit) {
-	t.Helper()
+func checkHostile(tb testing.TB, d *decoder.Decoder, stream uint32, tag uint64, u media.AccessUnit) {
+	tb.Helper()
 	pictures, err := decode(d, stream, tag, u, faces)
 	release(pictures)
 	if r := reason(err); r != "" && r != "DECODER" && r != "DAMAGED" && r != "UNSUPPORTED" && r != "OVERLOADED" && r != "TOO_LARGE" {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

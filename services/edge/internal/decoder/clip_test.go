@@ -13,13 +13,13 @@ import (
 )
 
 // ffmpeg runs ffmpeg on a synthetic picture source and gives what it writes.
-func ffmpeg(t testing.TB, arguments string) []byte {
-	t.Helper()
+func ffmpeg(tb testing.TB, arguments string) []byte {
+	tb.Helper()
 	cmd := exec.Command("ffmpeg", append([]string{"-hide_banner", "-loglevel", "error", "-nostdin"}, strings.Fields(arguments)...)...)
 	var out, words bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &words
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("ffmpeg %s (is ffmpeg installed?): %v\n%s", arguments, err, words.String())
+		tb.Fatalf("ffmpeg %s (is ffmpeg installed?): %v\n%s", arguments, err, words.String())
 	}
 	return out.Bytes()
 }
@@ -27,20 +27,22 @@ func ffmpeg(t testing.TB, arguments string) []byte {
 // clips keeps what ffmpeg made, since several tests use the same.
 var clips sync.Map
 
-func clip(t testing.TB, arguments string) []byte {
-	t.Helper()
-	once, _ := clips.LoadOrStore(arguments, sync.OnceValue(func() []byte { return ffmpeg(t, arguments) }))
+func clip(tb testing.TB, arguments string) []byte {
+	tb.Helper()
+	once, _ := clips.LoadOrStore(arguments, sync.OnceValue(func() []byte { return ffmpeg(tb, arguments) }))
 	return once.(func() []byte)()
 }
 
 // vp8Clip gives the frames of a clip of 720p30 with a key frame at the start and every 15 frames.
-func vp8Clip(t testing.TB) []media.AccessUnit {
-	return ivfUnits(clip(t, "-f lavfi -i testsrc2=size=1280x720:rate=30 -frames:v 30 -c:v libvpx -deadline realtime -cpu-used 8 -b:v 1600k -g 15 -f ivf -"))
+func vp8Clip(tb testing.TB) []media.AccessUnit {
+	tb.Helper()
+	return ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=1280x720:rate=30 -frames:v 30 -c:v libvpx -deadline realtime -cpu-used 8 -b:v 1600k -g 15 -f ivf -"))
 }
 
 // h264Clip gives access units; options are x264's.
-func h264Clip(t testing.TB, size string, options string) []media.AccessUnit {
-	return annexBUnits(clip(t, "-f lavfi -i testsrc2=size="+size+":rate=30 -frames:v 30 -pix_fmt yuv420p -c:v libx264 -preset veryfast -g 15 "+
+func h264Clip(tb testing.TB, size string, options string) []media.AccessUnit {
+	tb.Helper()
+	return annexBUnits(clip(tb, "-f lavfi -i testsrc2=size="+size+":rate=30 -frames:v 30 -pix_fmt yuv420p -c:v libx264 -preset veryfast -g 15 "+
 		"-x264-params aud=1:repeat-headers=1:"+options+" -f h264 -"))
 }
 
@@ -90,9 +92,9 @@ func joinNALs(parts [][]byte) (unit []byte) {
 	return unit
 }
 
-func writeFile(t testing.TB, name string, data []byte) {
-	t.Helper()
+func writeFile(tb testing.TB, name string, data []byte) {
+	tb.Helper()
 	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }

@@ -13,11 +13,11 @@ import (
 )
 
 // picture decodes one image to one form and gives a copy of the payload.
-func picture(t testing.TB, d *decoder.Decoder, u media.AccessUnit, in media.PictureInput) ([]byte, media.Placement) {
-	t.Helper()
+func picture(tb testing.TB, d *decoder.Decoder, u media.AccessUnit, in media.PictureInput) ([]byte, media.Placement) {
+	tb.Helper()
 	pictures, err := decode(d, 9, 1, u, in)
 	if err != nil || len(pictures) != 1 {
-		t.Fatalf("decoding %v to %+v gave %d pictures and %v, want one", u.Codec, in, len(pictures), err)
+		tb.Fatalf("decoding %v to %+v gave %d pictures and %v, want one", u.Codec, in, len(pictures), err)
 	}
 	defer pictures[0].Release()
 	return slices.Clone(pictures[0].Payload), pictures[0].Placement

@@ -13,7 +13,8 @@ import (
 
 // Decode feeds a unit, in its stream's order, and gives the pictures that came out, which for H.264 may be those of earlier units. The
 // context bounds the wait for other streams' units; the unit itself is bounded by the configured timeout. Pictures may come with an
-// error: those of earlier units, or of some of the targets. The caller releases every picture. Errors are of type *Error.
+// error: those of earlier units, or of some of the targets. The caller releases every picture. Errors are of type *Error. A unit that shows
+// nothing (parameter sets, a VP8 frame that is only referred to) gives neither picture nor error.
 func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 	s, err := d.stream(r)
 	if err != nil {
@@ -44,7 +45,9 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 	d.shared.setInput(r.Unit.Data)
 	if err := d.exchange(proc, &request); err != nil {
 		s.lose()
-		d.crashed(proc, err)
+		if d.crashed(proc, err) {
+			return nil, &Error{Drop: media.Draining, Err: ErrClosed}
+		}
 		return nil, &Error{Code: media.DecoderError, NeedKey: s.needKey.Load(), Crashed: true, Err: err}
 	}
 	return d.collect(proc, s, time.Since(begin), short)

@@ -275,11 +275,12 @@ func (d *Decoder) adopt(proc *process) error {
 	return nil
 }
 
-// crashed ends the process after a failure. Every stream then needs a key unit, and whatever was awaited will not come.
-func (d *Decoder) crashed(proc *process, cause error) {
+// crashed ends the process after a failure, which Close may have been. Every stream then needs a key unit, and whatever was awaited will
+// not come.
+func (d *Decoder) crashed(proc *process, cause error) (closed bool) {
 	d.mu.Lock()
 	d.proc = nil
-	closed := d.closed
+	closed = d.closed
 	for _, s := range d.streams {
 		s.needKey.Store(!s.codec.Intra())
 		s.abandon(d.shared)
@@ -289,6 +290,7 @@ func (d *Decoder) crashed(proc *process, cause error) {
 	if !closed {
 		d.cfg.Logger.Warn("decoder process ended", "pid", state.Pid(), "state", state.String(), "cause", cause, "violation", violated(state))
 	}
+	return closed
 }
 
 // violated tells whether the system-call filter ended the process.

@@ -14,27 +14,27 @@ import (
 var faces = media.PictureInput{Width: 320, Height: 256, Fit: media.Letterbox, Color: media.RGB}
 
 // testWriter sends the decoder's log to the test's.
-type testWriter struct{ t testing.TB }
+type testWriter struct{ tb testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
-	w.t.Logf("%s", b)
+	w.tb.Logf("%s", b)
 	return len(b), nil
 }
 
 // open makes a Decoder whose every part is at its default but for what change sets, and closes it with the test.
-func open(t testing.TB, change func(*decoder.Config)) *decoder.Decoder {
-	t.Helper()
-	cfg := decoder.Config{Path: program, Timeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{t}, nil))}
+func open(tb testing.TB, change func(*decoder.Config)) *decoder.Decoder {
+	tb.Helper()
+	cfg := decoder.Config{Path: program, Timeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{tb}, nil))}
 	if change != nil {
 		change(&cfg)
 	}
 	d, err := decoder.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := d.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return d

@@ -52,20 +52,20 @@ func noise(width, height int) *image.NRGBA {
 	return m
 }
 
-func encodePNG(t testing.TB, m image.Image) []byte {
-	t.Helper()
+func encodePNG(tb testing.TB, m image.Image) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := png.Encode(&b, m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
-func encodeJPEG(t testing.TB, m image.Image) []byte {
-	t.Helper()
+func encodeJPEG(tb testing.TB, m image.Image) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := jpeg.Encode(&b, m, &jpeg.Options{Quality: 95}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }

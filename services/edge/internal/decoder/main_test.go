@@ -16,7 +16,7 @@ var program string
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(edgeVariable); path != "" {
-		os.Exit(actAsEdge(path))
+		os.Exit(actAsEdge(path, os.Stdout))
 	}
 	if role := os.Getenv(roleVariable); role != "" {
 		os.Exit(playRole(role))

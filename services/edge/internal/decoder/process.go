@@ -64,7 +64,7 @@ func startProcess(cfg Config, shared *memory) (*process, error) {
 	defer words.Close()
 	defer stderr.Close()
 
-	cmd := exec.Command(cfg.Path,
+	cmd := exec.Command(cfg.Path, //nolint:gosec // the operator names the program, the edge its arguments
 		"--sandbox", cfg.Sandbox.String(),
 		"--memory", strconv.FormatInt(cfg.Memory, 10),
 		"--pixels", strconv.Itoa(cfg.MaxWidth*cfg.MaxHeight),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
@@ -275,19 +276,19 @@ func TestWaitingIsBounded(t *testing.T) {
 // edgeVariable makes the test binary an edge that starts a decoder, says its process's id, gives it endless work, and waits to be killed.
 const edgeVariable = "SLUICE_TEST_EDGE"
 
-func actAsEdge(path string) int {
+func actAsEdge(path string, out io.Writer) int {
 	d, err := decoder.New(decoder.Config{Path: path, Timeout: time.Hour})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
 	if err := d.Start(context.Background()); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
-	fmt.Println(d.PID())
+	fmt.Fprintln(out, d.PID())
 	_, err = decode(d, 1, 1, unit(media.JPEG, endlessJPEG(1920, 1080, 4<<20)), faces)
-	fmt.Println(err)
+	fmt.Fprintln(out, err)
 	return 1
 }
 

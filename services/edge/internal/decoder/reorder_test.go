@@ -8,6 +8,7 @@ import (
 
 // brightening gives a clip with B pictures. Picture i of the display is of one grey, of luma 16+7*i.
 func brightening(t *testing.T) []media.AccessUnit {
+	t.Helper()
 	return annexBUnits(clip(t, "-f lavfi -i color=black:size=320x240:rate=30,format=yuv420p,geq=lum=16+7*N:cb=128:cr=128 -frames:v 29 -pix_fmt yuv420p -c:v libx264 "+
 		"-preset veryfast -qp 10 -g 60 -x264-params aud=1:repeat-headers=1:bframes=3:b-adapt=0:b-pyramid=none:scenecut=0:weightp=0 -f h264 -"))
 }

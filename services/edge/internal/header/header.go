@@ -40,6 +40,7 @@ func Read(codec media.Codec, unit []byte) Info {
 		info.Width, info.Height = png(unit)
 	case media.WebP:
 		info.Width, info.Height = webp(unit)
+	case media.CodecUnknown:
 	}
 	info.Pixels = int64(info.Width) * int64(info.Height)
 	return info

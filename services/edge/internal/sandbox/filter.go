@@ -83,7 +83,8 @@ func (r rule) instructions() []bpf.Instruction {
 // install puts the filter on every thread of the process.
 func install(program []unix.SockFilter) error {
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&fprog)))
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&fprog))) //nolint:gosec // how the call takes its filter
 	if errno != 0 {
 		return fmt.Errorf("installing the system-call filter: %w", errno)
 	}

@@ -4,6 +4,7 @@ package sandbox
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,13 +19,13 @@ const fencedVariable = "SLUICE_TEST_LANDLOCK"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(fencedVariable) != "" {
-		os.Exit(openFenced())
+		os.Exit(openFenced(os.Stdout))
 	}
 	os.Exit(m.Run())
 }
 
 // openFenced tries from the main thread, from threads that were there before, and from one that comes later.
-func openFenced() int {
+func openFenced(out io.Writer) int {
 	const before = 4
 	start, answers := make(chan struct{}), make(chan error)
 	open := func() {
@@ -40,13 +41,13 @@ func openFenced() int {
 		go open()
 	}
 	if _, err := denyFiles(); err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(out, err)
 		return 1
 	}
 	go open()
 	close(start)
 	for range before + 1 {
-		fmt.Println("open:", <-answers)
+		fmt.Fprintln(out, "open:", <-answers)
 	}
 	return 0
 }
