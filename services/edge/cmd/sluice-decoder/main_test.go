@@ -94,7 +94,7 @@ func outcome(t *testing.T, name string, free bool) (words string, killed bool) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), actionVariable+"="+name, "GOMAXPROCS=1", "GOTRACEBACK=none")
+	cmd.Env = append(os.Environ(), actionVariable+"="+name, "GOMAXPROCS=1", "GOTRACEBACK=none", "GORACE=atexit_sleep_ms=0")
 	if free {
 		cmd.Env = append(cmd.Env, freeVariable+"=1")
 	}
