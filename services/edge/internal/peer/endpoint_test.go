@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -184,5 +185,46 @@ func TestGapWatch(t *testing.T) {
 	}
 	if g.open(now.Add(recovery)) {
 		t.Error("still open after the recovery")
+	}
+}
+
+func TestAnOfferThatOnlyNamesACodecIsRefusedByItsParameters(t *testing.T) {
+	e, err := Listen(Config{UDP: "127.0.0.1:0", Loopback: true, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	p, _, err := e.Answer(t.Context(), strings.ReplaceAll(whip, "opus/48000/2", "opus/8000"), nil, silent{})
+	if !errors.Is(err, ErrUnsupportedCodec) {
+		t.Errorf("opus at 8 kHz: %v", err)
+	}
+	if err == nil {
+		p.Close()
+	}
+}
+
+// violations counts what a client is blamed for.
+type violations struct {
+	silent
+	n int
+}
+
+func (v *violations) Violation(string) { v.n++ }
+
+func TestSourcesAreCountedBeforeTheyCostMemory(t *testing.T) {
+	t.Parallel()
+	v := &violations{}
+	p := &Peer{events: v}
+	for range 2 * maxStreams { // RTP and RTCP
+		p.newStream()
+	}
+	if v.n != 0 {
+		t.Error("the allowed number is too much")
+	}
+	for range 1000 {
+		p.newStream()
+	}
+	if v.n != 1 {
+		t.Errorf("a flood is told %d times", v.n)
 	}
 }

@@ -53,6 +53,8 @@ type offer struct {
 	messages   bool
 	candidates int
 	ufrag      string
+	// sends holds the kinds of the media descriptions by index, empty where nothing is sent.
+	sends []string
 }
 
 // checkOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
@@ -73,6 +75,7 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
 	}
 	senders, sources, mids := 0, make(map[string]bool), make(map[string]bool)
+	o.sends = make([]string, len(s.MediaDescriptions))
 	for i, m := range s.MediaDescriptions {
 		mid, _ := m.Attribute("mid")
 		if mid == "" || mids[mid] {
@@ -84,6 +87,7 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		} else if sends, err := checkMedia(i, m, &s); err != nil {
 			return offer{}, err
 		} else if sends {
+			o.sends[i] = m.MediaName.Media
 			senders++
 		}
 		for _, a := range m.Attributes {
@@ -99,6 +103,21 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		return offer{}, refuse(ErrTooLarge, "the offer sends more than %d tracks", maxSources)
 	}
 	return o, o.checkTransport(&s)
+}
+
+// checkAnswer finds media that pion turned down although checkOffer took its codec for one of ours: it looks at the parameters too.
+func (o *offer) checkAnswer(text string) error {
+	var answer sdp.SessionDescription
+	if err := answer.UnmarshalString(text); err != nil {
+		return fmt.Errorf("parse our own answer: %w", err)
+	}
+	for i, m := range answer.MediaDescriptions {
+		if i < len(o.sends) && o.sends[i] != "" && m.MediaName.Port.Value == 0 {
+			return refuse(ErrUnsupportedCodec, "media description %d (%s) has no codec with parameters that this edge takes; it takes %s",
+				i, o.sends[i], accepted(o.sends[i]))
+		}
+	}
+	return nil
 }
 
 // checkMedia looks at the audio and video of an offer and tells whether it is sent.

@@ -67,7 +67,8 @@ type Peer struct {
 	messages   bool           // the client negotiated data channels
 	loops      sync.WaitGroup // read loops; Add only while closed is false
 
-	done    chan struct{}
+	done    chan struct{} // closed when Close has done what it can
+	joined  bool          // valid once done is closed
 	streams atomic.Int32
 }
 
@@ -128,6 +129,9 @@ func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
 	answer, err := p.pc.CreateAnswer(nil)
 	if err != nil {
 		return "", fmt.Errorf("create answer: %w", err)
+	}
+	if err := o.checkAnswer(answer.SDP); err != nil {
+		return "", err
 	}
 	if err := p.pc.SetLocalDescription(answer); err != nil {
 		return "", fmt.Errorf("set local description: %w", err)
@@ -199,16 +203,18 @@ func (p *Peer) HasMessages() bool {
 // closeLimit is how long pion may take to close; it normally needs a few milliseconds.
 const closeLimit = 5 * time.Second
 
-// Close ends the connection and joins its read loops. It must not be called from [Events]. Closing twice is harmless; both wait.
-func (p *Peer) Close() {
+// Close ends the connection and joins its read loops, and with them every Read of a channel. It must not be called from [Events]. It returns
+// false in the case, a defect, that the connection does not close in time: then something of it is left. Closing twice is harmless; both wait.
+func (p *Peer) Close() (joined bool) {
 	p.mu.Lock()
 	first := !p.closed
 	p.closed = true
 	p.mu.Unlock()
 	if !first {
 		<-p.done
-		return
+		return p.joined
 	}
+	defer close(p.done)
 	finished := make(chan struct{})
 	go func() { // joined below, unless pion hangs
 		defer close(finished)
@@ -221,10 +227,11 @@ func (p *Peer) Close() {
 	defer watchdog.Stop()
 	select {
 	case <-finished:
+		p.joined = true
 	case <-watchdog.C:
 		p.logger.Error("a connection does not close; its goroutines are lost", slog.Duration("after", closeLimit))
 	}
-	close(p.done)
+	return p.joined
 }
 
 func (p *Peer) isClosed() bool {

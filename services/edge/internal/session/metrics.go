@@ -39,7 +39,7 @@ func (m *metrics) observe(o media.Outcome) {
 type collector struct {
 	manager *Manager
 	// The descriptions, by what they count.
-	sessions, received, notDue, notSampled, accepted, results, drops, errors, inFlight, late *prometheus.Desc
+	sessions, received, notDue, notSampled, accepted, outcomes, inFlight, late *prometheus.Desc
 }
 
 func newCollector(m *Manager) *collector {
@@ -53,9 +53,7 @@ func newCollector(m *Manager) *collector {
 		notDue:     describe("units_not_due_total", "Units that were due for no model."),
 		notSampled: describe("not_sampled_total", "Units that were not due for a model that their stream feeds.", "model"),
 		accepted:   describe("accepted_total", "Units that were due for a model.", "model"),
-		results:    describe("results_total", "Outcomes that are results.", "model"),
-		drops:      describe("drops_total", "Outcomes that are drops.", "model", "reason"),
-		errors:     describe("errors_total", "Outcomes that are errors.", "model", "code"),
+		outcomes:   describe("outcomes_total", "Final outcomes. kind is result, drop or error; reason is the drop's reason or the error's code. accepted = outcomes + in flight.", "model", "kind", "reason"),
 		inFlight:   describe("in_flight", "Units without an outcome yet.", "model"),
 		late:       describe("late_total", "Outcomes of routers that came too late and were thrown away.", "model"),
 	}
@@ -76,14 +74,14 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	for _, m := range t.models {
 		send(c.notSampled, prometheus.CounterValue, float64(m.NotSampled), m.Model)
 		send(c.accepted, prometheus.CounterValue, float64(m.Accepted), m.Model)
-		send(c.results, prometheus.CounterValue, float64(m.Results), m.Model)
+		send(c.outcomes, prometheus.CounterValue, float64(m.Results), m.Model, "result", "")
 		send(c.inFlight, prometheus.GaugeValue, float64(m.InFlight), m.Model)
 		send(c.late, prometheus.CounterValue, float64(m.Late), m.Model)
 		for _, reason := range media.DropReasons() {
-			send(c.drops, prometheus.CounterValue, float64(m.Drops[reason]), m.Model, reason.String())
+			send(c.outcomes, prometheus.CounterValue, float64(m.Drops[reason]), m.Model, "drop", reason.String())
 		}
 		for _, code := range media.ErrorCodes() {
-			send(c.errors, prometheus.CounterValue, float64(m.Errors[code]), m.Model, code.String())
+			send(c.outcomes, prometheus.CounterValue, float64(m.Errors[code]), m.Model, "error", code.String())
 		}
 	}
 }

@@ -57,7 +57,8 @@ func (s *Session) run(catalog func() *wants) {
 
 // serve acts on what happens until there is a reason to end.
 func (v *supervisor) serve(working, relaying context.Context, catalog func() *wants) (reason string) {
-	setup, own, link := time.NewTimer(setupLimit), time.NewTimer(setupLimit), time.NewTimer(linkPatience)
+	setup, own, link := time.NewTimer(setupLimit), time.NewTimer(ownChannelAfter), time.NewTimer(linkPatience)
+	own.Stop() // until the client is connected
 	defer setup.Stop()
 	defer own.Stop()
 	defer link.Stop()
@@ -71,6 +72,7 @@ func (v *supervisor) serve(working, relaying context.Context, catalog func() *wa
 			setup.Stop()
 			own.Reset(ownChannelAfter)
 			v.warmUp(working)
+			v.logger.Info("session connected", slog.Duration("after", time.Since(v.started).Round(time.Millisecond)))
 		case <-own.C:
 			v.ownAllowed = true
 			v.openOwn()
@@ -116,8 +118,9 @@ func (v *supervisor) finish(stopWork, stopExpiry, stopRelays context.CancelFunc)
 	p := v.peer
 	v.peer, v.connection = nil, Closed
 	v.mu.Unlock()
-	p.Close()
-	v.readers.Wait()
+	if p.Close() {
+		v.readers.Wait()
+	}
 	if err := v.decoder.Close(); err != nil {
 		v.logger.Error("a decoder does not close", slog.String("error", err.Error()))
 	}
