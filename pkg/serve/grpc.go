@@ -77,7 +77,7 @@ func NewGRPC(cfg GRPCConfig, register func(grpc.ServiceRegistrar)) (*GRPC, error
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(
 			metrics.UnaryServerInterceptor(),
-			selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(logger, logged), notProbe),
+			selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(logger, logged, logging.WithLevels(quietly)), notProbe),
 			recovery.UnaryServerInterceptor(recovered),
 			ratelimit.UnaryServerInterceptor(limiter),
 			validating.UnaryServerInterceptor(validator),
@@ -179,6 +179,14 @@ func (s *firstChecked) RecvMsg(m any) error {
 	}
 	defer func() { s.first = nil }()
 	return s.first.RecvMsg(m)
+}
+
+// quietly logs a unary call that went well for debugging only: edges ask their routers for the models every second.
+func quietly(code codes.Code) logging.Level {
+	if code == codes.OK {
+		return logging.LevelDebug
+	}
+	return logging.DefaultServerCodeToLevel(code)
 }
 
 func slogged(l *slog.Logger) logging.Logger {

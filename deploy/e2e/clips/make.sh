@@ -31,9 +31,9 @@ ff -i "$picture/brick.png" -vf 'scale=1280:1280,crop=1280:720,format=rgb24' "$wo
 ff -i "$picture/astronaut.png" -q:v 3 "$out/astronaut.jpg"
 cp "$picture/astronaut.png" "$out/astronaut.png"
 
-# Twenty seconds, kept without loss; every clip below is made from it.
+# Twenty seconds (ffmpeg's overlay counts frames from 1), kept without loss; every clip below is made from it.
 ff -loop 1 -framerate 30 -i "$work/wall.png" -loop 1 -framerate 30 -i "$work/face.png" \
-  -filter_complex "[0][1]overlay=x='430+280*sin(2*PI*n/60)':y='150+90*sin(2*PI*n/90)':eval=frame,format=yuv420p" \
+  -filter_complex "[0][1]overlay=x='430+280*sin(2*PI*(n-1)/60)':y='150+90*sin(2*PI*(n-1)/90)':eval=frame,format=yuv420p" \
   -frames:v 600 -c:v libx264 -preset ultrafast -qp 0 "$work/master.mkv"
 
 ff -i "$work/master.mkv" -c:v libvpx -b:v 1600k -deadline realtime -cpu-used 8 -g 30 -keyint_min 30 -auto-alt-ref 0 -threads 2 "$out/faces-720p30.ivf"
