@@ -26,13 +26,15 @@ func (pionLog) Debugf(string, ...any) {}
 func (pionLog) Info(string)           {}
 func (pionLog) Infof(string, ...any)  {}
 
-func (l pionLog) Warn(m string)             { l.logger.Debug(m) }
+func (l pionLog) Warn(m string)             { l.say(m) }
 func (l pionLog) Warnf(f string, a ...any)  { l.format(f, a) }
-func (l pionLog) Error(m string)            { l.logger.Debug(m) }
+func (l pionLog) Error(m string)            { l.say(m) }
 func (l pionLog) Errorf(f string, a ...any) { l.format(f, a) }
 
 func (l pionLog) format(f string, a []any) {
 	if l.logger.Enabled(context.Background(), slog.LevelDebug) {
-		l.logger.Debug(fmt.Sprintf(f, a...))
+		l.say(fmt.Sprintf(f, a...))
 	}
 }
+
+func (l pionLog) say(m string) { l.logger.Debug("pion says", slog.String("text", m)) }

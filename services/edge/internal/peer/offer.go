@@ -27,7 +27,7 @@ var (
 )
 
 // RefusedOffer says what is wrong with an offer, in words that can be shown to whoever sent it. It never holds SDP.
-type RefusedOffer struct {
+type RefusedOffer struct { //nolint:errname // it is what became of the offer
 	// Reason is one of the errors above.
 	Reason error
 	Detail string
@@ -134,6 +134,7 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 		return false, refuse(ErrNothingSent, "media description %d (%s) is recvonly, but this edge sends no media: offer sendonly", index, kind)
 	case sdp.DirectionInactive:
 		return false, nil
+	default: // it sends
 	}
 	if rejected(m) {
 		return false, nil
@@ -173,12 +174,12 @@ func (o *offer) checkTransport(s *sdp.SessionDescription) error {
 	}
 	o.ufrag = find("ice-ufrag")
 	o.actpass = find("setup") == "actpass"
-	hash, print, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
-	print = strings.TrimSpace(print)
+	hash, digest, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
+	digest = strings.TrimSpace(digest)
 	switch {
 	case o.ufrag == "" || find("ice-pwd") == "":
 		return refuse(ErrMalformed, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
-	case print == "" || strings.Contains(print, " "):
+	case digest == "" || strings.Contains(digest, " "):
 		return refuse(ErrMalformed, "the offer has no DTLS fingerprint (a=fingerprint); media is taken over DTLS-SRTP only")
 	case hash != "sha-256" && hash != "sha-384" && hash != "sha-512":
 		return refuse(ErrMalformed, "the offer's DTLS fingerprint is made with a weak hash; sha-256 or better is taken")

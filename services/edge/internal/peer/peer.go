@@ -261,6 +261,7 @@ func (p *Peer) stateChanged(s webrtc.PeerConnectionState) {
 		p.events.State(Failed)
 	case webrtc.PeerConnectionStateClosed:
 		p.events.State(Closed)
+	default: // on the way to one of these
 	}
 }
 

@@ -149,10 +149,10 @@ func (b *book) run(ctx context.Context) {
 		b.mu.Lock()
 		out := b.ledger.Expire(now)
 		b.noteQuiet()
-		next, any := b.ledger.Next()
+		next, open := b.ledger.Next()
 		b.mu.Unlock()
 		b.tell(out)
-		if any {
+		if open {
 			timer.Reset(max(0, next.Sub(now)))
 		}
 	}

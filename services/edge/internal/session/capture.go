@@ -24,12 +24,13 @@ const (
 	agreement = 100 * time.Millisecond
 )
 
-// observe takes a report, given the timestamp of the newest unit and whether there was one.
-func (c *captureClock) observe(r media.SenderReport, newest uint32, seen bool) {
-	if seen && abs(c.span(r.RTPTimestamp, newest)) > farthest {
+// observe takes a report, given the timestamp of the newest unit.
+func (c *captureClock) observe(r media.SenderReport, newest uint32) {
+	if abs(c.span(r.RTPTimestamp, newest)) > farthest {
 		return
 	}
-	if c.known && !c.agree(c.report, r) && !(c.doubtedKnown && c.agree(c.doubted, r)) {
+	believed := !c.known || c.agree(c.report, r) || c.doubtedKnown && c.agree(c.doubted, r)
+	if !believed {
 		c.doubted, c.doubtedKnown = r, true
 		return
 	}

@@ -19,7 +19,6 @@ type client struct {
 	t       *testing.T
 	pc      *webrtc.PeerConnection
 	session *Session
-	rtcp    chan struct{} // a key frame was asked for
 }
 
 // connect makes a connection, after prepare has added what it is for, and waits until it stands.
@@ -135,6 +134,7 @@ type message struct {
 }
 
 func collect(t *testing.T, d *webrtc.DataChannel) <-chan message {
+	t.Helper()
 	messages := make(chan message, 4096)
 	d.OnMessage(func(m webrtc.DataChannelMessage) {
 		if !m.IsString {

@@ -50,6 +50,7 @@ func (s fromPeer) State(state peer.State) {
 		s.end("the connection failed")
 	case peer.Closed:
 		s.end("the client closed the connection")
+	default: // Connecting is where every session starts
 	}
 }
 
@@ -63,7 +64,7 @@ func (s fromPeer) SenderReport(r media.SenderReport) {
 type fromUplink struct{ *Session }
 
 func (s fromUplink) Opened(models []media.Model, inputs []media.Input) {
-	s.Session.wants.Store(newWants(models, inputs))
+	s.wants.Store(newWants(models, inputs))
 }
 
 func (s fromUplink) Outcome(o media.Outcome) { s.book.finalise(o) }

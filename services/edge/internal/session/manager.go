@@ -132,7 +132,7 @@ func (m *Manager) create(ctx context.Context, request Request) (*Session, string
 	s.mu.Unlock()
 	s.decoder = decoder
 	s.uplink = m.deps.OpenUplink(s.id, request.Models, fromUplink{s})
-	adopted = m.adopt(s, request.Models)
+	adopted = m.adopt(s, request.Models) //nolint:contextcheck // the session outlives the request that made it
 	if !adopted {
 		s.uplink.Close()
 		p.Close()

@@ -75,13 +75,13 @@ func TestAClientThatVanishesIsClosedInBoundedTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.accept(answer)
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		if s.State() != Connected {
 			t.Fatalf("the session is %q", s.State())
 		}
 		n.router.AddChunkFilter(func(vnet.Chunk) bool { return false }) // the cable is pulled
 		began := time.Now()
-		time.Sleep(8 * time.Second)
+		<-time.After(8 * time.Second)
 		if s.State() != Disconnected {
 			t.Errorf("%v later the session is %q", time.Since(began), s.State())
 		}

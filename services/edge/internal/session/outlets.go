@@ -22,8 +22,6 @@ type outlets struct {
 	// carried holds the names of all streams that came by a channel; filters read it. Names are never used again, so it only grows.
 	carried sync.Map
 	own     *peer.Channel // the one that the edge opened
-	// delivered tells that some messages went down a channel already, so that another one must not repeat them.
-	delivered bool
 }
 
 func newOutlets(hub *downlink.Hub, logger *slog.Logger) *outlets {
@@ -41,18 +39,18 @@ func (o *outlets) addControl(ctx context.Context, c *peer.Channel) {
 			delete(o.running, other)
 		}
 	}
-	o.start(ctx, c, nil)
+	o.start(ctx, c, 0, nil)
 }
 
 func (o *outlets) addFrames(ctx context.Context, c *peer.Channel, stream string) {
 	o.frames[c] = stream
 	o.carried.Store(stream, true)
-	o.startFrames(ctx, c, stream)
+	o.startFrames(ctx, c, 0, stream)
 }
 
 func (o *outlets) addOwn(ctx context.Context, c *peer.Channel) {
 	o.own = c
-	o.startOwn(ctx)
+	o.startOwn(ctx, 0)
 }
 
 // remove forgets a channel that has closed. When it was the last control channel the others take over.
@@ -69,19 +67,18 @@ func (o *outlets) remove(ctx context.Context, c *peer.Channel) {
 	}
 	if wasControl && len(o.control) == 0 {
 		for other, stream := range o.frames {
-			o.startFrames(ctx, other, stream)
+			o.startFrames(ctx, other, downlink.Live, stream)
 		}
-		o.startOwn(ctx)
+		o.startOwn(ctx, downlink.Live)
 	}
 }
 
-// hasOwn tells whether the edge has opened a channel, hasControl whether the client has one for messages.
-func (o *outlets) hasOwn() bool     { return o.own != nil }
+// hasControl tells whether the client has a channel for messages.
 func (o *outlets) hasControl() bool { return len(o.control) > 0 }
 
-func (o *outlets) startFrames(ctx context.Context, c *peer.Channel, stream string) {
+func (o *outlets) startFrames(ctx context.Context, c *peer.Channel, after uint64, stream string) {
 	if !o.hasControl() {
-		o.start(ctx, c, func(m downlink.Message) bool {
+		o.start(ctx, c, after, func(m downlink.Message) bool {
 			return m.Kind == downlink.KindOutcome && m.Stream == stream || m.Kind == downlink.KindSummary || m.Kind == kindDrain
 		})
 	}
@@ -91,29 +88,24 @@ func (o *outlets) startFrames(ctx context.Context, c *peer.Channel, stream strin
 const kindDrain downlink.Kind = "drain"
 
 // startOwn relays everything that no channel of frames carries.
-func (o *outlets) startOwn(ctx context.Context) {
+func (o *outlets) startOwn(ctx context.Context, after uint64) {
 	if o.own == nil || o.hasControl() {
 		return
 	}
-	o.start(ctx, o.own, func(m downlink.Message) bool {
+	o.start(ctx, o.own, after, func(m downlink.Message) bool {
 		_, elsewhere := o.carried.Load(m.Stream)
 		return m.Kind != downlink.KindOutcome || !elsewhere
 	})
 }
 
-// start relays down a channel. The first one also gets what came before it.
-func (o *outlets) start(ctx context.Context, c *peer.Channel, filter func(downlink.Message) bool) {
-	after := uint64(downlink.Live)
-	if !o.delivered || c == o.own {
-		after = 0
-	}
+// start relays down a channel the messages after an id. A new channel starts with all that are kept: it may open after the first outcomes.
+func (o *outlets) start(ctx context.Context, c *peer.Channel, after uint64, filter func(downlink.Message) bool) {
 	sink, err := o.hub.Subscribe(after, filter)
 	if err != nil {
 		o.logger.Warn("no room for another sink", slog.String("error", err.Error()))
 		return
 	}
 	o.running[c] = sink
-	o.delivered = true
 	r := relay{sink: sink, to: c, logger: o.logger}
 	o.relays.Go(func() { r.run(ctx) })
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // Refusal says why a request was not granted. It is safe to show to clients: it never holds SDP, addresses or words of other parties.
-type Refusal struct {
+type Refusal struct { //nolint:errname // it says no and why, as an HTTP status and a problem
 	// Status is the HTTP status that fits.
 	Status int
 	Code   Code

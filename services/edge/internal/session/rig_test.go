@@ -163,6 +163,7 @@ func (d *fakeDecoder) Close() error {
 }
 
 func (d *fakeDecoder) check(t *testing.T) {
+	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.closed || d.leased != 0 {

@@ -127,7 +127,7 @@ func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 
 // unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
 func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
-	r.reports.update(u.RTP.SSRC, func(report media.SenderReport) { r.clock.observe(report, u.RTP.Timestamp, true) })
+	r.reports.update(u.RTP.SSRC, func(report media.SenderReport) { r.clock.observe(report, u.RTP.Timestamp) })
 	captured, clock := r.clock.at(u.RTP.Timestamp, u.First)
 	feeds := r.stream.refresh()
 	// Before the router's first word nobody knows whether there is a model, so the decoder is kept ready for one: a sender's first unit is

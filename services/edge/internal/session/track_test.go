@@ -130,7 +130,7 @@ func TestRunnerWaitsForAKeyFrameAndAsksForIt(t *testing.T) {
 		for range 20 {
 			b.frame(false, 20)
 			synctest.Wait()
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 		}
 		for range 20 {
 			b.expect(t, "before a key frame", "DAMAGED")
@@ -155,7 +155,7 @@ func TestRunnerCatchesUpWithTheNextKeyFrame(t *testing.T) {
 		b.decoder.decode = func(q decoder.Request) ([]decoder.Picture, error) {
 			if slow {
 				slow = false
-				time.Sleep(700 * time.Millisecond)
+				<-time.After(700 * time.Millisecond)
 			}
 			return []decoder.Picture{{Tag: q.Tag, Payload: make([]byte, 1), Release: func() {}}}, nil
 		}
@@ -163,7 +163,7 @@ func TestRunnerCatchesUpWithTheNextKeyFrame(t *testing.T) {
 		for range 3 {
 			b.frame(false, 20)
 		}
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		b.expect(t, "the slow one", "result")
 		b.expect(t, "far behind", "OVERLOADED", "DAMAGED", "DAMAGED")
 		b.frame(true, 20)
