@@ -71,6 +71,36 @@ func TestTheControlChannelCarriesEverything(t *testing.T) {
 	}
 }
 
+func TestWhenTheControlChannelClosesTheOthersTakeOver(t *testing.T) {
+	r := newRig(t, nil)
+	var frames, control *webrtc.DataChannel
+	var own, all <-chan message
+	c := r.connect(func(c *client) { control, all = c.channel("", controlProtocol) })
+	opened(t, control)
+	frames, own = c.channel("pictures", "")
+	opened(t, frames)
+	send(t, frames, jpeg(100))
+	outcome(t, all)
+	if err := control.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for limit := time.After(soon); ; {
+		select {
+		case m := <-own:
+			if m.Outcome != nil {
+				c.session.Close("test")
+				return
+			}
+		case <-again.C:
+			send(t, frames, jpeg(100))
+		case <-limit:
+			t.Fatal("no outcome on the channel of frames")
+		}
+	}
+}
+
 func TestTheEdgeOpensAChannelWhereTheClientHasNone(t *testing.T) {
 	r := newRig(t, nil)
 	var cam *camera
