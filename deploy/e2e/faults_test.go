@@ -104,8 +104,9 @@ func TestSlicesAndACutOne(t *testing.T) {
 	checkAccount(t, p)
 	r := p.Streams[0]
 	t.Logf("one slice cut: results %d, drops %v, errors %v", r.Results, r.Drops, r.Errors)
-	if r.Errors["DECODER"] == 0 {
-		t.Error("the cut slice went unnoticed: a damaged picture reached the model")
+	// The cut picture itself may be one that no model was due to see; those that depend on it are dropped until the next key frame.
+	if lost := r.Errors["DECODER"] + r.Drops["DAMAGED"]; lost == 0 || lost > 20 {
+		t.Errorf("%d pictures lost: the cut slice went unnoticed, or cost more than up to the next key frame", lost)
 	}
 	if r.Results < 30 {
 		t.Errorf("%d results: the session did not recover", r.Results)

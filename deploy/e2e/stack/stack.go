@@ -84,8 +84,8 @@ func Start(t testing.TB, options Options) *Stack {
 	if options.Host != "" {
 		host = options.Host
 	}
-	address := func() string { return net.JoinHostPort(host, fmt.Sprint(freePort(t))) }
-	local := func() string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(freePort(t))) }
+	address := func() string { return net.JoinHostPort(host, fmt.Sprint(FreePort(t))) }
+	local := func() string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t))) }
 	s := &Stack{
 		options: options, root: Root(t), ice: address(),
 		EdgeGRPC: local(), EdgeAdmin: local(), RouterGRPC: local(), RouterAdmin: local(),
@@ -161,8 +161,8 @@ func Eventually(t testing.TB, limit time.Duration, what string, condition func()
 	}
 }
 
-// freePort gives a port that is free by TCP and UDP right now.
-func freePort(t testing.TB) int {
+// FreePort gives a port that is free by TCP and UDP right now.
+func FreePort(t testing.TB) int {
 	t.Helper()
 	for range 50 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
