@@ -28,6 +28,7 @@ export class Live {
   /** @type {Outcome | undefined} */ #lastResult;
   /** @type {import("./panel.js").Sending} */ #sending = {};
   #since = 0;
+  #answered = false;
   #skipped = 0;
   #exactAt = -Infinity;
   /** @type {unknown} */ #drawn;
@@ -55,6 +56,7 @@ export class Live {
   attach(session) {
     this.#session = session;
     this.#since = performance.now();
+    this.#answered = false;
     this.#meter = new SendingMeter();
     this.#playout = new Playout();
     session.addEventListener("outcome", ({ detail }) => this.#take(session, detail));
@@ -84,6 +86,7 @@ export class Live {
   #take(session, outcome) {
     if (session !== this.#session) return;
     const now = performance.now();
+    this.#answered = true;
     const captured = session.captureTime(outcome);
     const latency = this.#numbers.record(outcome, now, captured);
     this.plot.add(now, endOf(outcome).kind, latency);
@@ -133,7 +136,7 @@ export class Live {
     const isExact = now - this.#exactAt <= this.#hold();
     showNotice(isExact ? `Delayed ${10 * Math.ceil(this.#playout.delay(now) / 10)} ms, so that boxes fit their frame` : this.#whyLive(now), isExact);
     const advice = advise({
-      state: this.#session.state, seconds: (now - this.#since) / 1000, sentRate: this.#sending.fps,
+      state: this.#session.state, answered: this.#answered, seconds: (now - this.#since) / 1000, sentRate: this.#sending.fps,
       lately: this.#numbers.lately(now), models: this.models(),
     });
     showAdvice(advice && explain(advice.code, advice.context));
@@ -143,7 +146,8 @@ export class Live {
   /** Why there are no boxes on the picture. @param {number} now */
   #whyLive(now) {
     const lookups = this.#lookups.values(now);
-    if (lookups.length === 0) return "Live picture, no answers yet";
+    const last = this.#lookups.items(now).at(-1)?.at ?? -Infinity;
+    if (last < now - this.#hold()) return "Live picture, no answers at the moment";
     if (now - this.#since < 4000) return "Live picture; matching the clocks before the first box is drawn";
     return lookups.includes("unsynced")
       ? "Live picture without boxes: it is not known when its frames were captured"

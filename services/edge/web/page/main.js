@@ -15,6 +15,7 @@ import { hideProblem, showAdvice, showModels, showModelsMissing, showProblem, sh
 
 const EDGE = new URL("..", import.meta.url);
 const MODELS_EVERY = 5000; // ms
+const PATIENCE = 4000; // ms that an interrupted connection gets to come back: answers about old frames are worth nothing
 const RETRIES = [300, 1000, 2000, 4000, 8000]; // ms before each attempt to connect again
 const picture = new Picture(byId("picture"));
 const plot = new Plot(byId("plot"));
@@ -83,7 +84,9 @@ async function join(signal) {
   app.session = session;
   app.live?.attach(session);
   session.addEventListener("state", () => {
-    if (session === app.session && session.state !== "closed") showState(session.state === "interrupted" ? "interrupted" : "live");
+    if (session !== app.session || session.state === "closed") return;
+    showState(session.state === "interrupted" ? "interrupted" : "live");
+    if (session.state === "interrupted") setTimeout(() => session.state === "interrupted" && void again(session, "The connection was lost."), PATIENCE);
   });
   session.addEventListener("drain", () => void again(session, "The edge is shutting down; moving to another one."));
   session.addEventListener("close", ({ detail }) => {
@@ -166,11 +169,11 @@ async function readModels() {
     showModels(app.models, app.off, choose);
     return showSnippet();
   }
+  if (app.live) return; // what was chosen stays; the session tells what is wrong
   app.models = [];
   if (!response) return showModelsMissing("The edge does not answer.");
   showModelsMissing(`${explain(body?.code ?? `HTTP_${response.status}`, { detail: body?.detail, status: response.status }).title}.`);
-  const isAsking = !byId("problem").hidden || app.source;
-  if (response.status === 401 && !isAsking) await fail(explain("UNAUTHORIZED"));
+  if (response.status === 401 && byId("problem").hidden) await fail(explain("UNAUTHORIZED"));
 }
 
 /** @param {string} name @param {boolean} on */
@@ -266,4 +269,7 @@ showNumbers(new Numbers().view(0), 0);
 plot.draw(performance.now());
 if (typeof RTCPeerConnection !== "function") void fail(explain("NO_WEBRTC"));
 void readModels();
-setInterval(() => void (document.hidden || readModels()), MODELS_EVERY);
+setInterval(() => {
+  const isAsking = document.querySelector(".token") !== null; // until there is a token, the answer is known
+  if (!document.hidden && !isAsking) void readModels();
+}, MODELS_EVERY);

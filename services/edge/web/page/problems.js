@@ -97,6 +97,7 @@ const ADVICE = {
   DAMAGED: fixed("Packets get lost on the way", "Many frames arrive damaged and cannot be decoded. A better network helps."),
   RATE_LIMITED: fixed("More is sent than allowed", "The session goes beyond limits.bitrate of the edge; what is above it is dropped."),
   FAILING: ({ detail = "" }) => ({ title: "The model fails", text: `Most frames end in ${detail}.`, hints: [], action: "none" }),
+  SILENT: fixed("Nothing comes back", "Frames are sent, but no answers come any more. If the connection is gone, the page will notice and connect again."),
   NO_ANSWERS: fixed("No answers yet", "Frames are sent, but nothing comes back. Does the model take pictures?"),
   NOTHING_SENT: fixed("No frames are sent", "The browser encodes nothing at the moment. A page in the background often pauses."),
 };
@@ -152,11 +153,12 @@ function deviceCode(name, source) {
 
 /**
  * What to say about a session that stands: the code and context for explain(), or undefined when all is well.
- * @param {{ state: string, seconds: number, sentRate?: number, lately: Record<string, number>, models: { name: string, ready: boolean }[] }} now
- *   seconds: since it stands; lately: outcomes of the last three seconds by how they ended; models: those chosen
+ * @param {{ state: string, seconds: number, answered: boolean, sentRate?: number, lately: Record<string, number>, models: { name: string, ready: boolean }[] }} now
+ *   seconds: since it stands; answered: whether it ever had an outcome; lately: outcomes of the last three seconds by how they ended;
+ *   models: those chosen
  * @returns {{ code: string, context?: Context } | undefined}
  */
-export function advise({ state, seconds, sentRate, lately, models }) {
+export function advise({ state, seconds, answered, sentRate, lately, models }) {
   if (state === "interrupted") return { code: "INTERRUPTED" };
   if (seconds < 3) return undefined;
   const total = Object.values(lately).reduce((sum, n) => sum + n, 0);
@@ -170,6 +172,7 @@ export function advise({ state, seconds, sentRate, lately, models }) {
   const failing = Object.keys(lately).find((name) => name !== "result" && most(name));
   if (failing) return { code: "FAILING", context: { detail: failing } };
   if (total === 0 && sentRate === 0) return { code: "NOTHING_SENT" };
+  if (total === 0 && answered) return { code: "SILENT" };
   if (total === 0 && models.length === 0) return { code: "NO_MODELS" };
   if (total === 0) return { code: "NO_ANSWERS" };
   return undefined;

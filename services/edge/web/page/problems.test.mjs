@@ -58,7 +58,7 @@ test("every end of a frame that the contract names is explained", () => {
 });
 
 test("advice while a session stands", async (t) => {
-  const well = { state: "connected", seconds: 10, sentRate: 30, lately: { result: 40, EXPIRED: 4 }, models: [{ name: "faces", ready: true }] };
+  const well = { state: "connected", seconds: 10, answered: false, sentRate: 30, lately: { result: 40, EXPIRED: 4 }, models: [{ name: "faces", ready: true }] };
   const cases = [
     ["all is well", {}, undefined],
     ["it has only just begun", { seconds: 1, lately: {} }, undefined],
@@ -74,6 +74,7 @@ test("advice while a session stands", async (t) => {
     ["nothing sent", { lately: {}, sentRate: 0 }, "NOTHING_SENT"],
     ["no models", { lately: {}, models: [] }, "NO_MODELS"],
     ["silence", { lately: {} }, "NO_ANSWERS"],
+    ["silence after answers", { lately: {}, answered: true }, "SILENT"],
   ];
   for (const [name, change, want] of cases)
     await t.test(name, () => {

@@ -37,7 +37,7 @@ export function showProblem(problem, act) {
   card.append(buttons);
   card.hidden = false;
   byId("welcome").hidden = true;
-  const first = /** @type {HTMLElement | null} */ (card.querySelector("input, button"));
+  const first = /** @type {HTMLElement | null} */ (card.querySelector("input:not([hidden]), button"));
   first?.focus({ preventScroll: true });
 }
 
@@ -52,9 +52,11 @@ function tokenForm(use) {
   const field = element("input");
   Object.assign(field, { type: "password", name: "token", autocomplete: "current-password", required: true, placeholder: "Token" });
   field.setAttribute("aria-label", "Token");
+  const user = element("input"); // password managers file a secret under a name
+  Object.assign(user, { type: "text", name: "user", autocomplete: "username", value: "sluice", hidden: true });
   const submit = element("button", "primary", "Use it");
   submit.type = "submit";
-  form.append(field, submit);
+  form.append(user, field, submit);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     use(field.value.trim());

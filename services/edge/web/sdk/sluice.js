@@ -309,8 +309,8 @@ export class FrameBuffer {
   watch(video) {
     let handle = 0;
     const next = (/** @type {number} */ now, /** @type {VideoFrameCallbackMetadata} */ about) => {
-      this.#snap(video, now, about);
       handle = video.requestVideoFrameCallback(next);
+      this.#snap(video, now, about);
     };
     handle = video.requestVideoFrameCallback(next);
     return () => video.cancelVideoFrameCallback(handle);
@@ -326,7 +326,8 @@ export class FrameBuffer {
       if (performance.now() - now < ON_TIME) this.#keep(video, width, height, ...stamp(captureTime, now));
       return;
     }
-    const shot = new VideoFrame(video);
+    const shot = shownBy(video);
+    if (!shot) return;
     if (Math.abs(shot.timestamp / 1000 - mediaTime * 1000) < SAME) this.#keep(shot, width, height, "captured", captureTime);
     shot.close();
   }
@@ -443,6 +444,15 @@ async function request(url, init) {
     status: response.status,
     retryAfter: Number(response.headers.get("Retry-After")) || undefined,
   });
+}
+
+/** @param {HTMLVideoElement} video */
+function shownBy(video) {
+  try {
+    return new VideoFrame(video);
+  } catch {
+    return undefined; // the first callback may come before there is a picture
+  }
 }
 
 /** @param {number | undefined} captureTime @param {number} now @returns {[Frame["kind"], number]} */
