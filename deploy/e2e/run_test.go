@@ -74,7 +74,8 @@ func TestMakeRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case <-ended:
+	case err := <-ended:
+		t.Logf("make run ended after Ctrl-C: %v", err)
 	case <-time.After(20 * time.Second):
 		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
 		t.Fatalf("make run did not end within 20 s of Ctrl-C:\n%s", said())

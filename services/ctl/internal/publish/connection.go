@@ -39,7 +39,7 @@ func connect(ctx context.Context, client *whip.Client, codec media.Codec, models
 		return nil, err
 	}
 	c := &connection{peer: peer, client: client, up: make(chan struct{}), down: make(chan struct{})}
-	defer func() {
+	defer func() { //nolint:contextcheck // The session is ended also when ctx is what ended.
 		if err != nil {
 			c.close()
 		}

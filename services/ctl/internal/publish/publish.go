@@ -130,7 +130,7 @@ func (p *publisher) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer c.close()
+	defer c.close() //nolint:contextcheck // The session is ended also when ctx is what ended.
 	if err := p.send(ctx, c); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (p *publisher) send(ctx context.Context, c *connection) error {
 	if p.clip.Codec == media.H264 {
 		payloader = &codecs.H264Payloader{}
 	}
-	sequencer, base := rtp.NewRandomSequencer(), rand.Uint32()
+	sequencer, base := rtp.NewRandomSequencer(), rand.Uint32() //nolint:gosec // An RTP timestamp's start is random, not secret (RFC 3550 section 5.1).
 	start := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()

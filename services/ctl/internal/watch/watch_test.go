@@ -48,7 +48,12 @@ func TestRun(t *testing.T) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	defer func() { server.Stop(); <-served }()
+	defer func() {
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}()
 
 	var lines bytes.Buffer
 	if err := Run(t.Context(), Config{Address: l.Addr().String(), Session: "abc", Limit: 3, Out: &lines}); err != nil {

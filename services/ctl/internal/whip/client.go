@@ -46,7 +46,7 @@ type Session struct {
 }
 
 // Problem is an edge's refusal (RFC 9457).
-type Problem struct {
+type Problem struct { //nolint:errname // RFC 9457's word for it
 	Status int    `json:"status"`
 	Code   string `json:"code"`
 	Title  string `json:"title"`
@@ -66,7 +66,7 @@ func (p *Problem) Error() string {
 func (c *Client) Publish(ctx context.Context, offer string, models []string) (*Session, error) {
 	endpoint := c.Edge.JoinPath("whip")
 	endpoint.RawQuery = url.Values{"model": models}.Encode()
-	response, body, err := c.do(ctx, http.MethodPost, endpoint, offer)
+	response, body, err := c.do(ctx, http.MethodPost, endpoint, offer) //nolint:bodyclose // do has read and closed it.
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (c *Client) Publish(ctx context.Context, offer string, models []string) (*S
 
 // End deletes a session. One that has already ended is no error.
 func (c *Client) End(ctx context.Context, s *Session) error {
-	response, body, err := c.do(ctx, http.MethodDelete, s.Resource, "")
+	response, body, err := c.do(ctx, http.MethodDelete, s.Resource, "") //nolint:bodyclose // do has read and closed it.
 	if err != nil {
 		return err
 	}
@@ -101,6 +101,7 @@ func (c *Client) End(ctx context.Context, s *Session) error {
 	return nil
 }
 
+// do makes a request and reads the whole answer; the response's body is closed.
 func (c *Client) do(ctx context.Context, method string, to *url.URL, sdp string) (*http.Response, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader([]byte(sdp)))
 	if err != nil {

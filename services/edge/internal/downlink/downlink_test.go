@@ -51,7 +51,7 @@ func rest(t *testing.T, s *Sink) (ms []Message) {
 	t.Helper()
 	for {
 		m, err := s.Next(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return ms
 		}
 		if err != nil {

@@ -44,7 +44,7 @@ func rest(t testing.TB, reader *Reader[int]) (items []Item[int]) {
 	t.Helper()
 	for {
 		item, err := reader.Next(t.Context())
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return items
 		}
 		if err != nil {
@@ -111,7 +111,7 @@ func TestReadersAreLimited(t *testing.T) {
 	}
 	first.Close()
 	first.Close()
-	if _, err := first.Next(t.Context()); err != io.EOF {
+	if _, err := first.Next(t.Context()); !errors.Is(err, io.EOF) {
 		t.Errorf("Next after Close: %v, want io.EOF", err)
 	}
 	subscribe(t, r, 0, Choice[int]{}).Close()

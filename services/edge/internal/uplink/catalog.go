@@ -42,7 +42,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		resp, err := ask(ctx, client)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // Its context's end is what ends Run.
 		case err != nil:
 			pause = askAgain
 			p.unreachable(err, first)

@@ -268,6 +268,7 @@ func TestChaos(t *testing.T) {
 }
 
 func chaos(t *testing.T, random *rand.Rand) {
+	t.Helper()
 	n := newNetwork(t)
 	seeds := make(chan uint64, 1000)
 	for range cap(seeds) {

@@ -43,6 +43,7 @@ type network struct {
 }
 
 func newNetwork(t *testing.T) *network {
+	t.Helper()
 	return &network{t: t, listeners: make(map[string]*bufconn.Listener)}
 }
 

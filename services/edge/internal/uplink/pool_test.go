@@ -3,7 +3,6 @@ package uplink
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -196,7 +195,7 @@ func TestCatalog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetwork(t)
 		p := n.pool("a")
-		p.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		p.logger = slog.New(slog.DiscardHandler)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- p.Run(ctx) }()

@@ -15,8 +15,8 @@ import (
 func TestRouterRestart(t *testing.T) {
 	t.Parallel()
 	outages := []time.Duration{10 * time.Millisecond, 300 * time.Millisecond, 7 * time.Minute}
-	for phase := range time.Duration(9) {
-		outages = append(outages, 5*time.Second+phase*110*time.Millisecond) // every phase of a pause of a second
+	for phase := range 9 {
+		outages = append(outages, time.Duration(5000+110*phase)*time.Millisecond) // every phase of a pause of a second
 	}
 	for _, outage := range outages {
 		t.Run(outage.String(), func(t *testing.T) {

@@ -39,6 +39,7 @@ type unit struct {
 
 // openSession opens a session that is closed, and held to its promises, when the test ends.
 func openSession(t *testing.T, p *Pool, models ...string) *session {
+	t.Helper()
 	s := &session{
 		t: t, sent: make(map[unit]time.Time), drops: make(map[unit]media.DropReason), dropped: make(map[unit]time.Time),
 		answers: make(map[unit]int), released: make(map[*byte]int), offered: make(map[unit]bool), changed: make(chan struct{}),
