@@ -48,12 +48,14 @@ export async function listCameras() {
 
 /** @param {HTMLVideoElement} preview @param {MediaStream} stream */
 function played(preview, stream) {
-  preview.srcObject = stream;
-  preview.play().catch(() => undefined); // a newer source took its place
   return {
     label: stream.getVideoTracks()[0]?.label ?? "",
     stream,
-    record: (/** @type {FrameBuffer} */ frames) => frames.watch(preview),
+    record: (/** @type {FrameBuffer} */ frames) => {
+      preview.srcObject = stream;
+      preview.play().catch(() => undefined); // a newer source took its place
+      return frames.watch(preview);
+    },
     close: () => {
       for (const track of stream.getTracks()) track.stop();
       if (preview.srcObject === stream) preview.srcObject = null;

@@ -49,7 +49,7 @@ export class Recent {
   }
 }
 
-/** Stages of a frame's way, in its order, with the words for them. "way" is what is left: the network, both ways, and encoding. */
+/** Stages of a frame's way, in its order, with the words for them. */
 export const STAGES = /** @type {const} */ ([
   ["receive", "arriving", "first packet to last"],
   ["decode", "decode", "in the edge's decoder"],
@@ -57,7 +57,7 @@ export const STAGES = /** @type {const} */ ([
   ["queue", "queue", "waiting in the router"],
   ["infer", "model", "the model itself"],
   ["other", "hand-over", "between the stages: edge to router and back"],
-  ["way", "on the way", "encoding, and the network there and back"],
+  ["way", "transit", "encoding, and the network there and back"],
 ]);
 
 /**
