@@ -52,7 +52,7 @@ func TestSample(t *testing.T) {
 	}
 	m := c.Models[0]
 	if m.Name != "faces" || m.Backend.ONNX == nil || filepath.Base(string(m.Backend.ONNX.Path)) != "faces.onnx" || m.Rate != 15 ||
-		time.Duration(m.Deadline) != 250*time.Millisecond || m.Batch != (Batch{Max: 16, InFlight: 1}) {
+		time.Duration(m.Deadline) != 250*time.Millisecond || m.Batch != (Batch{Max: 4, InFlight: 1}) {
 		t.Errorf("the model is %+v", m)
 	}
 	if got, want := m.Input.Picture(), (media.PictureInput{Width: 384, Height: 224, Fit: media.Letterbox, Color: media.RGB}); got != want {
