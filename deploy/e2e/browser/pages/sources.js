@@ -1,0 +1,29 @@
+// What the test pages publish.
+
+import { draw } from "./blocks.js";
+
+/**
+ * A canvas that shows a clip with a counter drawn over it.
+ * @param {HTMLCanvasElement} canvas @param {string} clip address of a video @param {number} rate frames a second
+ */
+export async function countingCanvas(canvas, clip, rate) {
+  const video = Object.assign(document.createElement("video"), { src: clip, muted: true, loop: true, playsInline: true });
+  await video.play();
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+  let number = 0;
+  const paint = () => {
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    draw(context, number++ % 65536);
+  };
+  paint();
+  setInterval(paint, 1000 / rate);
+  return canvas.captureStream(rate);
+}
+
+/** The camera, played on the page. @param {HTMLVideoElement} video */
+export async function camera(video) {
+  const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360, frameRate: 30 } });
+  video.srcObject = stream;
+  await video.play();
+  return stream;
+}

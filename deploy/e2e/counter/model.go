@@ -1,0 +1,116 @@
+package counter
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sluice-dev/sluice/proto/gen/inference"
+)
+
+// The model's picture, RGB, and its name.
+const (
+	modelName   = "counter"
+	modelWidth  = 320
+	modelHeight = 180
+	pixelBytes  = 3
+)
+
+// Unreadable is the model's answer for a picture without a number that can be read.
+const Unreadable = -1
+
+// model serves the counter as a model over the Open Inference Protocol: UINT8 pictures in, INT64 numbers out, in batches of any size.
+type model struct {
+	inference.UnimplementedGRPCInferenceServiceServer
+}
+
+// Serve runs a model server on the loopback address until the test ends and gives a router's configuration with its model "counter", which takes rate pictures a second.
+func Serve(t testing.TB, rate int) (router string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	inference.RegisterGRPCInferenceServiceServer(server, model{})
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-done; err != nil {
+			t.Errorf("the counter's model server: %v", err)
+		}
+	})
+	return fmt.Sprintf(`
+models:
+  - name: %s
+    backend: {oip: {targets: [%q]}}
+    input: {width: %d, height: %d, fit: stretch, color: RGB, layout: NHWC, dtype: UINT8}
+    output: {decoder: tensors}
+    batch: {max: 8}
+    rate: %d
+    deadline: 500ms
+`, modelName, "dns:///"+listener.Addr().String(), modelWidth, modelHeight, rate)
+}
+
+func (model) ServerLive(context.Context, *inference.ServerLiveRequest) (*inference.ServerLiveResponse, error) {
+	return &inference.ServerLiveResponse{Live: true}, nil
+}
+
+func (model) ServerReady(context.Context, *inference.ServerReadyRequest) (*inference.ServerReadyResponse, error) {
+	return &inference.ServerReadyResponse{Ready: true}, nil
+}
+
+func (model) ModelReady(_ context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
+	return &inference.ModelReadyResponse{Ready: r.GetName() == modelName}, nil
+}
+
+func (model) ModelMetadata(_ context.Context, r *inference.ModelMetadataRequest) (*inference.ModelMetadataResponse, error) {
+	if r.GetName() != modelName {
+		return nil, status.Errorf(codes.NotFound, "unknown model %q", r.GetName())
+	}
+	type tensor = inference.ModelMetadataResponse_TensorMetadata
+	return &inference.ModelMetadataResponse{
+		Name:    modelName,
+		Inputs:  []*tensor{{Name: "picture", Datatype: "UINT8", Shape: []int64{-1, modelHeight, modelWidth, pixelBytes}}},
+		Outputs: []*tensor{{Name: "number", Datatype: "INT64", Shape: []int64{-1, 1}}},
+	}, nil
+}
+
+// ModelInfer reads the number in each picture.
+func (model) ModelInfer(_ context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
+	const size = modelWidth * modelHeight * pixelBytes
+	if r.GetModelName() != modelName || len(r.GetRawInputContents()) != 1 || len(r.GetRawInputContents()[0])%size != 0 {
+		return nil, status.Error(codes.InvalidArgument, "one raw tensor of whole pictures is wanted")
+	}
+	pictures := r.GetRawInputContents()[0]
+	var numbers []byte
+	for at := 0; at < len(pictures); at += size {
+		numbers = binary.LittleEndian.AppendUint64(numbers, uint64(look(pictures[at:at+size])))
+	}
+	return &inference.ModelInferResponse{
+		ModelName: modelName, ModelVersion: "1", Id: r.GetId(),
+		Outputs: []*inference.ModelInferResponse_InferOutputTensor{
+			{Name: "number", Datatype: "INT64", Shape: []int64{int64(len(pictures) / size), 1}},
+		},
+		RawOutputContents: [][]byte{numbers},
+	}, nil
+}
+
+// look gives the number in an RGB picture of the model's size.
+func look(picture []byte) int {
+	number, ok := Read(modelWidth, modelHeight, func(x, y int) int {
+		pixel := picture[pixelBytes*(y*modelWidth+x):]
+		return (int(pixel[0]) + 2*int(pixel[1]) + int(pixel[2])) / 4
+	})
+	if !ok {
+		return Unreadable
+	}
+	return number
+}
