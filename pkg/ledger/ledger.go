@@ -116,9 +116,10 @@ func (l *Ledger) Prepared(name string, sequence uint32, model string, t media.Ti
 	}
 }
 
-// Sent notes that a pair was sent to a router: if nothing comes back, the router lost it. Unknown and final pairs are ignored.
+// Sent notes that a pair was sent to a router: if nothing comes back, the router lost it. For a pair that is final already it means that
+// the router's answer will be Late. Unknown pairs are ignored.
 func (l *Ledger) Sent(name string, sequence uint32, model string) {
-	if p := l.find(name, sequence, model); p != nil && !p.final() {
+	if p := l.find(name, sequence, model); p != nil {
 		p.sent = true
 	}
 }
@@ -127,7 +128,7 @@ func (l *Ledger) Sent(name string, sequence uint32, model string) {
 // outcome it returns has the rest filled in from the ledger, Timings.Total included. An outcome without result, drop and error is made an
 // Internal error; of one with several the error counts before the drop, the drop before the result.
 //
-// It returns false when the outcome must be thrown away: the pair is final already, which counts as Late, or never existed.
+// It returns false when the outcome must be thrown away: the pair is final already, which counts as Late if it was sent, or never existed.
 func (l *Ledger) Finalise(o media.Outcome, now time.Time) (media.Outcome, bool) {
 	s := l.byName[o.Stream]
 	if s == nil {

@@ -117,6 +117,7 @@ func TestASecondOutcomeIsLateAndAMadeUpOneIsNothing(t *testing.T) {
 	l := New("s", grace)
 	open(t, l, "a", "m", "other")
 	receive(t, l, "a", 0, due(100, "m"))
+	l.Sent("a", 1, "m")
 	answer := media.Outcome{Stream: "a", Sequence: 1, Model: "m", Result: &media.Result{}}
 	if _, ok := l.Finalise(answer, at(1)); !ok {
 		t.Fatal("the first outcome was refused")
@@ -138,6 +139,25 @@ func TestASecondOutcomeIsLateAndAMadeUpOneIsNothing(t *testing.T) {
 		if want := map[string]uint32{"m": 2}[m.Model]; m.Late != want {
 			t.Errorf("%s: late = %d, want %d", m.Model, m.Late, want)
 		}
+	}
+}
+
+func TestOnlyWhatARouterSaysIsLate(t *testing.T) {
+	t.Parallel()
+	l := New("s", grace)
+	open(t, l, "a", "m")
+	receive(t, l, "a", 0, due(100, "m"))
+	l.Expire(at(200))
+	late := func() uint32 {
+		l.Finalise(media.Outcome{Stream: "a", Sequence: 1, Model: "m", Drop: media.Expired}, at(201))
+		return l.Counts()[0].Models[0].Late
+	}
+	if n := late(); n != 0 {
+		t.Errorf("%d late for a unit that two stages of the edge gave up", n)
+	}
+	l.Sent("a", 1, "m") // it was on its way while it expired
+	if n := late(); n != 1 {
+		t.Errorf("%d late for a unit that a router had", n)
 	}
 }
 
@@ -356,23 +376,5 @@ func TestWhatIsKeptOfResultsIsSmall(t *testing.T) {
 				t.Error("the result was changed")
 			}
 		})
-	}
-}
-
-func TestTotalsAddUpOverStreams(t *testing.T) {
-	t.Parallel()
-	l := New("s", grace)
-	open(t, l, "a", "m")
-	open(t, l, "b", "m", "k")
-	receive(t, l, "a", 0, due(100, "m"))
-	receive(t, l, "b", 0, due(100, "m"))
-	receive(t, l, "b", 0, nil)
-	l.Finalise(media.Outcome{Stream: "a", Sequence: 1, Model: "m", Error: media.DecoderError}, at(1))
-	l.Finalise(media.Outcome{Stream: "a", Sequence: 1, Model: "m", Drop: media.Expired}, at(1))
-	got := l.Totals()
-	m := media.ModelCounts{Model: "m", NotSampled: 1, Accepted: 2, InFlight: 1, Late: 1}
-	m.Errors[media.DecoderError] = 1
-	if want := []media.ModelCounts{{Model: "k", NotSampled: 2}, m}; !slices.Equal(got, want) {
-		t.Errorf("totals:\n got %+v\nwant %+v", got, want)
 	}
 }

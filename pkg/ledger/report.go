@@ -1,8 +1,6 @@
 package ledger
 
 import (
-	"cmp"
-	"slices"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -57,36 +55,4 @@ func (l *Ledger) Counts() []media.StreamCounts {
 		out = append(out, c)
 	}
 	return out
-}
-
-// Totals gives the counts of the session by model, over all streams, sorted by the model's name. The caller owns what it returns.
-func (l *Ledger) Totals() []media.ModelCounts {
-	var out []media.ModelCounts
-	for _, s := range l.streams {
-		for i := range s.models {
-			out = addTo(out, &s.models[i].ModelCounts)
-		}
-	}
-	slices.SortFunc(out, func(a, b media.ModelCounts) int { return cmp.Compare(a.Model, b.Model) })
-	return out
-}
-
-func addTo(totals []media.ModelCounts, c *media.ModelCounts) []media.ModelCounts {
-	i := slices.IndexFunc(totals, func(t media.ModelCounts) bool { return t.Model == c.Model })
-	if i < 0 {
-		return append(totals, *c)
-	}
-	t := &totals[i]
-	t.NotSampled += c.NotSampled
-	t.Accepted += c.Accepted
-	t.Results += c.Results
-	t.InFlight += c.InFlight
-	t.Late += c.Late
-	for r := range t.Drops {
-		t.Drops[r] += c.Drops[r]
-	}
-	for e := range t.Errors {
-		t.Errors[e] += c.Errors[e]
-	}
-	return totals
 }

@@ -102,11 +102,11 @@ func (s *stream) count(due []media.Due) {
 	}
 }
 
-// countLate counts an outcome that came after its pair was final, or after its unit left the window. One for a pair that never was is not
-// counted: it is not late but made up.
+// countLate counts a router's outcome that came after its pair was final, or after its unit left the window. One for a pair that never was
+// is not counted, it is not late but made up; nor is one for a pair that no router had, which is another stage of ours giving it up too.
 func (s *stream) countLate(p *pair, o media.Outcome) {
 	left := s.record(o.Sequence) == nil && o.Sequence != 0 && o.Sequence <= s.last
-	if p == nil && !left {
+	if p == nil && !left || p != nil && !p.sent {
 		return
 	}
 	for i := range s.models {

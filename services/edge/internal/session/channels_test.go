@@ -203,6 +203,25 @@ func TestAMessageBeyondWhatTheEdgeAnnouncedIsDroppedAndTheChannelSurvives(t *tes
 	checkCounts(t, session)
 }
 
+func TestWhatTheUplinkSendsWhileAStreamEndsCounts(t *testing.T) {
+	r := newRig(t, nil)
+	var d *webrtc.DataChannel
+	c := r.connect(func(c *client) { d, _ = c.channel("m", "") })
+	opened(t, d)
+	held, u := make(chan struct{}), r.uplinks[0]
+	u.holds = func() { close(held) }
+	u.forget = func() {
+		u.handler.Sent("m", 1, []string{"faces"})
+		u.handler.Outcome(media.Outcome{Stream: "m", Sequence: 1, Model: "faces", Result: &media.Result{}})
+	}
+	send(t, d, jpeg(10))
+	wait(t, held, "frame at the uplink")
+	c.session.Close("test")
+	if n := checkCounts(t, c.session)["m"].Models[0]; n.Results != 1 || n.Late != 0 {
+		t.Errorf("counts: %+v", n)
+	}
+}
+
 func TestTheNewestMessageWins(t *testing.T) {
 	r := newRig(t, nil)
 	entered, proceed := make(chan struct{}, 10), make(chan struct{})

@@ -176,6 +176,8 @@ type fakeUplink struct {
 	handler uplink.Handler
 	models  []string
 	answer  func(media.Frame, media.Due) (media.Outcome, bool)
+	// holds, when set, takes each frame in place of sending it; forget is what Forget does.
+	holds, forget func()
 
 	mu     sync.Mutex
 	frames []media.Frame
@@ -199,6 +201,10 @@ func (u *fakeUplink) Offer(f media.Frame) {
 	u.frames = append(u.frames, kept)
 	u.mu.Unlock()
 	defer f.Free()
+	if u.holds != nil {
+		u.holds()
+		return
+	}
 	for _, d := range f.Due {
 		u.handler.Sent(f.Stream, f.Sequence, []string{d.Model})
 		o := media.Outcome{
@@ -221,7 +227,11 @@ func (u *fakeUplink) Ready() bool {
 	return !u.lost
 }
 
-func (u *fakeUplink) Forget(string) {}
+func (u *fakeUplink) Forget(string) {
+	if u.forget != nil {
+		u.forget()
+	}
+}
 
 func (u *fakeUplink) Close() {
 	u.mu.Lock()

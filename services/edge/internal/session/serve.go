@@ -202,10 +202,11 @@ func (v *supervisor) warmUp(ctx context.Context) {
 	})
 }
 
-// endStream gives back what a stream holds in the stages.
+// endStream gives back what a stream holds in the stages. The uplink comes before the book: until it has forgotten the stream it may send
+// what waits there, and the router's answer to that must find the book open.
 func (v *supervisor) endStream(st *stream, number uint32) {
-	v.book.closeStream(st.name)
 	v.uplink.Forget(st.name)
+	v.book.closeStream(st.name)
 	v.decoder.Forget(number)
 }
 

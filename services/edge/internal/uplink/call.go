@@ -159,7 +159,7 @@ func (c *call) refit(n *needs) {
 	}
 }
 
-// forget drops what is kept of a stream.
+// forget drops what is kept of a stream that has ended, but not what is owed for it.
 func (c *call) forget(stream string) {
 	c.owed.forget(stream)
 	for at := range c.credits {

@@ -39,8 +39,10 @@ func (o *owed) sent(f media.Frame) {
 // answered notes an outcome. It is false for a unit that this router cannot know about: none so new was sent to it. An answer may come
 // twice or late; that it is so is for the session's ledger to say.
 func (o *owed) answered(a media.Outcome) bool {
-	delete(o.open, asked{a.Stream, a.Sequence, a.Model})
-	return a.Sequence <= o.newest[a.Stream]
+	one := asked{a.Stream, a.Sequence, a.Model}
+	_, open := o.open[one]
+	delete(o.open, one)
+	return open || a.Sequence <= o.newest[a.Stream]
 }
 
 // silent tells whether the router is to be taken for dead: it owes an answer since more than patience, and has said nothing since then.
@@ -62,12 +64,5 @@ func (o *owed) silent(now time.Time) bool {
 	return false
 }
 
-// forget drops what is kept of a stream.
-func (o *owed) forget(stream string) {
-	delete(o.newest, stream)
-	for a := range o.open {
-		if a.stream == stream {
-			delete(o.open, a)
-		}
-	}
-}
+// forget drops what is kept of a stream that has ended. What is still owed stays until it is answered: the stream's last frames count too.
+func (o *owed) forget(stream string) { delete(o.newest, stream) }

@@ -291,7 +291,7 @@ func TestOwed(t *testing.T) {
 			o.sent(frame("a", 1, 2, due("m", 300)))
 			o.heard = at(150)
 		}, limit, false, at(limit + 200)},
-		{"its stream is forgotten", func(o *owed) { o.sent(frame("a", 1, 1, due("m", 100))); o.forget("a") }, limit, false, time.Time{}},
+		{"its stream is forgotten", func(o *owed) { o.sent(frame("a", 1, 1, due("m", 100))); o.forget("a") }, limit, true, time.Time{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
