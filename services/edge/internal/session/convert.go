@@ -126,9 +126,9 @@ func (c *converter) offer(p decoder.Picture) {
 func (c *converter) failed(j job, err error) (broken bool) {
 	var failure *decoder.Error
 	switch {
-	case errors.As(err, &failure):
 	case errors.Is(err, context.Canceled): // the session ends while the decoder is busy with another stream
 		failure = &decoder.Error{Drop: media.Draining, NeedKey: true}
+	case errors.As(err, &failure):
 	default:
 		c.logger.Error("a decoder failed in a way of its own", slog.String("error", err.Error()))
 		failure = &decoder.Error{Code: media.Internal, NeedKey: !j.unit.Codec.Intra()}

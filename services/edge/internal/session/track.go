@@ -63,7 +63,7 @@ func (r *trackRunner) run(ctx context.Context) {
 				r.pop(ctx, time.Now().Add(time.Hour)) // what is still held back is late enough
 				return
 			}
-			r.switchCodec(p.Codec)
+			r.switchCodec(ctx, p.Codec)
 			r.jitter.Push(p.RTP, p.Arrival)
 		case <-timer.C:
 		}
@@ -92,10 +92,15 @@ func (r *trackRunner) askForKey(now time.Time) {
 	}
 }
 
-// switchCodec follows a track whose payload type changes. A codec that no stage knows leaves the assembler nil.
-func (r *trackRunner) switchCodec(codec media.Codec) {
+// switchCodec follows a track whose payload type changes, once all that came before has gone its way: packets that wait in the jitter
+// buffer are of the old codec. A codec that no stage knows leaves the assembler nil.
+func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 	if codec == r.codec {
 		return
+	}
+	r.pop(ctx, time.Now().Add(time.Hour))
+	if r.assembler != nil {
+		r.units(ctx, r.assembler.Gap()) // one that is not whole now never will be
 	}
 	r.codec = codec
 	r.assembler, _ = depacket.New(codec, r.maxBytes)
@@ -109,19 +114,21 @@ func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 		if !ok {
 			return
 		}
-		if r.assembler == nil {
-			continue
+		switch {
+		case r.assembler == nil:
+		case e.Packet == nil:
+			r.units(ctx, r.assembler.Gap())
+		default:
+			r.units(ctx, r.assembler.Push(e.Packet, e.Arrival))
 		}
-		var units []depacket.Unit
-		if e.Packet == nil {
-			units = r.assembler.Gap()
-		} else {
-			units = r.assembler.Push(e.Packet, e.Arrival)
-		}
-		for i := range units {
-			r.unit(ctx, &units[i])
-			r.assembler.Recycle(units[i].Data)
-		}
+	}
+}
+
+// units takes what the assembler gave.
+func (r *trackRunner) units(ctx context.Context, units []depacket.Unit) {
+	for i := range units {
+		r.unit(ctx, &units[i])
+		r.assembler.Recycle(units[i].Data)
 	}
 }
 

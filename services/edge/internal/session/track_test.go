@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -266,6 +267,42 @@ func TestPicturesThatTheDecoderReorders(t *testing.T) {
 		if released != 4 {
 			t.Errorf("%d payloads released", released)
 		}
+		b.stop()
+	})
+}
+
+func TestRunnerFinishesTheOldCodecBeforeTheNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		b.frame(true, 20)
+		b.seq++ // lost, so that the next one waits
+		b.frame(false, 20)
+		b.seq++
+		b.packets <- peer.Packet{ // the beginning of a picture whose end never comes
+			RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: b.seq, Timestamp: b.ts + 3000, SSRC: 5}, Payload: []byte{0x10, 1, 0, 0}},
+			Codec: media.VP8, Arrival: time.Now(),
+		}
+		b.packets <- peer.Packet{
+			RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: b.seq + 1, Timestamp: b.ts + 6000, SSRC: 5, Marker: true}, Payload: []byte{0x65, 0x88, 0x84}},
+			Codec: media.H264, Arrival: time.Now(),
+		}
+		b.expect(t, "across the switch", "result", "DAMAGED", "DAMAGED", "DAMAGED")
+		if n := b.book.counts()[0].Received; n != 4 {
+			t.Errorf("%d units received, want two whole ones and one half of the old codec, and one of the new", n)
+		}
+		b.stop()
+	})
+}
+
+func TestRunnerNamesTheEndOfTheSessionAsTheReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		b.decoder.decode = func(decoder.Request) ([]decoder.Picture, error) {
+			// What decoder.Decode says when its context ends while another stream is being decoded.
+			return nil, &decoder.Error{Drop: media.Overloaded, NeedKey: true, Err: fmt.Errorf("waiting for the decoder: %w", context.Canceled)}
+		}
+		b.frame(true, 20)
+		b.expect(t, "given up", "DRAINING")
 		b.stop()
 	})
 }
