@@ -119,6 +119,10 @@ func (s *Sink) Next(ctx context.Context) (Message, error) {
 	return Message{Kind: KindSkipped, JSON: []byte(`{"skipped":` + strconv.FormatUint(item.Skipped, 10) + `}`)}, nil
 }
 
+// Ended tells whether Next would give io.EOF at once: the session has ended and this sink has seen, or asked for, nothing that is left. It is
+// called like Next.
+func (s *Sink) Ended() bool { return s.held == nil && s.reader.Ended() }
+
 // Close gives the sink up. Closing twice is harmless.
 func (s *Sink) Close() { s.reader.Close() }
 

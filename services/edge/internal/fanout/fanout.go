@@ -174,6 +174,14 @@ func (r *Reader[T]) Next(ctx context.Context) (Item[T], error) {
 	}
 }
 
+// Ended tells whether Next would give io.EOF at once.
+func (r *Reader[T]) Ended() bool {
+	r.ring.mu.Lock()
+	defer r.ring.mu.Unlock()
+	_, more := r.peek()
+	return r.closed || r.ring.closed && !more
+}
+
 // Close gives the reader up. Closing twice is harmless.
 func (r *Reader[T]) Close() {
 	r.ring.mu.Lock()
@@ -190,11 +198,7 @@ func (r *Reader[T]) take() (Item[T], bool, error) {
 	if r.closed {
 		return Item[T]{}, false, io.EOF
 	}
-	for ; r.next <= ring.newest; r.next++ {
-		e := ring.kept[len(ring.kept)-1-int(ring.newest-r.next)]
-		if r.choice.Wants != nil && !r.choice.Wants(e.value) {
-			continue
-		}
+	if e, ok := r.peek(); ok {
 		item := Item[T]{ID: e.id, Value: e.value, Skipped: r.skipped}
 		r.next, r.skipped = r.next+1, 0
 		return item, true, nil
@@ -203,6 +207,17 @@ func (r *Reader[T]) take() (Item[T], bool, error) {
 		return Item[T]{}, false, io.EOF
 	}
 	return Item[T]{}, false, nil
+}
+
+// peek moves on to the next value that is wanted; false when there is none yet. The ring is locked.
+func (r *Reader[T]) peek() (e entry[T], ok bool) {
+	for ring := r.ring; r.next <= ring.newest; r.next++ {
+		e := ring.kept[len(ring.kept)-1-int(ring.newest-r.next)]
+		if r.choice.Wants == nil || r.choice.Wants(e.value) {
+			return e, true
+		}
+	}
+	return e, false
 }
 
 func (r *Reader[T]) counts(v T) bool {

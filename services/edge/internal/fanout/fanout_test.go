@@ -213,6 +213,30 @@ func TestSkippedAddsUp(t *testing.T) {
 	})
 }
 
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	r := newRing(8, 1<<30, 8)
+	odd := subscribe(t, r, 0, Choice[int]{Wants: func(v int) bool { return v%2 == 1 }})
+	for v := range 3 {
+		_ = r.Publish(v)
+	}
+	if odd.Ended() {
+		t.Error("ended before the ring")
+	}
+	r.Close()
+	for after, want := range map[uint64]bool{0: false, 2: false, 3: true, 9: true, Live: true} {
+		if got := subscribe(t, r, after, Choice[int]{}).Ended(); got != want {
+			t.Errorf("a reader after %d of 3 has ended: %v", after, got)
+		}
+	}
+	if odd.Ended() {
+		t.Error("ended before its last value")
+	}
+	if item, err := odd.Next(t.Context()); err != nil || item.Value != 1 || !odd.Ended() {
+		t.Errorf("read %+v, %v; ended: %v", item, err, odd.Ended())
+	}
+}
+
 func TestManyGoroutines(t *testing.T) {
 	t.Parallel()
 	const publishers, each, readers = 4, 500, 4

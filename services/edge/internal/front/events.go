@@ -22,7 +22,8 @@ const (
 )
 
 // results streams a session's messages as Server-Sent Events until the session ends. Last-Event-ID resumes within what is kept; the gap, if
-// there is one, is told by a skipped event.
+// there is one, is told by a skipped event. A reader that has seen the last message of a session that ended gets 204, at which an
+// EventSource stops coming back (HTML Standard section 9.2.3); one that comes to it for the first time gets what is kept.
 func (f *Front) results(w http.ResponseWriter, r *http.Request, _ principal) error {
 	after, err := lastEventID(r.Header)
 	if err != nil {
@@ -38,10 +39,18 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request, _ principal) err
 	}
 	defer release()
 	sink, err := subscribe(session, after)
+	if err == nil && after == downlink.Live && sink.Ended() {
+		sink.Close()
+		sink, err = subscribe(session, 0)
+	}
 	if err != nil {
 		return err
 	}
 	defer sink.Close()
+	if sink.Ended() {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")

@@ -173,6 +173,34 @@ func TestResults(t *testing.T) {
 	})
 }
 
+// An EventSource comes back a second after the end of its stream. Once it has the summary it is told to stay away.
+func TestResultsOfAnEndedSession(t *testing.T) {
+	t.Parallel()
+	f, sessions := fixture(t, nil)
+	session := running(t, sessions)
+	session.publish(t, 1)
+	session.publish(t, 2)
+	session.end()
+	const summary = "id: 3\nevent: summary\ndata: {\"summary\":{\"session\":\"session1\"}}\n\n"
+	for last, want := range map[string]struct {
+		status int
+		body   string
+	}{
+		"":   {http.StatusOK, "retry: 1000\n\n" + outcomeBlock(1, 1) + "\n\n" + outcomeBlock(2, 2) + "\n\n" + summary},
+		"2":  {http.StatusOK, "retry: 1000\n\n" + summary},
+		"3":  {http.StatusNoContent, ""},
+		"99": {http.StatusNoContent, ""},
+	} {
+		got := request{method: http.MethodGet, path: "/sessions/session1/results", header: map[string]string{"Last-Event-ID": last}}.do(t, f)
+		if body := bodyOf(t, got); got.StatusCode != want.status || body != want.body {
+			t.Errorf("after %q: %d with %q, want %d with %q", last, got.StatusCode, body, want.status, want.body)
+		}
+	}
+	if len(f.connections) != 0 {
+		t.Errorf("%d places were not given back", len(f.connections))
+	}
+}
+
 // What a reader that comes back too late has missed is said, not hidden.
 func TestResultsSkipped(t *testing.T) {
 	t.Parallel()

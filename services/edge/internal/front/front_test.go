@@ -152,6 +152,11 @@ func (s *fakeSession) Close(reason string) {
 		return
 	}
 	s.closed = reason
+	s.end()
+}
+
+// end is the session's end as its sinks see it. It stays known.
+func (s *fakeSession) end() {
 	_ = s.hub.Publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Summary{Summary: &sluicev1.Summary{Session: &s.id}}})
 	s.hub.Close()
 }
