@@ -30,7 +30,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// GRPCConfig configures a gRPC server. All fields but Credentials must be set.
+// leastConnWindow is the least window of a connection whose calls have a window of their own, in bytes.
+const leastConnWindow = 16 << 20
+
+// GRPCConfig configures a gRPC server. All fields but CallWindow and Credentials must be set.
 type GRPCConfig struct {
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -38,6 +41,10 @@ type GRPCConfig struct {
 	MaxStreams uint32
 	// MaxMessage is the largest message received, in bytes.
 	MaxMessage int
+	// CallWindow is how many bytes of a call may be on the way or unread, at most 1 GiB. Zero lets gRPC find out, from 64 KiB up: a message that is
+	// larger than the window waits for the receiver's leave in the middle, several times, and on a busy machine that takes longer than the message. The
+	// window of a connection, which its calls share, then is at least 16 MiB.
+	CallWindow int
 	// CallsPerSecond limits how often calls may be opened, over all clients; a burst of one second is allowed. Messages inside a call are not counted.
 	CallsPerSecond float64
 	// Grace bounds how long calls may go on after Serve's context ends.
@@ -93,6 +100,10 @@ func NewGRPC(cfg GRPCConfig, register func(grpc.ServiceRegistrar)) (*GRPC, error
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.MaxConcurrentStreams(cfg.MaxStreams), grpc.MaxRecvMsgSize(cfg.MaxMessage), grpc.MaxHeaderListSize(8 << 10),
 		grpc.ConnectionTimeout(5 * time.Second),
+	}
+	if cfg.CallWindow > 0 {
+		options = append(options,
+			grpc.InitialWindowSize(int32(cfg.CallWindow)), grpc.InitialConnWindowSize(int32(max(cfg.CallWindow, leastConnWindow))))
 	}
 	if cfg.Credentials != nil {
 		options = append(options, grpc.Creds(cfg.Credentials))

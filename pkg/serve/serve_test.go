@@ -55,11 +55,14 @@ func (router) Stream(s sluicev1.RouterService_StreamServer) error {
 	}
 }
 
+// callWindow is that of the tests' servers.
+const callWindow = 2 << 20
+
 // start runs a server; stop ends it and gives Serve's error, however often it is called.
 func start(t *testing.T, perSecond float64, grace time.Duration) (c sluicev1.RouterServiceClient, conn *grpc.ClientConn, stop func() error) {
 	t.Helper()
 	g, err := NewGRPC(GRPCConfig{
-		Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), MaxStreams: 100, MaxMessage: 1 << 20,
+		Logger: slog.New(slog.DiscardHandler), Registry: prometheus.NewRegistry(), MaxStreams: 100, MaxMessage: 1 << 20, CallWindow: callWindow,
 		CallsPerSecond: perSecond, Grace: grace,
 	}, func(r grpc.ServiceRegistrar) { sluicev1.RegisterRouterServiceServer(r, router{}) })
 	if err != nil {
@@ -99,6 +102,27 @@ func open(t *testing.T, c sluicev1.RouterServiceClient, session string) (sluicev
 	}
 	_, err = s.Recv()
 	return s, err
+}
+
+// TestCallWindow sends to a handler that does not read. What fits the window leaves; without one of its own, a call stops at 64 KiB.
+func TestCallWindow(t *testing.T) {
+	t.Parallel()
+	c, _, _ := start(t, 1000, 0)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s, err := c.Stream(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Send(&sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Open{Open: &sluicev1.Open{Session: new("wait")}}}); err != nil {
+		t.Fatal(err)
+	}
+	frame := &sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: &sluicev1.Frame{Payload: make([]byte, 256<<10)}}}
+	for sent := 0; sent < callWindow-512<<10; sent += 256 << 10 {
+		if err := s.Send(frame); err != nil {
+			t.Fatalf("after %d KiB: %v", sent>>10, err)
+		}
+	}
 }
 
 func TestMiddleware(t *testing.T) {

@@ -39,6 +39,8 @@ const (
 	callsPerSecond = 2000
 	// envelope is room for what a frame carries beside its payload.
 	envelope = 64 << 10
+	// maxCallWindow bounds what a call may have on the way unread, in bytes.
+	maxCallWindow = 64 << 20
 	// firstCheck bounds how long the start waits for model servers that are there but slow to warm up.
 	firstCheck = 90 * time.Second
 	adminGrace = 500 * time.Millisecond
@@ -97,7 +99,8 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 		largest = max(largest, in.Picture.Bytes())
 	}
 	r.grpc, err = serve.NewGRPC(serve.GRPCConfig{
-		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest + envelope, CallsPerSecond: callsPerSecond,
+		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest + envelope,
+		CallWindow: min(window*(largest+envelope), maxCallWindow), CallsPerSecond: callsPerSecond,
 		Grace: time.Duration(c.Drain), Credentials: secure,
 	}, func(to grpc.ServiceRegistrar) {
 		sluicev1.RegisterRouterServiceServer(to, r.intake)
