@@ -24,6 +24,10 @@ const (
 	// settleGrace is how much longer than the longest deadline a half-closed call waits for its outcomes, which should all be there by then.
 	settleGrace = time.Second
 
+	// wayBack is kept back of each frame's remaining time, at most a tenth of it: the remaining time runs from the frame's arrival here, so its way from the
+	// edge is not in it, and the answer has to go back as well. The edge waits no more than 40 ms beyond the deadline before it reports ROUTER_LOST.
+	wayBack = 10 * time.Millisecond
+
 	maxDue    = 64
 	maxStream = 128 // characters
 )
@@ -207,12 +211,16 @@ func (c *call) frame(m *sluicev1.Frame, now time.Time) (*dispatch.Frame, error) 
 				return nil, breach("frame %d of stream %q is due for model %q twice", f.Sequence, f.Stream, due.Model)
 			}
 		}
-		// No edge has more time than the model gives; one that claims it would make the router keep frames for as long as it likes.
-		if latest := now.Add(model.Deadline); due.Deadline.After(latest) {
-			f.Due[i].Deadline = latest
-		}
+		f.Due[i].Deadline = answerBy(now, due.Deadline.Sub(now), model.Deadline)
 	}
 	return f, nil
+}
+
+// answerBy gives the time by which the answer for a frame that arrived now must leave. No edge has more time than the model gives; one that claims it would
+// make the router keep frames for as long as it likes.
+func answerBy(now time.Time, remaining, most time.Duration) time.Time {
+	remaining = min(remaining, most)
+	return now.Add(remaining - max(0, min(wayBack, remaining/10)))
 }
 
 // fits checks a frame against its input.
