@@ -17,6 +17,7 @@ import (
 )
 
 func main() {
+	serve.RouteGRPCLogs()
 	if err := command().Execute(); err != nil {
 		fmt.Fprintln(os.Stderr, "sluice-edge:", err)
 		os.Exit(1)
@@ -47,7 +48,9 @@ func command() *cobra.Command {
 			}
 			ctx, stop := serve.Signals()
 			defer stop()
-			return app.Run(ctx, cfg, logger(os.Stderr, cfg.Log))
+			log := logger(os.Stderr, cfg.Log)
+			slog.SetDefault(log) // for libraries that log by themselves
+			return app.Run(ctx, cfg, log)
 		},
 	}
 	c.Flags().StringVar(&file, "config", "", "configuration file (YAML)")

@@ -16,6 +16,7 @@ import (
 )
 
 func main() {
+	serve.RouteGRPCLogs()
 	ctx, stop := serve.Signals()
 	err := command(os.Environ(), os.Stderr).ExecuteContext(ctx)
 	stop()
@@ -48,7 +49,9 @@ func command(environ []string, logs io.Writer) *cobra.Command {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
 				return err
 			}
-			return start(cmd.Context(), &c, logger(c.Log, logs))
+			log := logger(c.Log, logs)
+			slog.SetDefault(log) // for libraries that log by themselves
+			return start(cmd.Context(), &c, log)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
