@@ -1,0 +1,115 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-dev/sluice/deploy/e2e/stack"
+)
+
+// thinSpace groups the digits of large numbers on the page.
+const thinSpace = "\u202f"
+
+// visit starts a scene of page.mjs on the edge's own page, with the moving face as the camera. Screenshots are kept in SLUICE_SCREENSHOTS, if that names a directory.
+func visit(t *testing.T, s *stack.Stack, scene string) *browser {
+	t.Helper()
+	return browse(t, "page.mjs", 2*time.Minute, map[string]any{
+		"scene": scene, "edge": s.HTTP + "/", "camera": stack.Clip(t, "faces-360p30.y4m"), "screenshots": os.Getenv("SLUICE_SCREENSHOTS"),
+	})
+}
+
+// A click on Camera on the edge's own page, and the face has a box, and the numbers move.
+func TestThePage(t *testing.T) {
+	b := visit(t, stack.Start(t, stack.Options{}), "live")
+	var shown struct {
+		Boxes []struct {
+			X, Y, Width, Height float64
+			// Skin is the share of the box's middle that has the colour of skin.
+			Skin float64
+		}
+		Status, Sent, Answers, P50, P95, Ends, Picture string
+		Overflow                                       int
+	}
+	b.next(t, &shown)
+	checkNoComplaints(t, b)
+	for name, text := range map[string]string{"sent": shown.Sent, "answers": shown.Answers, "p50": shown.P50, "p95": shown.P95} {
+		if n, err := strconv.ParseFloat(strings.ReplaceAll(text, thinSpace, ""), 64); err != nil || n <= 0 {
+			t.Errorf("the number %q shows %q", name, text)
+		}
+	}
+	if shown.Status != "Live" || !containsAll(shown.Ends, "Answered") || !containsAll(shown.Picture, "1 face") {
+		t.Errorf("the page shows status %q, outcomes %q and the picture %q", shown.Status, shown.Ends, shown.Picture)
+	}
+	if shown.Overflow > 0 {
+		t.Errorf("on a phone the page is %d pixels too wide", shown.Overflow)
+	}
+	near := 0
+	for _, box := range shown.Boxes {
+		if box.Skin > 0.5 && box.Width > 0.04 && box.Width < 0.3 {
+			near++
+		}
+	}
+	t.Logf("sent %s/s, answers %s/s, latency p50 %s ms, p95 %s ms; %d pictures with a box, %d around the face", shown.Sent, shown.Answers, shown.P50, shown.P95, len(shown.Boxes), near)
+	if len(shown.Boxes) < 10 || near*10 < len(shown.Boxes)*9 {
+		t.Errorf("boxes around the face: %d of %+v", near, shown.Boxes)
+	}
+}
+
+// A visitor who does not allow the camera is told so, and what to do.
+func TestThePageWithoutACamera(t *testing.T) {
+	b := visit(t, stack.Start(t, stack.Options{}), "refused")
+	var shown struct{ Problem string }
+	b.next(t, &shown)
+	checkNoComplaints(t, b)
+	if !containsAll(shown.Problem, "camera is not allowed", "Try again") {
+		t.Errorf("the page says %q", shown.Problem)
+	}
+}
+
+// When the edge dies, the page says that it tries again, and then that it has given up.
+func TestThePageWithoutItsEdge(t *testing.T) {
+	s := stack.Start(t, stack.Options{})
+	b := visit(t, s, "killed")
+	var shown struct {
+		Live            bool
+		Advice, Problem string
+	}
+	b.next(t, &shown)
+	s.Edge.Kill(t)
+	b.next(t, &shown)
+	b.next(t, &shown)
+	if !containsAll(shown.Advice, "Connecting again") {
+		t.Errorf("after the edge's death the page first says %q", shown.Advice)
+	}
+	if !containsAll(shown.Problem, "connection was lost", "Try again") {
+		t.Errorf("after the edge's death the page says in the end %q", shown.Problem)
+	}
+	for _, complaint := range complaintsOf(t, b) {
+		// The browser itself notes that the edge does not answer.
+		if !strings.Contains(complaint, "net::ERR_CONNECTION_REFUSED") {
+			t.Errorf("the page: %s", complaint)
+		}
+	}
+}
+
+// checkNoComplaints ends the script and fails the test if the browser's console shows errors.
+func checkNoComplaints(t *testing.T, b *browser) {
+	t.Helper()
+	for _, complaint := range complaintsOf(t, b) {
+		t.Errorf("the page: %s", complaint)
+	}
+}
+
+// complaintsOf ends the script and gives the errors that the browser's console shows.
+func complaintsOf(t *testing.T, b *browser) []string {
+	t.Helper()
+	var last struct{ Complaints []string }
+	b.next(t, &last)
+	b.end()
+	return last.Complaints
+}
