@@ -33,6 +33,8 @@ type Channel struct {
 	stream    *datachannel.DataChannel
 	peer      *Peer
 	buffer    []byte
+	ended     chan struct{} // closed when Read has found the channel's end
+	endOnce   sync.Once
 	closeOnce sync.Once
 }
 
@@ -90,7 +92,7 @@ func (p *Peer) adopt(d *webrtc.DataChannel) (*Channel, error) {
 	if !ok {
 		return nil, fmt.Errorf("detached channel is a %T", stream)
 	}
-	return &Channel{Label: d.Label(), Protocol: d.Protocol(), stream: concrete, peer: p}, nil
+	return &Channel{Label: d.Label(), Protocol: d.Protocol(), stream: concrete, peer: p, ended: make(chan struct{})}, nil
 }
 
 // Read gives the next message, whose bytes are valid until the next call, and its size. The error is [ErrMessageTooLarge] for one message
@@ -112,6 +114,7 @@ func (c *Channel) Read() (message []byte, text bool, size int, err error) {
 			}
 			return into[:size], text, size, nil
 		case !errors.Is(err, io.ErrShortBuffer) || len(into) > sctpBuffer:
+			c.endOnce.Do(func() { close(c.ended) })
 			return nil, false, 0, err
 		}
 	}
@@ -126,7 +129,8 @@ func (c *Channel) WriteText(message []byte, deadline time.Time) error {
 	return err
 }
 
-// Flush waits until the client has everything that was written, until ctx ends or until the channel does.
+// Flush waits until the client has everything that was written, until ctx ends or until the channel does, which its reader finds out: a client
+// that hangs up on what it was waiting for acknowledges no more.
 func (c *Channel) Flush(ctx context.Context) {
 	taken := make(chan struct{}, 1)
 	c.stream.SetBufferedAmountLowThreshold(0)
@@ -142,6 +146,7 @@ func (c *Channel) Flush(ctx context.Context) {
 	select {
 	case <-taken:
 	case <-ctx.Done():
+	case <-c.ended:
 	case <-c.peer.done:
 	}
 }

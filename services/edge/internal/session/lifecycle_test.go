@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -141,6 +142,24 @@ func TestEveryWayToEnd(t *testing.T) {
 				t.Errorf("counts: %+v", n)
 			}
 		})
+	}
+}
+
+// A browser's client closes its connection in the very moment that it has the summary, which it then never acknowledges.
+func TestAClientThatHangsUpOnItsSummaryIsNotWaitedFor(t *testing.T) {
+	r := newRig(t, nil)
+	var d *webrtc.DataChannel
+	var got <-chan message
+	c := r.connect(func(c *client) { d, got = c.channel("", controlProtocol) })
+	opened(t, d)
+	_ = d.SendText(`{"bye":{}}`)
+	for wait(t, got, "summary").Summary == nil {
+	}
+	hungUp := time.Now()
+	_ = c.pc.Close()
+	wait(t, c.session.Done(), "end")
+	if after := time.Since(hungUp); after > flushLimit/2 {
+		t.Errorf("the session ended %s after its client", after)
 	}
 }
 
