@@ -62,7 +62,7 @@ function showStages({ stages, p50 }) {
 function showEnds({ ends, total }) {
   const order = { result: 0, drop: 1, error: 2 };
   const sorted = [...ends].sort((a, b) => order[a.kind] - order[b.kind] || b.count - a.count);
-  write("ends-total", total > 0 ? `${shortNumber(total)} in all` : "");
+  write("ends-total", total > 0 ? `${total.toLocaleString("en")} in all` : "");
   renderStack(byId("ends-bar"), sorted.map(({ kind, count }) => ({ key: kind, share: count / total })));
   renderList(byId("ends"), sorted.map(({ name, kind, count }) => ({
     key: kind, label: name === "result" ? "Answered" : name, title: ENDS[name] ?? "", value: count.toLocaleString("en"), share: percent(count / total),

@@ -41,7 +41,7 @@ export class Plot {
     const points = this.#points.items(now);
     const latencies = points.filter((p) => p.value.kind === "result").map((p) => p.value.ms);
     const top = axisTop((quantile(latencies, 0.98) ?? 0) * 1.15);
-    const area = { left: 0, right: width - 50, top: 8, bottom: height - 12 };
+    const area = { left: 0, right: width - 60, top: 8, bottom: height - 12 };
     const x = (/** @type {number} */ at) => area.right - ((now - at) / SPAN) * (area.right - area.left);
     const y = (/** @type {number} */ ms) => area.bottom - (Math.min(ms, top) / top) * (area.bottom - area.top);
     const style = getComputedStyle(canvas);
