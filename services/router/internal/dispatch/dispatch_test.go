@@ -275,6 +275,63 @@ func TestStopDoesNotWaitForAHungBackend(t *testing.T) {
 	})
 }
 
+// lingering is an owner that takes its time for an outcome.
+type lingering struct {
+	takes time.Duration
+	done  bool
+}
+
+func (l *lingering) Ended(*Frame, media.Outcome) {
+	<-time.After(l.takes)
+	l.done = true
+}
+
+// TestStopJoinsBatchesThatAreBeingDelivered stops between a batch's return and the delivery of its outcomes.
+func TestStopJoinsBatchesThatAreBeingDelivered(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, modelConfig("faces", &runner{run: echo(10 * ms)}))
+		owner := &lingering{takes: 100 * ms}
+		b.Submit(&Frame{Frame: media.Frame{Stream: "1", Sequence: 1, Due: []media.Due{{Model: "faces", Deadline: time.Now().Add(time.Second)}}}, Owner: owner})
+		advance(50 * ms)
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+		if !owner.done {
+			t.Error("the dispatcher ended while a batch was still being delivered")
+		}
+	})
+}
+
+// TestIdleModelHoldsNoOwner checks that the memory of calls that are over can be had back.
+func TestIdleModelHoldsNoOwner(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, modelConfig("faces", &runner{run: echo(10 * ms)}))
+		s := b.session("s")
+		for i := range uint32(10) {
+			b.submit(s, fmt.Sprint(i), 1, "", 200*ms, "faces")
+		}
+		advance(time.Second)
+		m := b.models[0]
+		m.mu.Lock()
+		for _, l := range m.lanes[:cap(m.lanes)] {
+			if l.owner != nil {
+				t.Errorf("the model still holds the owner of stream %q", l.stream)
+			}
+		}
+		for _, f := range m.flights[:cap(m.flights)] {
+			if f != nil {
+				t.Error("the model still holds a batch that came back")
+			}
+		}
+		m.mu.Unlock()
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*ModelConfig){

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/batch"
@@ -17,7 +18,7 @@ type flight struct {
 	sent   time.Time
 	// over is the last of the jobs' deadlines: then nobody waits for the answer any more.
 	over time.Time
-	// landed is closed when the runner has returned and the batch has been settled.
+	// landed is closed when the runner has returned and the batch has been settled and delivered. The model keeps the flight until then.
 	landed chan struct{}
 }
 
@@ -57,6 +58,7 @@ func (m *model) launch(send []int, now time.Time) *flight {
 
 // fly runs one batch and settles it.
 func (m *model) fly(ctx context.Context, f *flight) {
+	defer m.wake()
 	defer close(f.landed)
 	ctx, cancel := context.WithDeadline(ctx, f.over)
 	defer cancel()
@@ -65,7 +67,6 @@ func (m *model) fly(ctx context.Context, f *flight) {
 	for _, j := range f.jobs {
 		j.frame.release()
 	}
-	m.wake()
 }
 
 // ask runs a batch. Whatever the runner does, it returns one answer for each frame.
@@ -111,7 +112,6 @@ func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 		}
 	}
 	m.counts.Late += uint32(late)
-	m.removeFlight(f)
 	if ran {
 		m.policy.Observe(batch.Completion{Size: len(f.jobs), Sent: f.sent, Done: now})
 	}
@@ -149,11 +149,14 @@ func (m *model) sentOutcome(j *job, now time.Time) media.Outcome {
 	return o
 }
 
-func (m *model) removeFlight(f *flight) {
-	for i, other := range m.flights {
-		if other == f {
-			m.flights = append(m.flights[:i], m.flights[i+1:]...)
-			return
+// reap forgets the flights that have landed, which frees their slots. The caller holds the lock.
+func (m *model) reap() {
+	m.flights = slices.DeleteFunc(m.flights, func(f *flight) bool {
+		select {
+		case <-f.landed:
+			return true
+		default:
+			return false
 		}
-	}
+	})
 }

@@ -129,6 +129,7 @@ func (m *model) run(ctx context.Context) error {
 // step does all that is to do now and says when to look again if nothing happens before.
 func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	m.mu.Lock()
+	m.reap()
 	ends := m.sweep(now, nil)
 	var started []*flight
 	var wake time.Time
@@ -146,6 +147,7 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 		}
 		started = append(started, f)
 	}
+	clear(m.lanes) // What is idle holds nobody's call.
 	if next, waiting := m.queue.NextDeadline(); waiting {
 		wake = earliest(wake, next)
 	}
@@ -177,6 +179,7 @@ func (m *model) sweep(now time.Time, ends []end) []end {
 
 // decide asks the policy about what waits now. Index i of its decision is the stream m.lanes[i].
 func (m *model) decide(now time.Time) batch.Decision {
+	clear(m.lanes)
 	m.items, m.lanes = m.items[:0], m.lanes[:0]
 	for i := range m.queue.Len() {
 		e := m.queue.At(i)
