@@ -9,12 +9,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sluice-dev/sluice/services/edge/internal/codec"
 	"github.com/sluice-dev/sluice/services/edge/internal/ipc"
 )
 
@@ -22,6 +25,9 @@ const (
 	// actionVariable makes the test binary a decoder that, in its sandbox, tries the action of that name; freeVariable leaves the sandbox out.
 	actionVariable = "SLUICE_TEST_ACTION"
 	freeVariable   = "SLUICE_TEST_FREE"
+
+	// manyThreads is the action of a decoder that has lived long: it works on one thread after the other.
+	manyThreads = "work on many threads"
 
 	allowed = "ALLOWED"
 	refused = "REFUSED"
@@ -54,6 +60,9 @@ func attempt(name string, free bool, out io.Writer) int {
 			return 1
 		}
 	}
+	if name == manyThreads {
+		return workOnManyThreads(s, out)
+	}
 	for _, a := range actions {
 		if a.name != name {
 			continue
@@ -69,6 +78,29 @@ func attempt(name string, free bool, out io.Writer) int {
 	}
 	fmt.Fprintln(out, "no such action")
 	return 1
+}
+
+// workOnManyThreads opens and closes every decoder on more threads than glibc gives arenas to without counting the processors first.
+func workOnManyThreads(s settings, out io.Writer) int {
+	var threads sync.WaitGroup
+	for range 24 {
+		turn := make(chan error)
+		threads.Go(func() {
+			runtime.LockOSThread() // and never unlocked, so that each turn has a new thread
+			engine, err := codec.New(s.layout, make([]byte, s.layout.Size()), s.pixels)
+			if err == nil {
+				engine.Close()
+			}
+			turn <- err
+		})
+		if err := <-turn; err != nil {
+			fmt.Fprintln(out, err)
+			return 1
+		}
+	}
+	threads.Wait()
+	fmt.Fprintln(out, allowed)
+	return 0
 }
 
 // outcome runs the attempt in a process of its own that holds a decoder's descriptors, and says how it ended.
@@ -128,6 +160,14 @@ func TestForbiddenActions(t *testing.T) {
 				t.Errorf("outside the sandbox: %q (ended: %v), want it allowed", words, killed)
 			}
 		})
+	}
+}
+
+// Go moves a decoder's work between threads; none of that may look like an escape. glibc then opens files of its own now and then, to count the
+// processors say, and goes on when it may not.
+func TestWorkMovesBetweenThreads(t *testing.T) {
+	if words, killed := outcome(t, manyThreads, false); killed || !strings.HasPrefix(words, allowed) {
+		t.Errorf("%q (ended: %v), want it allowed", words, killed)
 	}
 }
 

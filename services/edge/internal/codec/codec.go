@@ -51,7 +51,7 @@ type pending struct {
 // New makes an engine over memory, which is laid out by layout and must stay mapped until Close. Pictures of more than maxPixels are
 // refused. It opens every decoder once, so that whatever they set up, read or allocate for good happens before a sandbox stands.
 func New(layout ipc.Layout, memory []byte, maxPixels int) (*Engine, error) {
-	C.slc_quiet()
+	C.slc_prepare()
 	e := &Engine{
 		layout: layout, memory: memory, maxPixels: maxPixels, streams: make(map[uint32]*stream),
 		job: (*C.slc_job)(C.calloc(1, C.sizeof_slc_job)), scratch: C.slc_scratch_new(),

@@ -52,8 +52,8 @@ typedef struct {
 typedef struct slc_stream slc_stream;
 typedef struct slc_scratch slc_scratch;
 
-// slc_quiet silences libavcodec's log, which would go to standard error.
-void slc_quiet(void);
+// slc_prepare sets the process up: libavcodec's log, which would go to standard error, is silent, and malloc has one arena.
+void slc_prepare(void);
 
 // slc_scratch_new gives buffers that all streams share; NULL without memory.
 slc_scratch *slc_scratch_new(void);

@@ -1,3 +1,4 @@
+#include <malloc.h>
 #include <libavcodec/avcodec.h>
 #include <libavutil/buffer.h>
 #include <libavutil/log.h>
@@ -13,7 +14,11 @@ struct slc_stream {
   AVFrame *frame;
 };
 
-void slc_quiet(void) { av_log_set_level(AV_LOG_QUIET); }
+void slc_prepare(void) {
+  av_log_set_level(AV_LOG_QUIET);
+  // Work moves between threads but is never done by two at once: one arena is enough, and one for each thread would only hold memory.
+  mallopt(M_ARENA_MAX, 1);
+}
 
 static int64_t now_ns(void) {
   struct timespec t;

@@ -52,7 +52,9 @@ func policy(pid int) []rule {
 		// glibc's allocator seeds itself.
 		{call: unix.SYS_GETRANDOM},
 
-		// Asked for in passing by Go's runtime (names for mappings) and glibc (memory size); both do without.
+		// Asked for in passing by Go's runtime (names for mappings) and glibc (memory size; and files that tell the number of processors or a
+		// thread's stack, at moments that nobody can foresee); both do without.
+		{call: unix.SYS_OPENAT, errno: unix.EACCES},
 		{call: unix.SYS_PRCTL, errno: unix.EINVAL},
 		{call: unix.SYS_SYSINFO, errno: unix.EPERM},
 	}
