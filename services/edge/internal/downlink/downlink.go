@@ -18,7 +18,7 @@ import (
 // Live, given to Subscribe, asks for messages from now on.
 const Live = fanout.Live
 
-// ErrTooManySinks is given by Subscribe at the limit of 32 sinks a session.
+// ErrTooManySinks is given by Subscribe at the limit of 32 sinks a session, those of Attach not counted.
 var ErrTooManySinks = fanout.ErrTooManyReaders
 
 // ErrClosed is given by Publish after Close.
@@ -77,15 +77,21 @@ func (h *Hub) Publish(m *sluicev1.ServerMessage) error {
 	return h.ring.Publish(Message{Kind: Kind(body.JSONName()), Stream: streamOf(m), JSON: json})
 }
 
-// Subscribe makes a sink of the messages after the id given, 0 for all that are kept, Live for those to come. A nil filter passes
-// everything; a filter must be pure, must not block, and sees ID 0. Where the id is no longer kept, the messages since then count as
-// skipped whatever they were. It fails with ErrTooManySinks. After Close, the sink gives what is kept.
-func (h *Hub) Subscribe(after uint64, filter func(Message) bool) (*Sink, error) {
-	reader, err := h.ring.Subscribe(after, fanout.Choice[Message]{Wants: filter, Counts: isOutcome})
+// Subscribe makes a sink, for whoever follows the session, of the messages after the id given, 0 for all that are kept, Live for those to
+// come. Where the id is no longer kept, the messages since then count as skipped whatever they were. It fails with ErrTooManySinks. After
+// Close, the sink gives what is kept.
+func (h *Hub) Subscribe(after uint64) (*Sink, error) {
+	reader, err := h.ring.Subscribe(after, fanout.Choice[Message]{Counts: isOutcome})
 	if err != nil {
 		return nil, err
 	}
 	return &Sink{reader: reader}, nil
+}
+
+// Attach makes a sink like Subscribe, for the session's own use, and always finds a place: the caller bounds their number. A nil filter
+// passes everything; a filter must be pure, must not block, and sees ID 0.
+func (h *Hub) Attach(after uint64, filter func(Message) bool) *Sink {
+	return &Sink{reader: h.ring.Attach(after, fanout.Choice[Message]{Wants: filter, Counts: isOutcome})}
 }
 
 // Close ends the session's messages: sinks read what is left and then io.EOF. Closing twice is harmless.

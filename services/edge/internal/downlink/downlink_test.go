@@ -38,9 +38,9 @@ func publish(t *testing.T, h *Hub, messages ...*sluicev1.ServerMessage) {
 	}
 }
 
-func subscribe(t *testing.T, h *Hub, after uint64, filter func(Message) bool) *Sink {
+func subscribe(t *testing.T, h *Hub, after uint64) *Sink {
 	t.Helper()
-	s, err := h.Subscribe(after, filter)
+	s, err := h.Subscribe(after)
 	if err != nil {
 		t.Fatalf("Subscribe: %v", err)
 	}
@@ -97,7 +97,7 @@ func TestMessages(t *testing.T) {
 		{"drain", "", `{"drain":{"reconnectWithin":20}}`},
 		{KindSummary, "", `{"summary":{"session":"s"}}`},
 	}
-	got := rest(t, subscribe(t, h, 0, nil))
+	got := rest(t, subscribe(t, h, 0))
 	if len(got) != len(want) {
 		t.Fatalf("got %d messages, want %d", len(got), len(want))
 	}
@@ -112,7 +112,7 @@ func TestMessages(t *testing.T) {
 func TestSlowSink(t *testing.T) {
 	t.Parallel()
 	h := NewHub()
-	slow, onlyReports := subscribe(t, h, 0, nil), subscribe(t, h, 0, func(m Message) bool { return m.Kind == "senderReport" })
+	slow, onlyReports := subscribe(t, h, 0), h.Attach(0, func(m Message) bool { return m.Kind == "senderReport" })
 	const outcomes = keptMessages + 100
 	publish(t, h, report(1)) // lost, and not counted since it is no outcome
 	for i := range uint32(outcomes) {
@@ -139,14 +139,14 @@ func TestSlowSink(t *testing.T) {
 func TestResume(t *testing.T) {
 	t.Parallel()
 	h := NewHub()
-	first := subscribe(t, h, Live, nil)
+	first := subscribe(t, h, Live)
 	publish(t, h, outcome("camera", 1), outcome("camera", 2), outcome("camera", 3))
 	m, err := first.Next(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	first.Close()
-	second := subscribe(t, h, m.ID, nil)
+	second := subscribe(t, h, m.ID)
 	h.Close()
 	if got := rest(t, second); len(got) != 2 || got[0].ID != 2 || got[1].ID != 3 {
 		t.Errorf("resumed with %+v, want 2 and 3", got)
@@ -163,10 +163,15 @@ func TestRefused(t *testing.T) {
 		t.Error("a message that is not UTF-8 was published")
 	}
 	for range maxSinks {
-		subscribe(t, h, 0, nil)
+		subscribe(t, h, 0)
 	}
-	if _, err := h.Subscribe(0, nil); !errors.Is(err, ErrTooManySinks) {
+	if _, err := h.Subscribe(0); !errors.Is(err, ErrTooManySinks) {
 		t.Errorf("sink %d: error %v, want ErrTooManySinks", maxSinks+1, err)
+	}
+	own := h.Attach(0, nil)
+	publish(t, h, outcome("camera", 1))
+	if m, err := own.Next(t.Context()); err != nil || m.Stream != "camera" {
+		t.Errorf("the session's own sink beside all others gets %+v, %v", m, err)
 	}
 	h.Close()
 	if err := h.Publish(outcome("camera", 1)); !errors.Is(err, ErrClosed) {
@@ -176,7 +181,7 @@ func TestRefused(t *testing.T) {
 
 func TestNextEndsWithItsContext(t *testing.T) {
 	t.Parallel()
-	s := subscribe(t, NewHub(), 0, nil)
+	s := subscribe(t, NewHub(), 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.Next(ctx); !errors.Is(err, context.Canceled) {

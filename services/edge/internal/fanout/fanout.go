@@ -23,7 +23,7 @@ var (
 type Limits struct {
 	// Items and Bytes are how much is kept for slow readers and later ones. The newest value is always kept.
 	Items, Bytes int
-	// Readers is how many there may be at a time.
+	// Readers is how many there may be at a time, besides those of Attach.
 	Readers int
 }
 
@@ -47,6 +47,7 @@ type Ring[T any] struct {
 	newest  uint64
 	closed  bool
 	readers map[*Reader[T]]struct{}
+	counted int // readers that count against the limit
 }
 
 type entry[T any] struct {
@@ -110,9 +111,23 @@ type Choice[T any] struct {
 func (r *Ring[T]) Subscribe(after uint64, choice Choice[T]) (*Reader[T], error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.readers) >= r.limits.Readers {
+	if r.counted >= r.limits.Readers {
 		return nil, ErrTooManyReaders
 	}
+	r.counted++
+	reader := r.attach(after, choice)
+	reader.counted = true
+	return reader, nil
+}
+
+// Attach makes a reader like Subscribe that always finds a place, whoever else reads: the caller bounds their number.
+func (r *Ring[T]) Attach(after uint64, choice Choice[T]) *Reader[T] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.attach(after, choice)
+}
+
+func (r *Ring[T]) attach(after uint64, choice Choice[T]) *Reader[T] {
 	reader := &Reader[T]{ring: r, choice: choice, signal: make(chan struct{}, 1)}
 	oldest := r.newest + 1 - uint64(len(r.kept))
 	switch {
@@ -124,7 +139,7 @@ func (r *Ring[T]) Subscribe(after uint64, choice Choice[T]) (*Reader[T], error) 
 		reader.next = max(after+1, oldest)
 	}
 	r.readers[reader] = struct{}{}
-	return reader, nil
+	return reader
 }
 
 // Readers is the number of readers.
@@ -154,6 +169,7 @@ type Reader[T any] struct {
 	next    uint64 // id of the value to look at next
 	skipped uint64
 	closed  bool
+	counted bool
 }
 
 // Next gives the next value, waiting for it until ctx ends. The error is io.EOF after the ring's Close, when nothing is left, and after
@@ -186,6 +202,10 @@ func (r *Reader[T]) Ended() bool {
 func (r *Reader[T]) Close() {
 	r.ring.mu.Lock()
 	defer r.ring.mu.Unlock()
+	if r.counted {
+		r.ring.counted--
+		r.counted = false
+	}
 	r.closed = true
 	delete(r.ring.readers, r)
 	r.wake()

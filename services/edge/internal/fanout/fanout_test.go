@@ -213,6 +213,26 @@ func TestSkippedAddsUp(t *testing.T) {
 	})
 }
 
+func TestAttachedReadersAlwaysFindAPlace(t *testing.T) {
+	t.Parallel()
+	r := newRing(8, 1<<30, 1)
+	stranger := subscribe(t, r, 0, Choice[int]{})
+	own := r.Attach(0, Choice[int]{})
+	if _, err := r.Subscribe(0, Choice[int]{}); !errors.Is(err, ErrTooManyReaders) {
+		t.Errorf("one too many: %v", err)
+	}
+	own.Close()
+	if _, err := r.Subscribe(0, Choice[int]{}); !errors.Is(err, ErrTooManyReaders) {
+		t.Errorf("in an attached reader's place: %v", err)
+	}
+	stranger.Close()
+	stranger.Close()
+	subscribe(t, r, 0, Choice[int]{})
+	if _, err := r.Subscribe(0, Choice[int]{}); !errors.Is(err, ErrTooManyReaders) {
+		t.Errorf("after closing twice: %v", err)
+	}
+}
+
 func TestEnded(t *testing.T) {
 	t.Parallel()
 	r := newRing(8, 1<<30, 8)

@@ -139,7 +139,7 @@ func (s *fakeSession) Renegotiate(_ context.Context, offer string) (string, erro
 }
 
 func (s *fakeSession) Subscribe(after uint64) (*downlink.Sink, error) {
-	return s.hub.Subscribe(after, nil)
+	return s.hub.Subscribe(after)
 }
 
 func (s *fakeSession) Close(reason string) {

@@ -100,11 +100,7 @@ func (o *outlets) startOwn(ctx context.Context, after uint64) {
 
 // start relays down a channel the messages after an id. A new channel starts with all that are kept: it may open after the first outcomes.
 func (o *outlets) start(ctx context.Context, c *peer.Channel, after uint64, filter func(downlink.Message) bool) {
-	sink, err := o.hub.Subscribe(after, filter)
-	if err != nil {
-		o.logger.Warn("no room for another sink", slog.String("error", err.Error()))
-		return
-	}
+	sink := o.hub.Attach(after, filter) // the peer bounds the channels
 	o.running[c] = sink
 	r := relay{sink: sink, to: c, logger: o.logger}
 	o.relays.Go(func() { r.run(ctx) })

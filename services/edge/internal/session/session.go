@@ -115,7 +115,7 @@ func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string,
 
 // Subscribe opens a sink for the session's messages, those after the message with the given id that are still kept, or from now on for
 // downlink.Live. After the session's end the sink still gives what is kept, and then io.EOF.
-func (s *Session) Subscribe(after uint64) (*downlink.Sink, error) { return s.hub.Subscribe(after, nil) }
+func (s *Session) Subscribe(after uint64) (*downlink.Sink, error) { return s.hub.Subscribe(after) }
 
 // Close ends the session and returns when it has: counts final, summary sent, goroutines joined. The reason is for the log.
 func (s *Session) Close(reason string) {
