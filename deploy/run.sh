@@ -6,9 +6,9 @@ cd "$(dirname "$0")/.."
 
 # Job control puts each service in a process group of its own, so that Ctrl-C reaches this script only and each service gets one signal to drain.
 set -m
-router="" edge=""
+router="" edge="" stopping=""
 stop() {
-  trap stop INT TERM # A second Ctrl-C sends the second signal, which ends a service at once.
+  stopping=yes # A second Ctrl-C sends the second signal, which ends a service at once.
   for pid in $edge $router; do kill -TERM "$pid" 2>/dev/null || true; done
 }
 trap stop INT TERM
@@ -33,7 +33,7 @@ await() {
 }
 
 finish() {
-  stop
+  [[ $stopping ]] || stop # What drains already is not to be cut short.
   wait $edge $router 2>/dev/null || true
 }
 trap finish EXIT
