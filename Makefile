@@ -46,7 +46,8 @@ e2e: deps-e2e build tools models clips e2e-node ## Real browser, real model serv
 
 .PHONY: bench
 bench: deps-test models ## The benchmarks (BENCHTIME=1s)
-	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | grep -vE '^(ok|PASS|\?|goos|goarch)'
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | \
+	  awk '/^(ok|PASS|\?|goos|goarch)/ || /^cpu/ && seen++ { next } { sub("^pkg: github.com/sluice-dev/sluice/", "\n"); print }'
 
 .PHONY: fuzz
 fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
