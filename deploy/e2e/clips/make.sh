@@ -17,7 +17,12 @@ rm -f "$out/.made-by"
 
 wheel=scikit_image-0.26.0-cp311-cp311-manylinux_2_24_x86_64.manylinux_2_28_x86_64.whl
 sha=74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 --implementation cp --abi cp311 \
+python=python3
+if ! python3 -m pip --version >/dev/null 2>&1; then # Debian's Python comes without it; a virtual environment brings its own.
+  python3 -m venv "$work/venv"
+  python=$work/venv/bin/python
+fi
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.11 --implementation cp --abi cp311 \
   --platform manylinux_2_28_x86_64 --platform manylinux_2_24_x86_64 --dest "$work" scikit-image==0.26.0
 echo "$sha  $work/$wheel" | sha256sum --check --quiet
 python3 -m zipfile -e "$work/$wheel" "$work/wheel"
