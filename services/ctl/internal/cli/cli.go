@@ -52,7 +52,7 @@ sessions, which take the files in turn and loop them. A table shows each stream'
 			if err != nil {
 				return err
 			}
-			if cfg.Streams < 1 || cfg.Streams > 1000 || cfg.Rate < 0 || cfg.Rate > 240 || cfg.Duration <= 0 {
+			if cfg.Streams < 1 || cfg.Streams > 1000 || !(cfg.Rate >= 0 && cfg.Rate <= 240) || cfg.Duration <= 0 {
 				return fmt.Errorf("--streams must be 1 to 1000, --rate 0 to 240 and --duration positive")
 			}
 			cfg.Client = client

@@ -18,6 +18,9 @@ import (
 // maxBytes bounds a clip: it is held in memory so that it can be sent in a loop by many streams.
 const maxBytes = 512 << 20
 
+// maxRate bounds what is believed to be a rate, in frames a second.
+const maxRate = 240
+
 // ErrUnreadable is wrapped by every error about the content of a file.
 var ErrUnreadable = errors.New("unreadable clip")
 
@@ -69,12 +72,11 @@ func ReadIVF(r io.Reader) (*Clip, error) {
 		return nil, fmt.Errorf("%w: the IVF file holds %q; VP80 is supported", ErrUnreadable, header.FourCC)
 	}
 	c := &Clip{Codec: media.VP8}
-	if header.TimebaseNumerator > 0 && header.TimebaseDenominator > 0 {
-		c.Rate = float64(header.TimebaseDenominator) / float64(header.TimebaseNumerator)
-	}
+	var first, last uint64
 	for size := 0; ; {
-		unit, _, err := reader.ParseNextFrame()
+		unit, frame, err := reader.ParseNextFrame()
 		if errors.Is(err, io.EOF) {
+			c.Rate = rate(header, len(c.Units), last-first)
 			return c.checked()
 		}
 		if err != nil {
@@ -83,8 +85,23 @@ func ReadIVF(r io.Reader) (*Clip, error) {
 		if size += len(unit); size > maxBytes {
 			return nil, fmt.Errorf("%w: more than %d MiB", ErrUnreadable, maxBytes>>20)
 		}
+		if last = frame.Timestamp; len(c.Units) == 0 {
+			first = last
+		}
 		c.Units = append(c.Units, unit)
 	}
+}
+
+// rate gives the frames a second of an IVF file whose first and last frame lie so far apart by the reader's timestamps; 0 when they do not tell. The header alone
+// does not: a file that was copied out of another container has that one's ticks, a thousand a second say.
+func rate(header *ivfreader.IVFFileHeader, frames int, apart uint64) float64 {
+	// The reader has multiplied the ticks by the ticks a second, not divided.
+	perSecond := float64(header.TimebaseDenominator) / float64(header.TimebaseNumerator)
+	r := float64(frames-1) / float64(apart) * perSecond * perSecond
+	if !(r > 0 && r <= maxRate) { // also without a second frame, and with one time for all
+		return 0
+	}
+	return r
 }
 
 // ReadH264 reads a raw H.264 stream to its end and gathers its NAL units to access units (H.264 section 7.4.1.2.3): a new one begins with a delimiter, a parameter set or SEI

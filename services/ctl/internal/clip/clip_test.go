@@ -12,19 +12,22 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// ivf builds an IVF file of the fourcc with the frames.
-func ivf(fourcc string, frames ...string) []byte {
+// ivf builds an IVF file of the fourcc with the frames, 30 a second.
+func ivf(fourcc string, frames ...string) []byte { return ivfTicks(fourcc, 30, 1, frames...) }
+
+// ivfTicks builds an IVF file whose header tells so many ticks a second and whose frames are step ticks apart.
+func ivfTicks(fourcc string, perSecond uint32, step int, frames ...string) []byte {
 	b := binary.LittleEndian.AppendUint16([]byte("DKIF\x00\x00"), 32)
 	b = append(b, fourcc...)
 	b = binary.LittleEndian.AppendUint16(b, 640)
 	b = binary.LittleEndian.AppendUint16(b, 360)
-	b = binary.LittleEndian.AppendUint32(b, 30)
+	b = binary.LittleEndian.AppendUint32(b, perSecond)
 	b = binary.LittleEndian.AppendUint32(b, 1)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(frames)))
 	b = binary.LittleEndian.AppendUint32(b, 0)
 	for i, f := range frames {
 		b = binary.LittleEndian.AppendUint32(b, uint32(len(f)))
-		b = binary.LittleEndian.AppendUint64(b, uint64(i))
+		b = binary.LittleEndian.AppendUint64(b, uint64(i*step))
 		b = append(b, f...)
 	}
 	return b
@@ -49,6 +52,30 @@ func TestReadIVF(t *testing.T) {
 	} {
 		if _, err := ReadIVF(bytes.NewReader(c.data)); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want ErrUnreadable saying %q", name, err, c.want)
+		}
+	}
+}
+
+func TestRateIsThatOfTheFrames(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		file []byte
+		want float64
+	}{
+		"a tick a frame":            {ivfTicks("VP80", 30, 1, "a", "b", "c"), 30},
+		"copied out of WebM":        {ivfTicks("VP80", 1000, 40, "a", "b", "c"), 25},
+		"one frame does not tell":   {ivfTicks("VP80", 1000, 40, "a"), 0},
+		"all at once does not tell": {ivfTicks("VP80", 1000, 0, "a", "b"), 0},
+		"no ticks":                  {ivfTicks("VP80", 0, 1, "a", "b"), 0},
+		"backwards":                 {ivfTicks("VP80", 30, -1, "a", "b"), 0},
+		"a thousand a second":       {ivfTicks("VP80", 1000, 1, "a", "b"), 0},
+	} {
+		got, err := ReadIVF(bytes.NewReader(c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Rate != c.want {
+			t.Errorf("%s: %g frames a second, want %g", name, got.Rate, c.want)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestQuantiles(t *testing.T) {
 	for n := 100; n > 0; n-- {
 		values = append(values, time.Duration(n)*time.Millisecond)
 	}
-	if q := quantiles(values); q.P50 != 0.051 || q.P95 != 0.096 || q.P99 != 0.1 {
+	if q := quantiles(values); q.P50 != 0.05 || q.P95 != 0.095 || q.P99 != 0.099 {
 		t.Errorf("quantiles %+v", q)
 	}
 	if q := quantiles(nil); q != (Quantiles{}) {

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -140,6 +141,6 @@ func quantiles(values []time.Duration) Quantiles {
 		return Quantiles{}
 	}
 	sorted := slices.Sorted(slices.Values(values))
-	at := func(q float64) float64 { return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Seconds() }
+	at := func(q float64) float64 { return sorted[int(math.Ceil(q*float64(len(sorted))))-1].Seconds() }
 	return Quantiles{P50: at(0.5), P95: at(0.95), P99: at(0.99)}
 }
