@@ -40,13 +40,13 @@ func TestBadRequests(t *testing.T) {
 		"codec not offered":  {"/whip", "application/sdp", stranger, http.StatusUnprocessableEntity, "UNSUPPORTED_CODEC"},
 		"unknown model":      {"/whip?model=nobody", "application/sdp", good, http.StatusUnprocessableEntity, "UNKNOWN_MODEL"},
 	} {
-		response, text := post(t, s.HTTP+c.path, c.contentType, c.body)
+		got := post(t, s.HTTP+c.path, c.contentType, c.body)
 		var problem struct{ Code, Detail string }
-		if err := json.Unmarshal([]byte(text), &problem); err != nil {
-			t.Errorf("%s: %v in %q", name, err, text)
+		if err := json.Unmarshal([]byte(got.text), &problem); err != nil {
+			t.Errorf("%s: %v in %q", name, err, got.text)
 		}
-		if response.StatusCode != c.status || problem.Code != c.code || problem.Detail == "" || response.Header.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("%s: %s %q, want %d %s with a detail", name, response.Status, text, c.status, c.code)
+		if got.status != c.status || problem.Code != c.code || problem.Detail == "" || got.header.Get("Content-Type") != "application/problem+json" {
+			t.Errorf("%s: %d %q, want %d %s with a detail", name, got.status, got.text, c.status, c.code)
 		}
 	}
 	p, _ := publish(t, "", s.HTTP, 2*time.Second, stack.Clip(t, "faces-720p30.ivf"))
@@ -68,13 +68,13 @@ func TestNoRouter(t *testing.T) {
 		}
 		return response.Body.Close()
 	})
-	response, text := post(t, s.HTTP+"/whip", "application/sdp", sdp)
-	if response.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "NO_ROUTER") || response.Header.Get("Retry-After") == "" {
-		t.Errorf("%s, Retry-After %q: %s", response.Status, response.Header.Get("Retry-After"), text)
+	got := post(t, s.HTTP+"/whip", "application/sdp", sdp)
+	if got.status != http.StatusServiceUnavailable || !strings.Contains(got.text, "NO_ROUTER") || got.header.Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q: %s", got.status, got.header.Get("Retry-After"), got.text)
 	}
 	s.StartRouter(t)
 	stack.Eventually(t, 10*time.Second, "the edge finds the router", func() error {
-		if response, _ := post(t, s.HTTP+"/whip", "application/sdp", sdp); response.StatusCode != http.StatusCreated {
+		if post(t, s.HTTP+"/whip", "application/sdp", sdp).status != http.StatusCreated {
 			return os.ErrDeadlineExceeded
 		}
 		return nil

@@ -73,11 +73,11 @@ func connectMessages(t *testing.T, s *stack.Stack) *messageClient {
 	c.channel = channel
 	opened := make(chan struct{})
 	channel.OnOpen(func() { close(opened) })
-	response, answer := post(t, s.HTTP+"/whip?model=faces", "application/sdp", sdp)
-	if response.StatusCode != http.StatusCreated {
-		t.Fatalf("POST /whip: %s: %s", response.Status, answer)
+	answered := post(t, s.HTTP+"/whip?model=faces", "application/sdp", sdp)
+	if answered.status != http.StatusCreated {
+		t.Fatalf("POST /whip: %d: %s", answered.status, answered.text)
 	}
-	if err := peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answer}); err != nil {
+	if err := peer.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: answered.text}); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -126,7 +126,14 @@ func (c *messageClient) send(t *testing.T, messages ...[]byte) string {
 	}
 }
 
-func post(t *testing.T, url, contentType, body string) (*http.Response, string) {
+// answer is what the edge said to a request.
+type answer struct {
+	status int
+	header http.Header
+	text   string
+}
+
+func post(t *testing.T, url, contentType, body string) answer {
 	t.Helper()
 	client := &http.Client{Timeout: 20 * time.Second}
 	response, err := client.Post(url, contentType, bytes.NewReader([]byte(body)))
@@ -138,5 +145,5 @@ func post(t *testing.T, url, contentType, body string) (*http.Response, string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(text)
+	return answer{status: response.StatusCode, header: response.Header, text: string(text)}
 }
