@@ -18,8 +18,8 @@ import (
 // maxBytes bounds a clip: it is held in memory so that it can be sent in a loop by many streams.
 const maxBytes = 512 << 20
 
-// maxRate bounds what is believed to be a rate, in frames a second.
-const maxRate = 240
+// What is believed to be a rate, in frames a second.
+const minRate, maxRate = 0.1, 240
 
 // ErrUnreadable is wrapped by every error about the content of a file.
 var ErrUnreadable = errors.New("unreadable clip")
@@ -98,7 +98,7 @@ func rate(header *ivfreader.IVFFileHeader, frames int, apart uint64) float64 {
 	// The reader has multiplied the ticks by the ticks a second, not divided.
 	perSecond := float64(header.TimebaseDenominator) / float64(header.TimebaseNumerator)
 	r := float64(frames-1) / float64(apart) * perSecond * perSecond
-	if !(r > 0 && r <= maxRate) { // also without a second frame, and with one time for all
+	if !(r >= minRate && r <= maxRate) { // also without a second frame, with one time for all, and backwards
 		return 0
 	}
 	return r
