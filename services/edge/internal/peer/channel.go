@@ -33,6 +33,7 @@ type Channel struct {
 	stream    *datachannel.DataChannel
 	peer      *Peer
 	buffer    []byte
+	counted   bool          // it is the client's and has a place among those a client may have
 	ended     chan struct{} // closed when Read has found the channel's end
 	endOnce   sync.Once
 	closeOnce sync.Once
@@ -47,21 +48,37 @@ func (p *Peer) channelAnnounced(d *webrtc.DataChannel) {
 	p.mu.Lock()
 	p.channels++
 	p.everOpened++
-	tooMany := p.channels > p.limit || p.everOpened > maxOpened
+	atOnce, ever := p.channels, p.everOpened
 	p.mu.Unlock()
-	if tooMany {
-		p.events.Violation(fmt.Sprintf("more than %d data channels", p.limit))
+	switch {
+	case atOnce > p.limit:
+		p.events.Violation(fmt.Sprintf("more than %d data channels at once", p.limit))
+		return
+	case ever > maxOpened:
+		p.events.Violation(fmt.Sprintf("more than %d data channels one after the other", maxOpened))
 		return
 	}
 	d.OnOpen(func() {
-		if c, err := p.adopt(d); err == nil {
-			p.events.Channel(c)
+		c, err := p.adopt(d)
+		if err != nil {
+			p.channelGone()
+			return
 		}
+		c.counted = true
+		p.events.Channel(c)
 	})
 }
 
+// channelGone gives the place of one of the client's channels back.
+func (p *Peer) channelGone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.channels--
+}
+
 // OpenChannel opens an ordered, reliable channel from the edge's side and returns when it can be written to; the client must have
-// negotiated data channels. ready is called from a goroutine of the peer, under the rules of [Events].
+// negotiated data channels. It takes none of the places that the client's channels have. ready is called from a goroutine of the peer, under
+// the rules of [Events].
 func (p *Peer) OpenChannel(label, protocol string, ready func(*Channel)) error {
 	if p.isClosed() {
 		return ErrClosed
@@ -70,9 +87,6 @@ func (p *Peer) OpenChannel(label, protocol string, ready func(*Channel)) error {
 	if err != nil {
 		return fmt.Errorf("open channel %q: %w", label, err)
 	}
-	p.mu.Lock()
-	p.channels++
-	p.mu.Unlock()
 	d.OnOpen(func() {
 		if c, err := p.adopt(d); err == nil {
 			ready(c)
@@ -154,12 +168,12 @@ func (c *Channel) Flush(ctx context.Context) {
 // IsTimeout tells whether WriteText gave up at its deadline, after which the channel can still be used.
 func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// Close closes the channel and frees its place among those a client may have. Closing twice is harmless.
+// Close closes the channel and frees the place that it may have among the client's. Closing twice is harmless.
 func (c *Channel) Close() {
 	c.closeOnce.Do(func() {
-		c.peer.mu.Lock()
-		c.peer.channels--
-		c.peer.mu.Unlock()
+		if c.counted {
+			c.peer.channelGone()
+		}
 		if err := c.stream.Close(); err != nil {
 			c.peer.logger.Debug("close of a channel", slog.String("error", err.Error()))
 		}

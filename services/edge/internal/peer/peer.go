@@ -60,7 +60,7 @@ type Peer struct {
 	mu         sync.Mutex
 	closed     bool
 	tracks     int
-	channels   int
+	channels   int // the client's
 	everOpened int
 	candidates int
 	ufrag      string

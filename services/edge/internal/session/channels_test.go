@@ -1,6 +1,7 @@
 package session
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,25 @@ func TestTheEdgeOpensAChannelWhereTheClientHasNone(t *testing.T) {
 		if m.Summary != nil {
 			break
 		}
+	}
+}
+
+func TestTheEdgesChannelTakesNoneOfTheClients(t *testing.T) {
+	r := newRig(t, nil)
+	var cam *camera
+	own := make(chan struct{})
+	c := r.connect(func(c *client) {
+		cam = c.camera("camera")
+		c.channel("0", "")
+		c.pc.OnDataChannel(func(*webrtc.DataChannel) { close(own) })
+	})
+	cam.send(true, false)
+	wait(t, own, "channel from the edge")
+	for i := range 7 {
+		d, got := c.channel(strconv.Itoa(i+1), "")
+		opened(t, d)
+		send(t, d, jpeg(10))
+		outcome(t, got)
 	}
 }
 
