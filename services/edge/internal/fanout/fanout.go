@@ -172,16 +172,17 @@ type Reader[T any] struct {
 	counted bool
 }
 
-// Next gives the next value, waiting for it until ctx ends. The error is io.EOF after the ring's Close, when nothing is left, and after
+// Next gives the next value, waiting for it until ctx ends: what is there is given all the same, so that an end is not missed by those who are
+// stopped along with it. The error is io.EOF after the ring's Close, when nothing is left, and after
 // the reader's own; it is ctx's error otherwise.
 func (r *Reader[T]) Next(ctx context.Context) (Item[T], error) {
 	for {
-		if err := ctx.Err(); err != nil {
-			return Item[T]{}, err
-		}
 		item, ok, err := r.take()
 		if ok || err != nil {
 			return item, err
+		}
+		if err := ctx.Err(); err != nil {
+			return Item[T]{}, err
 		}
 		select {
 		case <-ctx.Done():

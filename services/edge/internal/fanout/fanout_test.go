@@ -233,6 +233,25 @@ func TestAttachedReadersAlwaysFindAPlace(t *testing.T) {
 	}
 }
 
+func TestNextGivesWhatIsThereThoughItsContextEnded(t *testing.T) {
+	t.Parallel()
+	r := newRing(8, 1<<30, 8)
+	reader := subscribe(t, r, 0, Choice[int]{})
+	_ = r.Publish(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if item, err := reader.Next(ctx); err != nil || item.Value != 1 {
+		t.Errorf("first %+v, %v, want 1", item, err)
+	}
+	if item, err := reader.Next(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("then %+v, %v, want the context's error", item, err)
+	}
+	r.Close()
+	if _, err := reader.Next(ctx); !errors.Is(err, io.EOF) {
+		t.Errorf("at the end %v, want io.EOF", err)
+	}
+}
+
 func TestEnded(t *testing.T) {
 	t.Parallel()
 	r := newRing(8, 1<<30, 8)

@@ -15,7 +15,7 @@
 //	NOT_FOUND               404     no such path                                                -
 //	SESSION_NOT_FOUND       404     no such session, it has ended, or it belongs to another     start a new one
 //	METHOD_NOT_ALLOWED      405     the path has no such method; Allow lists those it has       use one of those
-//	REQUEST_TIMEOUT         408     the body did not arrive in time                             try again
+//	REQUEST_TIMEOUT         408     the body did not arrive in time, or the client left         try again
 //	BODY_TOO_LARGE          413     more than 64 KiB                                            send less
 //	SDP_TOO_LARGE           413     more media descriptions or candidates than allowed          offer less
 //	UNSUPPORTED_MEDIA_TYPE  415     not application/sdp, or compressed                          correct it

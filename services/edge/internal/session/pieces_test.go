@@ -2,7 +2,10 @@ package session
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -202,4 +205,16 @@ func FuzzReassembler(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAClientThatLeavesIsNoDefect(t *testing.T) {
+	t.Parallel()
+	var logged strings.Builder
+	logger := slog.New(slog.NewTextHandler(&logged, nil))
+	if r := asRefusal(fmt.Errorf("gather candidates: %w", context.Canceled), logger); r.Code != CodeRequestTimeout || logged.Len() > 0 {
+		t.Errorf("a client that left: %v, logged %q", r, logged.String())
+	}
+	if r := asRefusal(fmt.Errorf("gather candidates: %w", context.DeadlineExceeded), logger); r.Code != CodeInternal || logged.Len() == 0 {
+		t.Errorf("an answer that took too long: %v, logged %q", r, logged.String())
+	}
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -25,6 +26,7 @@ const (
 	CodeDraining         Code = "DRAINING"          // 503
 	CodeNoRouter         Code = "NO_ROUTER"         // no router was reached since the edge started; 503
 	CodeSessionClosed    Code = "SESSION_NOT_FOUND" // 404
+	CodeRequestTimeout   Code = "REQUEST_TIMEOUT"   // the client left before its answer was made; 408
 	CodeInternal         Code = "INTERNAL"          // 500
 )
 
@@ -59,6 +61,8 @@ func asRefusal(err error, logger *slog.Logger) *Refusal {
 	switch {
 	case errors.Is(err, peer.ErrClosed):
 		return errEnded()
+	case errors.Is(err, context.Canceled):
+		return refuse(http.StatusRequestTimeout, CodeRequestTimeout, "the client left before its answer was made")
 	case !errors.As(err, &offer):
 		logger.Error("an offer could not be answered", slog.String("error", err.Error()))
 		return refuse(http.StatusInternalServerError, CodeInternal, "the edge failed to answer the offer; its log says why")
