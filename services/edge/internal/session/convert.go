@@ -69,7 +69,7 @@ func (c *converter) groups(j job, w *wants) []group {
 	if len(due) == 0 {
 		return nil
 	}
-	if w == nil || !c.uplink.Ready() {
+	if w == nil || w.hearsay || !c.uplink.Ready() {
 		c.stream.drop(j.sequence, due, media.NoRouter)
 		return nil
 	}

@@ -306,3 +306,18 @@ func TestRunnerNamesTheEndOfTheSessionAsTheReason(t *testing.T) {
 		b.stop()
 	})
 }
+
+func TestRunnerConvertsNothingByWhatTheCatalogSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		catalog := faces()
+		b.live.w = newWants(catalog.Models, catalog.Inputs)
+		b.live.w.hearsay = true
+		b.frame(true, 20)
+		b.expect(t, "though the uplink is ready", "NO_ROUTER")
+		b.live.w = newWants(catalog.Models, catalog.Inputs)
+		b.frame(false, 20)
+		b.expect(t, "once the router has told", "result")
+		b.stop()
+	})
+}
