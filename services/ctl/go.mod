@@ -10,6 +10,7 @@ require (
 	github.com/sluice-dev/sluice/pkg v0.0.0
 	github.com/sluice-dev/sluice/proto v0.0.0
 	github.com/spf13/cobra v1.10.2
+	go.uber.org/goleak v1.3.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )

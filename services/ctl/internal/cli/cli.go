@@ -2,6 +2,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,19 +67,20 @@ sessions, which take the files in turn and loop them. A table shows each stream'
 			if lines != "" {
 				f, err := os.Create(lines)
 				if err != nil {
-					return err
+					return fmt.Errorf("--outcomes: %w", err)
 				}
 				defer func() { _ = f.Close() }()
 				cfg.Outcomes = f
 			}
+			write, err := openSummary(out, summary)
+			if err != nil {
+				return fmt.Errorf("--json: %w", err)
+			}
 			live := &liveTable{w: screen}
 			cfg.Progress = live.draw
 			reports, err := publish.Run(command.Context(), cfg)
-			live.last(reports)
-			if err != nil {
-				return err
-			}
-			return writeSummary(out, summary, reports)
+			live.show(reports)
+			return errors.Join(err, write(reports))
 		},
 	}
 	flags := command.Flags()
@@ -94,22 +96,19 @@ sessions, which take the files in turn and loop them. A table shows each stream'
 	return command
 }
 
-func writeSummary(out io.Writer, to string, reports []publish.Report) error {
+// openSummary opens what the summary goes to, so that a path that cannot be written shows before anything is published. write must be called.
+func openSummary(out io.Writer, to string) (write func([]publish.Report) error, err error) {
 	switch to {
 	case "":
-		return nil
+		return func([]publish.Report) error { return nil }, nil
 	case "-":
-		return publish.WriteJSON(out, reports)
+		return func(reports []publish.Report) error { return publish.WriteJSON(out, reports) }, nil
 	}
 	f, err := os.Create(to)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := publish.WriteJSON(f, reports); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
+	return func(reports []publish.Report) error { return errors.Join(publish.WriteJSON(f, reports), f.Close()) }, nil
 }
 
 func watchCommand(out io.Writer) *cobra.Command {
@@ -139,7 +138,7 @@ func watchCommand(out io.Writer) *cobra.Command {
 	return command
 }
 
-// liveTable draws a table over the one before it on a terminal, and only the last one elsewhere.
+// liveTable draws a table over the one before it. While publishing goes on it does so on a terminal only.
 type liveTable struct {
 	w     io.Writer
 	lines int
@@ -151,8 +150,6 @@ func (l *liveTable) draw(reports []publish.Report) {
 	}
 	l.show(reports)
 }
-
-func (l *liveTable) last(reports []publish.Report) { l.show(reports) }
 
 func (l *liveTable) show(reports []publish.Report) {
 	text := publish.Table(reports)
