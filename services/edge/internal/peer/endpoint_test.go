@@ -203,6 +203,31 @@ func TestAnOfferThatOnlyNamesACodecIsRefusedByItsParameters(t *testing.T) {
 	}
 }
 
+// pion cannot take an offer back, so a later offer is answered in any case: the answer itself says what is turned down.
+func TestALaterOfferWithACodecInNameOnlyLeavesTheConnectionUsable(t *testing.T) {
+	e, err := Listen(Config{UDP: "127.0.0.1:0", Loopback: true, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	session, tracks, _ := strings.Cut(whip, "m=audio")
+	audio, video, _ := strings.Cut(tracks, "m=video")
+	first := strings.Replace(session, "BUNDLE 0 1", "BUNDLE 1", 1) + "m=video" + video
+	added := strings.Replace(session, "BUNDLE 0 1", "BUNDLE 1 0", 1) + "m=video" + video + "m=audio" + audio
+	p, _, err := e.Answer(t.Context(), first, nil, silent{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	answer, err := p.Renegotiate(t.Context(), strings.Replace(added, "opus/48000/2", "opus/8000", 1))
+	if err != nil || !strings.Contains(answer, "m=audio 0 ") {
+		t.Errorf("another track, with opus at 8 kHz: %v, answered with\n%s", err, answer)
+	}
+	if _, err = p.Renegotiate(t.Context(), added); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // violations counts what a client is blamed for.
 type violations struct {
 	silent

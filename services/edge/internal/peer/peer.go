@@ -111,7 +111,7 @@ func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc
 			trickle(&candidate)
 		})
 	}
-	answer, err := p.negotiate(ctx, o)
+	answer, err := p.negotiate(ctx, o, o.checkAnswer)
 	if err != nil {
 		p.Close()
 		return nil, "", err
@@ -119,8 +119,8 @@ func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc
 	return p, answer, nil
 }
 
-// negotiate takes a checked offer and gives the whole answer.
-func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
+// negotiate takes a checked offer and gives the whole answer, if check finds it good.
+func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string) error) (string, error) {
 	if err := p.pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeOffer, SDP: o.sdp}); err != nil {
 		p.logger.Debug("offer refused by pion", slog.String("error", err.Error()))
 		return "", refuse(ErrMalformed, "the offer cannot be used: it lacks something or contradicts itself")
@@ -130,7 +130,7 @@ func (p *Peer) negotiate(ctx context.Context, o offer) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("create answer: %w", err)
 	}
-	if err := o.checkAnswer(answer.SDP); err != nil {
+	if err := check(answer.SDP); err != nil {
 		return "", err
 	}
 	if err := p.pc.SetLocalDescription(answer); err != nil {
@@ -159,8 +159,9 @@ func (p *Peer) Renegotiate(ctx context.Context, text string) (string, error) {
 	if p.isClosed() {
 		return "", ErrClosed
 	}
-	// pion cannot roll a client's offer back, so whatever it would refuse has to be found by checkOffer.
-	answer, err := p.negotiate(ctx, o)
+	// pion cannot roll a client's offer back, so whatever it would refuse has to be found by checkOffer, and whatever it turns down in its
+	// answer stands: otherwise no later offer could be taken.
+	answer, err := p.negotiate(ctx, o, func(string) error { return nil })
 	if err != nil {
 		return "", err
 	}
