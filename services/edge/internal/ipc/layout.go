@@ -23,7 +23,7 @@ func (l Layout) Check() error {
 		return fmt.Errorf("a unit of %d bytes and %d slots of %d bytes cannot be laid out", l.Unit, l.Slots, l.SlotBytes)
 	}
 	if l.Size() > MaxMemory {
-		return fmt.Errorf("shared memory of %d bytes is more than the %d allowed: fewer or smaller slots are needed", l.Size(), MaxMemory)
+		return fmt.Errorf("shared memory of %d bytes is more than the %d allowed: lower limits.pixels or limits.message", l.Size(), MaxMemory)
 	}
 	return nil
 }
