@@ -191,6 +191,37 @@ func TestRefuses(t *testing.T) {
 	}
 }
 
+// TestMistakesComeInOrder reads the same mistakes again and again: the complaint is the same, in the order of the keys.
+func TestMistakesComeInOrder(t *testing.T) {
+	t.Parallel()
+	spoiled := strings.Replace(smallest, "dtype: FP32", "dtype: FP32, mean: [1], scale: [1]", 1)
+	sound, err := loadText(t, smallest+"tls: {cert: c.pem, key: k.pem, client_ca: ca.pem}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		_, err := loadText(t, spoiled)
+		inOrder(t, err, ".mean", ".scale")
+		inOrder(t, sound.CheckFiles(), "tls.cert", "tls.key", "tls.client_ca")
+	}
+}
+
+// inOrder demands that an error says the words in their order.
+func inOrder(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	rest := err.Error()
+	for _, word := range words {
+		_, after, found := strings.Cut(rest, word)
+		if !found {
+			t.Fatalf("%v: %q is missing or out of order", err, word)
+		}
+		rest = after
+	}
+}
+
 func TestCheckFiles(t *testing.T) {
 	t.Parallel()
 	c, err := loadText(t, smallest+"onnx: {library: ./lib.so}\ntls: {cert: c.pem, key: k.pem}\n")

@@ -42,6 +42,18 @@ func (c *complaints) upTo(key string, value, most int) {
 	}
 }
 
+// channels demands a finite number for each channel.
+func (c *complaints) channels(key string, list []float64) {
+	if len(list) != 3 {
+		c.add(key, "has %d numbers: give one for each channel, [a, b, c]", len(list))
+	}
+	for _, n := range list {
+		if math.IsNaN(n) || math.IsInf(n, 0) {
+			c.add(key, "%g is no finite number", n)
+		}
+	}
+}
+
 // validate tells everything that is wrong with the configuration, each with its key. All errors wrap the shared config.ErrInvalid.
 func (c *Config) validate() error {
 	var wrong complaints
@@ -135,16 +147,8 @@ func (in *Input) validate(wrong *complaints, key string) bool {
 	if _, known := colors()[in.Color]; !known {
 		wrong.add(key+".color", "%q is none of RGB, BGR", in.Color)
 	}
-	for name, list := range map[string][]float64{"mean": in.Mean, "scale": in.Scale} {
-		if len(list) != 3 {
-			wrong.add(key+"."+name, "has %d numbers: give one for each channel, [a, b, c]", len(list))
-		}
-		for _, n := range list {
-			if math.IsNaN(n) || math.IsInf(n, 0) {
-				wrong.add(key+"."+name, "%g is no finite number", n)
-			}
-		}
-	}
+	wrong.channels(key+".mean", in.Mean)
+	wrong.channels(key+".scale", in.Scale)
 	if len(*wrong) > before {
 		return false
 	}
@@ -198,9 +202,12 @@ func (c *Config) CheckFiles() error {
 	if library := string(c.ONNX.Library); needsONNX && strings.ContainsRune(library, os.PathSeparator) {
 		there("onnx.library", library, "`make models` fetches the ONNX Runtime into .cache/onnxruntime")
 	}
-	for key, path := range map[string]config.Path{"tls.cert": c.TLS.Cert, "tls.key": c.TLS.Key, "tls.client_ca": c.TLS.ClientCA} {
-		if path != "" {
-			there(key, string(path), "correct the path, which is relative to the configuration file")
+	for _, f := range []struct {
+		key  string
+		path config.Path
+	}{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.client_ca", c.TLS.ClientCA}} {
+		if f.path != "" {
+			there(f.key, string(f.path), "correct the path, which is relative to the configuration file")
 		}
 	}
 	return errors.Join(wrong...)
