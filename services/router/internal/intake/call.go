@@ -247,6 +247,9 @@ func checkFrame(m *sluicev1.Frame) error {
 	if _, known := sluicev1.Outcome_Clock_name[int32(m.GetClock())]; !known {
 		return breach("frame %d of stream %q: unknown clock %d", m.GetSequence(), m.GetStream(), m.GetClock())
 	}
+	if t := m.GetCaptureTime(); t != nil && !t.IsValid() {
+		return breach("frame %d of stream %q: a capture time that is none", m.GetSequence(), m.GetStream())
+	}
 	numbers := []float64{
 		m.GetPlacement().GetX(), m.GetPlacement().GetY(), m.GetPlacement().GetWidth(), m.GetPlacement().GetHeight(),
 		m.GetTimings().GetReceive(), m.GetTimings().GetDecode(), m.GetTimings().GetConvert(),

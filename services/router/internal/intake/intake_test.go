@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
@@ -81,6 +82,7 @@ func TestBreaches(t *testing.T) {
 		"no placement":          spoiled(func(f *sluicev1.Frame) { f.Placement = nil }),
 		"placement NaN":         spoiled(func(f *sluicev1.Frame) { f.Placement.X = new(math.NaN()) }),
 		"placement infinite":    spoiled(func(f *sluicev1.Frame) { f.Placement.Width = new(math.Inf(1)) }),
+		"capture time far off":  spoiled(func(f *sluicev1.Frame) { f.CaptureTime = &timestamppb.Timestamp{Seconds: math.MaxInt64} }),
 		"unknown clock":         spoiled(func(f *sluicev1.Frame) { f.Clock = new(sluicev1.Outcome_Clock(258)) }),
 	} {
 		t.Run(name, func(t *testing.T) {
