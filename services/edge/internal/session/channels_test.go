@@ -225,15 +225,15 @@ func TestAMessageBeyondWhatTheEdgeAnnouncedIsDroppedAndTheChannelSurvives(t *tes
 
 func TestWhatTheUplinkSendsWhileAStreamEndsCounts(t *testing.T) {
 	r := newRig(t, nil)
-	var d *webrtc.DataChannel
-	c := r.connect(func(c *client) { d, _ = c.channel("m", "") })
-	opened(t, d)
-	held, u := make(chan struct{}), r.uplinks[0]
-	u.holds = func() { close(held) }
-	u.forget = func() {
+	held := make(chan struct{})
+	r.holds = func() { close(held) }
+	r.forget = func(u *fakeUplink) {
 		u.handler.Sent("m", 1, []string{"faces"})
 		u.handler.Outcome(media.Outcome{Stream: "m", Sequence: 1, Model: "faces", Result: &media.Result{}})
 	}
+	var d *webrtc.DataChannel
+	c := r.connect(func(c *client) { d, _ = c.channel("m", "") })
+	opened(t, d)
 	send(t, d, jpeg(10))
 	wait(t, held, "frame at the uplink")
 	c.session.Close("test")

@@ -35,6 +35,9 @@ type rig struct {
 	// decode and answer, when set, replace what the fakes of later sessions do.
 	decode func(decoder.Request) ([]decoder.Picture, error)
 	answer func(media.Frame, media.Due) (media.Outcome, bool)
+	// holds, when set, is told of each frame in place of sending it; forget is what Forget does.
+	holds  func()
+	forget func(*fakeUplink)
 }
 
 func faces() uplink.Catalog {
@@ -176,8 +179,8 @@ type fakeUplink struct {
 	handler uplink.Handler
 	models  []string
 	answer  func(media.Frame, media.Due) (media.Outcome, bool)
-	// holds, when set, takes each frame in place of sending it; forget is what Forget does.
-	holds, forget func()
+	holds   func()
+	forget  func(*fakeUplink)
 
 	mu     sync.Mutex
 	frames []media.Frame
@@ -188,7 +191,7 @@ type fakeUplink struct {
 func (r *rig) openUplink(_ string, models []string, h uplink.Handler) Uplink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	u := &fakeUplink{handler: h, models: models, answer: r.answer}
+	u := &fakeUplink{handler: h, models: models, answer: r.answer, holds: r.holds, forget: r.forget}
 	r.uplinks = append(r.uplinks, u)
 	h.Opened(r.catalog.Models, r.catalog.Inputs)
 	return u
@@ -229,7 +232,7 @@ func (u *fakeUplink) Ready() bool {
 
 func (u *fakeUplink) Forget(string) {
 	if u.forget != nil {
-		u.forget()
+		u.forget(u)
 	}
 }
 
