@@ -203,6 +203,21 @@ func TestAnOfferThatOnlyNamesACodecIsRefusedByItsParameters(t *testing.T) {
 	}
 }
 
+func TestAnOfferInPlanBIsRefusedAsTheClientsMistake(t *testing.T) {
+	e, err := Listen(Config{UDP: "127.0.0.1:0", Loopback: true, Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = e.Close() }()
+	p, _, err := e.Answer(t.Context(), strings.Replace(whip, "a=ssrc:1 cname:x\r\n", "a=ssrc:1 cname:x\r\na=ssrc:3 cname:x\r\n", 1), nil, silent{})
+	if !errors.Is(err, ErrMalformed) {
+		t.Errorf("two tracks in one media description: %v", err)
+	}
+	if err == nil {
+		p.Close()
+	}
+}
+
 // pion cannot take an offer back, so a later offer is answered in any case: the answer itself says what is turned down.
 func TestALaterOfferWithACodecInNameOnlyLeavesTheConnectionUsable(t *testing.T) {
 	e, err := Listen(Config{UDP: "127.0.0.1:0", Loopback: true, Logger: quiet()})

@@ -127,7 +127,10 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 	}
 	gathered := webrtc.GatheringCompletePromise(p.pc)
 	answer, err := p.pc.CreateAnswer(nil)
-	if err != nil {
+	switch {
+	case errors.Is(err, webrtc.ErrIncorrectSDPSemantics):
+		return "", refuse(ErrMalformed, "a media description of the offer has several tracks (Plan B); each track needs one of its own (RFC 8829)")
+	case err != nil:
 		return "", fmt.Errorf("create answer: %w", err)
 	}
 	if err := check(answer.SDP); err != nil {
