@@ -38,8 +38,8 @@ func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
 	p := m.GetPlacement()
 	f := media.Frame{
 		Stream: m.GetStream(), Sequence: m.GetSequence(), InputID: m.GetInputId(),
-		RTP:      media.RTP{Valid: m.RtpTimestamp != nil, Timestamp: m.GetRtpTimestamp(), SSRC: m.GetSsrc()},
-		Captured: instant(m.GetCaptureTime()), Clock: media.Clock(m.GetClock()),
+		RTP:      identity(m.RtpTimestamp, m.Ssrc),
+		Captured: instant(m.GetCaptureTime()), Clock: clock(m.GetClock()),
 		Timings: TimingsFromProto(m.GetTimings()), Payload: m.GetPayload(),
 		Placement: media.Placement{
 			X: p.GetX(), Y: p.GetY(), Width: p.GetWidth(), Height: p.GetHeight(),
@@ -91,7 +91,7 @@ func InputToProto(in media.Input) *sluicev1.Input {
 func InputFromProto(m *sluicev1.Input) (media.Input, error) {
 	p := m.GetPicture()
 	in := media.Input{ID: m.GetId(), Picture: media.PictureInput{
-		Width: int(p.GetWidth()), Height: int(p.GetHeight()), Fit: media.Fit(p.GetFit()), Color: media.Color(p.GetColor()),
+		Width: int(p.GetWidth()), Height: int(p.GetHeight()), Fit: media.Fit(narrow(p.GetFit())), Color: media.Color(narrow(p.GetColor())),
 	}}
 	ok := in.Picture.Width >= 1 && in.Picture.Width <= 8192 && in.Picture.Height >= 1 && in.Picture.Height <= 8192 &&
 		in.Picture.Fit >= media.Letterbox && in.Picture.Fit <= media.Crop && in.Picture.Color >= media.RGB && in.Picture.Color <= media.BGR

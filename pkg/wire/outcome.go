@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -66,8 +67,8 @@ func OutcomeToProto(o media.Outcome) *sluicev1.Outcome {
 func OutcomeFromProto(m *sluicev1.Outcome) (media.Outcome, error) {
 	o := media.Outcome{
 		Session: m.GetSession(), Stream: m.GetStream(), Sequence: m.GetSequence(), Model: m.GetModel(),
-		RTP:      media.RTP{Valid: m.RtpTimestamp != nil, Timestamp: m.GetRtpTimestamp(), SSRC: m.GetSsrc()},
-		Captured: instant(m.GetCaptureTime()), Clock: media.Clock(m.GetClock()),
+		RTP:      identity(m.RtpTimestamp, m.Ssrc),
+		Captured: instant(m.GetCaptureTime()), Clock: clock(m.GetClock()),
 		BatchSize: int(m.GetBatchSize()), Timings: TimingsFromProto(m.GetTimings()),
 	}
 	if o.Sequence == 0 || o.Model == "" {
@@ -77,12 +78,12 @@ func OutcomeFromProto(m *sluicev1.Outcome) (media.Outcome, error) {
 	case *sluicev1.Outcome_Result:
 		o.Result = resultFromProto(end.Result)
 	case *sluicev1.Outcome_Drop:
-		o.Drop = media.DropReason(end.Drop.GetReason())
+		o.Drop = media.DropReason(narrow(end.Drop.GetReason()))
 		if o.Drop.String() == "" {
 			return media.Outcome{}, fmt.Errorf("%w: unknown drop reason %d", ErrMalformed, end.Drop.GetReason())
 		}
 	case *sluicev1.Outcome_Error:
-		o.Error = media.ErrorCode(end.Error.GetCode())
+		o.Error = media.ErrorCode(narrow(end.Error.GetCode()))
 		if o.Error.String() == "" {
 			return media.Outcome{}, fmt.Errorf("%w: unknown error code %d", ErrMalformed, end.Error.GetCode())
 		}
@@ -243,8 +244,36 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 	return timestamppb.New(t.Truncate(time.Millisecond))
 }
 
+// identity gives the RTP identity of a unit; without a timestamp it has none.
+func identity(timestamp, ssrc *uint32) media.RTP {
+	switch {
+	case timestamp == nil:
+		return media.RTP{}
+	case ssrc == nil:
+		return media.RTP{Valid: true, Timestamp: *timestamp}
+	}
+	return media.RTP{Valid: true, Timestamp: *timestamp, SSRC: *ssrc}
+}
+
+// narrow gives an enum's number in the vocabulary's width: what does not fit becomes a number that nothing has, not another one's.
+func narrow[E ~int32](number E) uint8 {
+	if number < 0 || number > math.MaxUint8 {
+		return math.MaxUint8
+	}
+	return uint8(number)
+}
+
+// clock translates the quality of a capture time. It is information, so one that is not known here is no reason to refuse a message.
+func clock(m sluicev1.Outcome_Clock) media.Clock {
+	if c := media.Clock(narrow(m)); c <= media.ClockAbsCapture {
+		return c
+	}
+	return media.ClockUnknown
+}
+
+// instant gives the zero time for a timestamp that is absent or no time: capture times are information.
 func instant(m *timestamppb.Timestamp) time.Time {
-	if m == nil {
+	if !m.IsValid() {
 		return time.Time{}
 	}
 	return m.AsTime()

@@ -74,6 +74,10 @@ func TestOutcomeFromProtoRefuses(t *testing.T) {
 		"no sequence":    func(o *sluicev1.Outcome) { o.Sequence = nil },
 		"no model":       func(o *sluicev1.Outcome) { o.Model = nil },
 		"unknown reason": func(o *sluicev1.Outcome) { o.GetDrop().Reason = sluicev1.Drop_Reason(99).Enum() },
+		"a reason that is SUPERSEDED in one byte": func(o *sluicev1.Outcome) { o.GetDrop().Reason = sluicev1.Drop_Reason(257).Enum() },
+		"a negative code": func(o *sluicev1.Outcome) {
+			o.End = &sluicev1.Outcome_Error{Error: &sluicev1.Error{Code: sluicev1.Error_Code(-254).Enum()}}
+		},
 		"unknown code": func(o *sluicev1.Outcome) {
 			o.End = &sluicev1.Outcome_Error{Error: &sluicev1.Error{Code: sluicev1.Error_Code(77).Enum()}}
 		},
@@ -153,5 +157,27 @@ func TestCountsThereAndBack(t *testing.T) {
 	}
 	if m := CountsToProto(want)[0].GetModels()[0]; len(m.GetDrops()) != 1 || m.GetDrops()["EXPIRED"] != 3 {
 		t.Errorf("drops on the wire: %v", m.GetDrops())
+	}
+}
+
+func TestInputOfAnotherFormIsMalformed(t *testing.T) {
+	t.Parallel()
+	good := InputToProto(media.Input{ID: 1, Picture: media.PictureInput{Width: 4, Height: 2, Fit: media.Crop, Color: media.BGR}})
+	for name, spoil := range map[string]func(*sluicev1.PictureInput){
+		"no width":                 func(p *sluicev1.PictureInput) { p.Width = nil },
+		"too high":                 func(p *sluicev1.PictureInput) { p.Height = new(uint32(8193)) },
+		"unknown fit":              func(p *sluicev1.PictureInput) { p.Fit = sluicev1.PictureInput_Fit(9).Enum() },
+		"letterbox in one byte":    func(p *sluicev1.PictureInput) { p.Fit = sluicev1.PictureInput_Fit(257).Enum() },
+		"red first in one byte":    func(p *sluicev1.PictureInput) { p.Color = sluicev1.PictureInput_Color(-255).Enum() },
+		"no order of the channels": func(p *sluicev1.PictureInput) { p.Color = nil },
+	} {
+		bad := proto.CloneOf(good)
+		spoil(bad.GetPicture())
+		if in, err := InputFromProto(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: read %+v, error %v, want ErrMalformed", name, in, err)
+		}
+	}
+	if _, err := InputFromProto(good); err != nil {
+		t.Error(err)
 	}
 }
