@@ -72,6 +72,10 @@ func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, 
 	if strings.Contains(offer.SDP, "panic") {
 		panic("words that no client may see")
 	}
+	if strings.Contains(offer.SDP, "late") && offer.Trickle != nil {
+		offer.Trickle(&webrtc.ICECandidateInit{Candidate: "candidate:0"})
+		return nil, "", refuse(http.StatusUnprocessableEntity, "UNSUPPORTED_CODEC", "found late")
+	}
 	session := &fakeSession{owner: s, id: offer.ID, secret: "SECRET" + offer.ID, hub: downlink.NewHub(), trickle: offer.Trickle}
 	s.live[session.id] = session
 	s.created = append(s.created, offer)

@@ -103,12 +103,15 @@ func (t *trickle) hold() {
 	t.holding = true
 }
 
-// release sends what was held. It stays locked meanwhile, so that no later candidate overtakes.
+// release sends what was held, unless no session came of the offer. It stays locked meanwhile, so that no later candidate overtakes.
 func (t *trickle) release(s *socket) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.holding = false
 	for _, candidate := range t.held {
+		if s.session == nil {
+			break
+		}
 		s.send(candidateMessage(candidate))
 	}
 	t.held = nil

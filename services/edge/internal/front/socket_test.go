@@ -192,6 +192,8 @@ func TestSocketSession(t *testing.T) {
 	expect(t, conn, "problem", "code", "NO_OFFER")
 	say(t, conn, offerMessage("hello"))
 	expect(t, conn, "problem", "code", "INVALID_SDP")
+	say(t, conn, offerMessage("v=0 late")) // its candidates are of no use to anybody
+	expect(t, conn, "problem", "code", "UNSUPPORTED_CODEC")
 
 	say(t, conn, offerMessage(offerSDP))
 	expect(t, conn, "answer", "sdp", "v=0 answer to session1")
