@@ -167,6 +167,7 @@ func isTerminal(f *os.File) bool {
 
 // Main runs sluicectl and gives the exit status.
 func Main(args []string) int {
+	serve.RouteGRPCLogs()
 	ctx, stop := serve.Signals()
 	defer stop()
 	command := Command(os.Stdout, os.Stderr)

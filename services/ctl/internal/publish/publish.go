@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ type Config struct {
 }
 
 // Run publishes until the duration is over or ctx ends, then ends the sessions and gives a report for each stream. A stream that fails ends alone; its report says why.
-// The error tells that no stream could be published at all.
+// The error tells how many failed.
 func Run(ctx context.Context, cfg Config) ([]Report, error) {
 	lines := &lineWriter{w: cfg.Outcomes}
 	publishers := make([]*publisher, cfg.Streams)
@@ -85,13 +86,20 @@ func Run(ctx context.Context, cfg Config) ([]Report, error) {
 	streams.Wait()
 	close(finished)
 	progress.Wait()
-	all := reports()
-	for _, r := range all {
-		if r.Sent > 0 {
-			return all, nil
-		}
+	return reports(), failures(publishers)
+}
+
+// failures sums up how the streams ended; nil when none failed.
+func failures(publishers []*publisher) error {
+	failed := slices.DeleteFunc(slices.Clone(publishers), func(p *publisher) bool { return p.failure == nil })
+	switch {
+	case len(failed) == 0:
+		return nil
+	case len(publishers) == 1:
+		return failed[0].failure
+	default:
+		return fmt.Errorf("%d of %d streams failed, the first one: %w", len(failed), len(publishers), failed[0].failure)
 	}
-	return all, publishers[0].failure
 }
 
 // publisher is one stream. run owns it but for tally and the mutex's fields.

@@ -148,7 +148,7 @@ func TestRunWhenTheEdgeHangsUp(t *testing.T) {
 	cfg := config(t, e, "", vp8())
 	cfg.Duration = time.Hour
 	reports, err := Run(t.Context(), cfg)
-	if err != nil || len(reports) != 1 || !strings.Contains(reports[0].Failure, "the edge ended the connection") {
+	if err == nil || len(reports) != 1 || reports[0].Failure != err.Error() || !strings.Contains(reports[0].Failure, "the edge ended the connection") {
 		t.Errorf("reports %+v, error %v; want a failure that names the edge", reports, err)
 	}
 }
