@@ -31,17 +31,17 @@ func TestTwoHosts(t *testing.T) {
 // hosts makes two network namespaces with a cable between them: 10.77.0.1 and 10.77.0.2. They go with the test.
 func hosts(t *testing.T) (server, client string) {
 	t.Helper()
-	ip := func(arguments ...string) { stack.Command(t, "", 10*time.Second, "ip", arguments...) }
+	ip := func(namespace string, arguments ...string) { stack.Command(t, namespace, 10*time.Second, "ip", arguments...) }
 	server, client = fmt.Sprintf("sluice-a-%d", os.Getpid()), fmt.Sprintf("sluice-b-%d", os.Getpid())
 	for _, name := range []string{server, client} {
-		ip("netns", "add", name)
-		t.Cleanup(func() { _, _ = stack.TryCommand(t, "", 10*time.Second, "ip", "netns", "delete", name) })
-		ip("-n", name, "link", "set", "lo", "up")
+		ip("", "netns", "add", name)
+		t.Cleanup(func() { ip("", "netns", "delete", name) })
+		ip(name, "link", "set", "lo", "up")
 	}
-	ip("-n", server, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", client)
+	ip(server, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", client)
 	for name, address := range map[string]string{server: "10.77.0.1/24", client: "10.77.0.2/24"} {
-		ip("-n", name, "address", "add", address, "dev", "eth0")
-		ip("-n", name, "link", "set", "eth0", "up")
+		ip(name, "address", "add", address, "dev", "eth0")
+		ip(name, "link", "set", "eth0", "up")
 	}
 	return server, client
 }

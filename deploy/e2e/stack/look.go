@@ -22,7 +22,8 @@ func (s *Stack) fetch(t testing.TB, url string) ([]byte, error) {
 	t.Helper()
 	// Inside a namespace the test process has no way in; curl does.
 	if s.options.Namespace != "" {
-		return exec.CommandContext(t.Context(), "ip", "netns", "exec", s.options.Namespace, "curl", "-sSf", "--max-time", "5", url).Output()
+		out, err := TryCommand(t, s.options.Namespace, 10*time.Second, "curl", "-sSf", "--max-time", "5", url)
+		return []byte(out), err
 	}
 	client := &http.Client{Timeout: 5 * time.Second}
 	response, err := client.Get(url)
@@ -114,12 +115,10 @@ func Command(t testing.TB, namespace string, limit time.Duration, binary string,
 // TryCommand is Command for programs that may fail; the error holds what the program complained about.
 func TryCommand(t testing.TB, namespace string, limit time.Duration, binary string, arguments ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	// Clean-up runs commands too, when the test's own context has ended.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()
-	if namespace != "" {
-		arguments = append([]string{"netns", "exec", namespace, binary}, arguments...)
-		binary = "ip"
-	}
+	binary, arguments = inside(namespace, binary, arguments)
 	command := exec.CommandContext(ctx, binary, arguments...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 5 * time.Second
