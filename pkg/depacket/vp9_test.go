@@ -56,7 +56,8 @@ func TestVP9(t *testing.T) {
 		{"nothing of a frame", []step{last(1, whole...)}, "~1:DECODER"},
 		{"nobody needs it", []step{last(1, vp9Packet(whole, vp9Unused...)...)}, "~1:870000+disposable"},
 		{"an existing frame", []step{last(1, vp9Packet(whole, vp9Existed...)...)}, "~1:88"},
-		{"a hidden intra frame", []step{last(1, vp9Packet(whole, 0x84, 0x92, 0x60, 0xd0, 0x80)...)}, "~1:DECODER"},
+		{"a hidden intra frame", []step{last(1, vp9Packet(whole, 0x84, 0x89, 0x30, 0x68, 0x40, 0x20)...)}, "~1:848930684020"},
+		{"a hidden intra frame without sync code", []step{last(1, vp9Packet(whole, 0x84, 0x80, 0, 0, 0, 0)...)}, "~1:DECODER"},
 		{"several packets", []step{more(1, vp9Packet([]byte{fB}, vp9Inter...)...), more(1, 0, 7), last(1, fE, 8)}, "~1:8601000708"},
 		{"no marker: the next timestamp ends it", []step{more(1, vp9Packet(whole, vp9Inter...)...), last(2, vp9Packet(whole, vp9Key...)...)}, "~1:860100 2:8249834200+key"},
 

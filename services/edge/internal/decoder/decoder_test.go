@@ -66,6 +66,8 @@ func TestEveryUnitOfAClipBecomesAPicture(t *testing.T) {
 		units []media.AccessUnit
 	}{
 		{"VP8", vp8Clip(t)},
+		{"VP9", vp9Clip(t)},
+		{"AV1", av1Clip(t)},
 		{"H.264 baseline", h264Clip(t, "1280x720", "bframes=0:cabac=0")},
 		{"H.264 high, four slices", h264Clip(t, "1280x720", "bframes=0:slices=4")},
 		{"H.264 1080p", h264Clip(t, "1920x1080", "bframes=0")},

@@ -95,7 +95,9 @@ func TestPicturesAreExact(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs encoders")
 	}
-	source := func(size string) string { return "-f lavfi -i testsrc2=size=" + size + ":rate=30 -frames:v 30 -pix_fmt yuv420p " }
+	source := func(size string) string {
+		return "-f lavfi -i testsrc2=size=" + size + ":rate=30 -frames:v 30 -pix_fmt yuv420p "
+	}
 	odd := source("320x180") + "-vf crop=213:119:0:0:exact=1 "
 	file := func(name string) []byte {
 		b, err := os.ReadFile("testdata/" + name)
