@@ -199,12 +199,12 @@ func (a *av1) finish(_ []byte, u *Unit) error {
 // leb128 reads a number of at most 28 bits (AV1 section 4.10.5) from the start of b and says how many bytes it has; none when there is no
 // such number.
 func leb128(b []byte) (value, width int) {
-	for i := 0; i < min(len(b), 8); i++ {
-		if i > 3 && b[i]&0x7f != 0 {
+	for i, v := range b[:min(len(b), 8)] {
+		if i > 3 && v&0x7f != 0 {
 			return 0, 0 // larger than any unit
 		}
-		value |= int(b[i]&0x7f) << (7 * i)
-		if b[i]&0x80 == 0 {
+		value |= int(v&0x7f) << (7 * i)
+		if v&0x80 == 0 {
 			return value, i + 1
 		}
 	}

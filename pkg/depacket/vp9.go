@@ -230,7 +230,7 @@ func (v *vp9) finish(data []byte, u *Unit) error {
 		if err != nil {
 			return err
 		}
-		u.Data = append(data, index...)
+		u.Data = append(u.Data, index...)
 	}
 	v.describe(u)
 	return nil
