@@ -1,7 +1,8 @@
 // Package depacket puts pictures together again: an Assembler turns one source's RTP packets, in order, into access units, and a Gate
 // decides which of these can be decoded without a picture that was never there.
 //
-// Both are single-threaded values that read no clock. Payload formats: VP8 (RFC 7741) and H.264 (RFC 6184) in packetization modes 0 and 1.
+// Both are single-threaded values that read no clock. Payload formats: VP8 (RFC 7741), VP9 (RFC 9628), H.264 (RFC 6184) in packetization
+// modes 0 and 1, and AV1 (the Alliance for Open Media's RTP payload format).
 package depacket
 
 import (
@@ -34,6 +35,12 @@ type Unit struct {
 	media.AccessUnit
 	// Missing is true when other units may have been lost between the unit before and this one. The first unit of a stream has it set.
 	Missing bool
+	// MissingLayer is the lowest temporal layer of which units may be missing, where the packets account for those of the layers below.
+	MissingLayer uint8
+	// Layer is the unit's temporal layer where its packets tell, 0 otherwise: it depends on no unit of a higher layer.
+	Layer uint8
+	// Switch is true when no later unit of a higher layer depends on a unit of a higher layer before this one.
+	Switch bool
 	// Disposable is true when no other unit depends on this one.
 	Disposable bool
 	// Recovers is true when decoding can start here although it is no key frame: after Recovery more reference units the pictures are
@@ -59,7 +66,7 @@ type format interface {
 	add(dst, payload []byte) ([]byte, error)
 	// picture tells whether what was added so far holds any of the picture itself.
 	picture() bool
-	// finish checks the unit as a whole and fills in what it says about itself.
+	// finish checks the unit as a whole and fills in what it says about itself. It may append to its Data.
 	finish(data []byte, u *Unit) error
 	// describe fills in what is known of a unit that is lost.
 	describe(u *Unit)
@@ -89,7 +96,7 @@ type Assembler struct {
 	out  []Unit
 }
 
-// New makes an assembler for VP8 or H.264. Units larger than maxBytes are lost as TooLarge; zero means 4 MiB.
+// New makes an assembler for VP8, VP9, H.264 or AV1. Units larger than maxBytes are lost as TooLarge; zero means 4 MiB.
 func New(codec media.Codec, maxBytes int) (*Assembler, error) {
 	if maxBytes <= 0 {
 		maxBytes = defaultMaxBytes
@@ -98,10 +105,14 @@ func New(codec media.Codec, maxBytes int) (*Assembler, error) {
 	switch codec {
 	case media.VP8:
 		a.format = new(vp8)
+	case media.VP9:
+		a.format = new(vp9)
 	case media.H264:
 		a.format = new(h264)
+	case media.AV1:
+		a.format = new(av1)
 	default:
-		return nil, fmt.Errorf("depacket: %v does not come by RTP here; VP8 and H264 do", codec)
+		return nil, fmt.Errorf("depacket: %v does not come by RTP here; VP8, VP9, H264 and AV1 do", codec)
 	}
 	return a, nil
 }
@@ -192,6 +203,8 @@ func (a *Assembler) end() {
 	} else if !a.skip {
 		if err := a.format.finish(a.unit.Data, &a.unit); err != nil {
 			a.loseFor(err)
+		} else if len(a.unit.Data) > a.max {
+			a.lose(media.TooLarge, media.NoError)
 		} else {
 			a.out = append(a.out, a.unit)
 			a.size = min(len(a.unit.Data)*5/4, recycledMost)

@@ -48,12 +48,27 @@ func FuzzAssembler(f *testing.F) {
 			{more(1, fragment(0x65, 0x80, 0x88)...), more(1, fragment(0x65, 0)...), last(1, fragment(0x65, 0x40, 1)...), last(2, unneeded...)},
 			{last(1, stap(sps, pps, recovery2, slice)...), last(2, 0x18, 0, 9, 0x41, 0x9a), last(3, stap(delimiter, idrSecond)...)},
 		} {
-			f.Add(byte(codec), encode(steps...))
+			f.Add(byte(codec-media.VP8), encode(steps...))
 		}
 	}
+	for _, steps := range [][]step{
+		{last(1, vp9Packet(layers(fB|fE, 1, 0, 0, 0, 7), vp9Key...)...), gap, last(3, vp9Packet(layers(fB|fE, 3, 1, 1, 0, 7), vp9Unused...)...)},
+		{more(1, vp9Packet(layers(fB|fE, 1, 0, 0, 0, 7), vp9Key...)...), last(1, vp9Packet(layers(fB|fE, 1, 0, 0, 3, 7), vp9Inter...)...)},
+		{more(1, vp9Packet([]byte{fB}, vp9Inter...)...), last(1, fE, 1, 2, 3), last(2, fB|fE|fV, 0xf8, 1, 2)},
+	} {
+		f.Add(byte(2), encode(steps...))
+	}
+	for _, steps := range [][]step{
+		{last(1, av1Packet(0x28, sized(av1Sequence), av1KeyFrame)...), gap, last(2, av1Packet(0x10, av1Frame)...)},
+		{more(1, av1Packet(0x50, []byte{0x30})...), more(1, av1Packet(0xd0, []byte{0x30})...), last(1, av1Packet(0x90, []byte{2})...)},
+		{last(1, av1Packet(0, sized(av1Sequence, av1KeyFrame, av1Upper))...), last(1, av1Packet(0x10, av1Upper)...), last(2, 0x30, 1)},
+	} {
+		f.Add(byte(3), encode(steps...))
+	}
+	byRTP := []media.Codec{media.VP8, media.H264, media.VP9, media.AV1}
 	f.Fuzz(func(t *testing.T, codec byte, data []byte) {
 		const most = 512
-		a, err := New(media.VP8+media.Codec(codec%2), most)
+		a, err := New(byRTP[codec%4], most)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,14 @@ import "time"
 // closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
 const closest = 500 * time.Millisecond
 
+const (
+	// everyLayer is more than any temporal layer's number.
+	everyLayer = 255
+	// patience is the number of units of a higher temporal layer that are given up before a key frame is asked for: most senders make
+	// the layer whole by themselves within a few.
+	patience = 30
+)
+
 // Verdict is what a Gate says about a unit.
 type Verdict uint8
 
@@ -31,10 +39,14 @@ func (v Verdict) String() string {
 }
 
 // Gate keeps a decoder from being fed what it would have to guess: after a loss it holds everything back until the next key frame, and says
-// when to ask the sender for one. The zero value waits for its first key frame. It is not safe for concurrent use.
+// when to ask the sender for one. Where only units of higher temporal layers are lost, those below go on, and the higher ones too once a unit
+// says that they start afresh. The zero value waits for its first key frame. It is not safe for concurrent use.
 type Gate struct {
 	decoding bool
 	priming  int // reference units until the pictures are right, while decoding
+	// sound is the lowest temporal layer whose units cannot be decoded, while decoding; refused counts the units given up for it.
+	sound   uint8
+	refused int
 
 	wanted   bool // something was refused: a key frame should be asked for
 	asked    int  // requests since it was wanted
@@ -48,26 +60,52 @@ func (g *Gate) Step(u *Unit) Verdict {
 	case !u.Whole() && u.Disposable && !u.Missing:
 		return Refuse // nothing depends on it
 	case !u.Whole():
-		g.Break()
+		g.lose(u)
 		return Refuse
 	case u.Key:
-		*g = Gate{decoding: true, lastAsk: g.lastAsk, requests: g.requests}
+		*g = Gate{decoding: true, sound: everyLayer, lastAsk: g.lastAsk, requests: g.requests}
 		return Decode
 	case u.Missing:
-		g.Break()
+		g.loseLayer(u.MissingLayer)
 	}
 	if !g.decoding && u.Recovers {
-		g.decoding, g.priming, g.wanted, g.asked = true, u.Recovery, false, 0
+		g.decoding, g.priming, g.sound, g.wanted, g.asked = true, u.Recovery, everyLayer, false, 0
 		return g.primed()
 	}
 	if !g.decoding {
 		g.wanted = true
 		return Refuse
 	}
+	if u.Layer >= g.sound {
+		g.refused++
+		g.wanted = g.wanted || g.refused >= patience
+		return Refuse
+	}
+	if u.Switch && g.sound != everyLayer {
+		g.sound, g.refused, g.wanted, g.asked = everyLayer, 0, false, 0
+	}
 	if g.priming > 0 && !u.Disposable {
 		g.priming--
 	}
 	return g.primed()
+}
+
+// lose takes note of a unit that is lost, and of what may be missing before it.
+func (g *Gate) lose(u *Unit) {
+	layer := u.Layer
+	if u.Missing {
+		layer = min(layer, u.MissingLayer)
+	}
+	g.loseLayer(layer)
+}
+
+// loseLayer takes note of a loss in a temporal layer, which concerns all from there on.
+func (g *Gate) loseLayer(layer uint8) {
+	if layer == 0 || !g.decoding {
+		g.Break()
+		return
+	}
+	g.sound = min(g.sound, layer)
 }
 
 func (g *Gate) primed() Verdict {

@@ -46,6 +46,35 @@ func gateScript(t *testing.T, g *Gate, words string) string {
 	return strings.Join(out, " ")
 }
 
+// TestGateIsPatientWithHigherLayers loses a picture of a layer that never starts afresh: a key frame is asked for in the end, and helps.
+func TestGateIsPatientWithHigherLayers(t *testing.T) {
+	t.Parallel()
+	g := new(Gate)
+	g.Step(&Unit{AccessUnit: media.AccessUnit{Key: true}})
+	g.Step(&Unit{Drop: media.Damaged, Layer: 1})
+	for i := range 2 * patience {
+		layer := uint8(i % 2)
+		want := Decode
+		if layer == 1 {
+			want = Refuse
+		}
+		if got := g.Step(&Unit{Layer: layer}); got != want || g.Waiting() {
+			t.Fatalf("unit %d of layer %d: %v, want %v", i, layer, got, want)
+		}
+		if asks, want := g.Ask(at(33*i)), i == 2*patience-1; asks != want {
+			t.Errorf("unit %d: asks for a key frame: %v", i, asks)
+		}
+	}
+	g.Step(&Unit{AccessUnit: media.AccessUnit{Key: true}})
+	if got := g.Step(&Unit{Layer: 1}); got != Decode {
+		t.Errorf("after the key frame: %v", got)
+	}
+	// What may be missing in any layer still stops all of them.
+	if got := g.Step(&Unit{Layer: 1, Missing: true}); got != Refuse || !g.Waiting() {
+		t.Errorf("after a gap: %v", got)
+	}
+}
+
 func unitOf(t *testing.T, word string) Unit {
 	t.Helper()
 	var u Unit

@@ -15,9 +15,11 @@ const (
 	JPEG
 	PNG
 	WebP
+	VP9
+	AV1
 )
 
-var codecNames = [...]string{"unknown", "VP8", "H264", "JPEG", "PNG", "WebP"}
+var codecNames = [...]string{"unknown", "VP8", "H264", "JPEG", "PNG", "WebP", "VP9", "AV1"}
 
 // String gives the codec's name as people write it.
 func (c Codec) String() string {
@@ -31,7 +33,8 @@ func (c Codec) String() string {
 func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP }
 
 // AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 (start codes, parameter sets included when they
-// arrived with it), the frame without payload descriptor for VP8, the file for images. The receiver owns Data.
+// arrived with it), the frame without payload descriptor for VP8, the frame or superframe of all spatial layers for VP9 (VP9 annex B), the
+// temporal unit in the low-overhead format for AV1 (AV1 section 5.2), the file for images. The receiver owns Data.
 type AccessUnit struct {
 	Codec Codec
 	Data  []byte

@@ -27,13 +27,13 @@ var ErrUnreadable = errors.New("unreadable clip")
 // Clip is a decoded container: access units in order of sending. It is immutable and safe for concurrent use.
 type Clip struct {
 	Codec media.Codec
-	// Units are access units: a VP8 frame each, or an H.264 access unit in Annex B.
+	// Units are access units: a VP8 or VP9 frame each, an H.264 access unit in Annex B, or an AV1 temporal unit in the low-overhead format.
 	Units [][]byte
 	// Rate is in units a second; 0 when the file does not tell.
 	Rate float64
 }
 
-// Open reads an IVF file with VP8 (.ivf) or a raw H.264 stream (.h264, .264), by its content. Anything else goes through ffmpeg, which must be installed.
+// Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 stream (.h264, .264), by its content. Anything else goes through ffmpeg, which must be installed.
 func Open(path string) (*Clip, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -62,16 +62,17 @@ func Open(path string) (*Clip, error) {
 	return c, nil
 }
 
-// ReadIVF reads an IVF container with VP8 to its end.
+// ReadIVF reads an IVF container with VP8, VP9 or AV1 to its end.
 func ReadIVF(r io.Reader) (*Clip, error) {
 	reader, header, err := ivfreader.NewWith(r)
 	if err != nil {
 		return nil, fmt.Errorf("%w: IVF header: %w", ErrUnreadable, err)
 	}
-	if header.FourCC != "VP80" {
-		return nil, fmt.Errorf("%w: the IVF file holds %q; VP80 is supported", ErrUnreadable, header.FourCC)
+	codec, ok := map[string]media.Codec{"VP80": media.VP8, "VP90": media.VP9, "AV01": media.AV1}[header.FourCC]
+	if !ok {
+		return nil, fmt.Errorf("%w: the IVF file holds %q; VP80, VP90 and AV01 are supported", ErrUnreadable, header.FourCC)
 	}
-	c := &Clip{Codec: media.VP8}
+	c := &Clip{Codec: codec}
 	var first, last uint64
 	for size := 0; ; {
 		unit, frame, err := reader.ParseNextFrame()

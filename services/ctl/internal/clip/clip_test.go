@@ -42,11 +42,16 @@ func TestReadIVF(t *testing.T) {
 	if c.Codec != media.VP8 || c.Rate != 30 || len(c.Units) != 2 || string(c.Units[1]) != "second" {
 		t.Errorf("read %+v", c)
 	}
+	for fourcc, want := range map[string]media.Codec{"VP90": media.VP9, "AV01": media.AV1} {
+		if c, err := ReadIVF(bytes.NewReader(ivf(fourcc, "one"))); err != nil || c.Codec != want {
+			t.Errorf("%s: read %+v, %v", fourcc, c, err)
+		}
+	}
 	for name, c := range map[string]struct {
 		data []byte
 		want string
 	}{
-		"another codec": {ivf("VP90", "x"), `"VP90"`},
+		"another codec": {ivf("H264", "x"), `"H264"`},
 		"no frame":      {ivf("VP80"), "no VP8 picture"},
 		"cut off":       {ivf("VP80", "one", "second")[:60], "frame 2"},
 	} {

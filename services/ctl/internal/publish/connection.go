@@ -44,11 +44,7 @@ func connect(ctx context.Context, client *whip.Client, codec media.Codec, models
 			c.close()
 		}
 	}()
-	mime := map[media.Codec]string{media.VP8: webrtc.MimeTypeVP8, media.H264: webrtc.MimeTypeH264}[codec]
-	capability := webrtc.RTPCodecCapability{MimeType: mime, ClockRate: 90000}
-	if codec == media.H264 {
-		capability.SDPFmtpLine = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
-	}
+	capability := capabilityOf(codec)
 	if c.track, err = webrtc.NewTrackLocalStaticRTP(capability, "video", "sluicectl"); err != nil {
 		return nil, err
 	}
@@ -79,6 +75,21 @@ func connect(ctx context.Context, client *whip.Client, codec media.Codec, models
 		}
 	}
 	return c, nil
+}
+
+// capabilityOf gives a codec as the offer names it.
+func capabilityOf(codec media.Codec) webrtc.RTPCodecCapability {
+	c := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: clockRate}
+	switch codec {
+	case media.H264:
+		c.MimeType, c.SDPFmtpLine = webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+	case media.VP9:
+		c.MimeType, c.SDPFmtpLine = webrtc.MimeTypeVP9, "profile-id=0"
+	case media.AV1:
+		c.MimeType = webrtc.MimeTypeAV1
+	default:
+	}
+	return c
 }
 
 // watch turns the connection's states into the two events.

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	clockRate = 90000 // RTP ticks a second of video (RFC 7741, RFC 6184)
+	clockRate = 90000 // RTP ticks a second of video (RFC 7741, RFC 9628, RFC 6184)
 	mtu       = 1200
 	// drainLimit bounds the wait for the summary after the last frame.
 	drainLimit = 5 * time.Second
@@ -156,6 +156,19 @@ func (p *publisher) run(ctx context.Context) error {
 	}
 }
 
+func newPayloader(codec media.Codec) rtp.Payloader {
+	switch codec {
+	case media.H264:
+		return &codecs.H264Payloader{}
+	case media.VP9:
+		return &codecs.VP9Payloader{}
+	case media.AV1:
+		return &codecs.AV1Payloader{}
+	default:
+		return &codecs.VP8Payloader{EnablePictureID: true}
+	}
+}
+
 // send paces the clip's units by the clock: frame n leaves at n/rate, whatever happened to the frames before it.
 func (p *publisher) send(ctx context.Context, c *connection) error {
 	rate := p.cfg.Rate
@@ -165,10 +178,7 @@ func (p *publisher) send(ctx context.Context, c *connection) error {
 	if rate == 0 {
 		rate = 30
 	}
-	payloader := rtp.Payloader(&codecs.VP8Payloader{EnablePictureID: true})
-	if p.clip.Codec == media.H264 {
-		payloader = &codecs.H264Payloader{}
-	}
+	payloader := newPayloader(p.clip.Codec)
 	sequencer, base := rtp.NewRandomSequencer(), rand.Uint32() //nolint:gosec // An RTP timestamp's start is random, not secret (RFC 3550 section 5.1).
 	start := time.Now()
 	timer := time.NewTimer(0)

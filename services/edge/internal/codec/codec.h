@@ -9,7 +9,7 @@
 enum { SLC_MAX_TARGETS = 16 };
 
 // Numbers of media.Codec.
-enum { SLC_VP8 = 1, SLC_H264, SLC_JPEG, SLC_PNG, SLC_WEBP };
+enum { SLC_VP8 = 1, SLC_H264, SLC_JPEG, SLC_PNG, SLC_WEBP, SLC_VP9, SLC_AV1 };
 
 // What a step came to.
 enum {
@@ -63,7 +63,7 @@ void slc_scratch_free(slc_scratch *scratch);
 slc_stream *slc_open(int codec, int64_t max_pixels);
 void slc_close(slc_stream *stream);
 
-// slc_decode feeds a unit and takes the first picture that comes out. If that is the unit's own and of the expected size, it is converted
+// slc_decode feeds a unit and takes the first picture that comes out, of VP9's spatial layers the last. If that is the unit's own and of the expected size, it is converted
 // to the targets at once, so that the usual unit takes one call.
 int slc_decode(slc_stream *stream, slc_scratch *scratch, slc_job *job);
 

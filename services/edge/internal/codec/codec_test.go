@@ -7,6 +7,8 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -123,6 +125,29 @@ func TestLineThatIsToFillASquare(t *testing.T) {
 		}, &reply)
 		if reply.Status != ipc.OK || len(reply.Pictures) != 1 || reply.Pictures[0].Done != want {
 			t.Errorf("fit %d: %+v, want one picture with done %d", fit, reply, want)
+		}
+	}
+}
+
+// TestAV1StartsNoThreads looks for dav1d's workers, by the name that it gives them: sessions, not threads, are what fills the cores.
+func TestAV1StartsNoThreads(t *testing.T) {
+	t.Parallel()
+	layout := ipc.Layout{Unit: 1 << 16, Slots: 1, SlotBytes: 64 * 64 * 3}
+	e, memory := engine(t, layout, 1<<20)
+	unit := []byte{0x12, 0x00, 0x0a, 0x0b, 0x00, 0x00, 0x00, 0x04, 0x3d, 0x06, 0xd4, 0xfb, 0xf9, 0x00, 0x40, 0x32, 0x01, 0x10}
+	copy(layout.Input(memory), unit)
+	var reply ipc.Reply
+	e.Decode(&ipc.Request{Op: ipc.Decode, Codec: media.AV1, Size: uint32(len(unit)), Orientation: 1, Key: true}, &reply)
+	if reply.Status != ipc.Broken {
+		t.Errorf("a frame that is cut: status %d, want %d", reply.Status, ipc.Broken)
+	}
+	names, err := filepath.Glob("/proc/self/task/*/comm")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%d threads, %v", len(names), err)
+	}
+	for _, name := range names {
+		if comm, err := os.ReadFile(name); err == nil && bytes.HasPrefix(comm, []byte("dav1d")) {
+			t.Errorf("there is a thread called %s", comm)
 		}
 	}
 }

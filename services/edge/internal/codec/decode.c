@@ -12,6 +12,7 @@ struct slc_stream {
   AVCodecContext *context;
   AVPacket *packet;
   AVFrame *frame;
+  AVFrame *upper;  // VP9: the next spatial layer's, NULL otherwise
 };
 
 void slc_prepare(void) {
@@ -39,12 +40,18 @@ static const AVCodec *find(int codec) {
       return avcodec_find_decoder_by_name("png");
     case SLC_WEBP:
       return avcodec_find_decoder_by_name("webp");
+    case SLC_VP9:
+      return avcodec_find_decoder_by_name("vp9");
+    case SLC_AV1:
+      // libavcodec's own decoder of AV1 only drives hardware.
+      return avcodec_find_decoder_by_name("libdav1d");
   }
   return NULL;
 }
 
 static void configure(AVCodecContext *c, int64_t max_pixels) {
-  // Frame threads would hold pictures back; sessions, not threads, are what fills the cores.
+  // Frame threads would hold pictures back; sessions, not threads, are what fills the cores. dav1d starts none for a count of one, and with
+  // low delay gives each picture at once.
   c->thread_count = 1;
   c->flags |= AV_CODEC_FLAG_LOW_DELAY;
   // A picture with invented parts must not look like a whole one. Concealment cannot be switched off without losing the account of what
@@ -62,7 +69,8 @@ slc_stream *slc_open(int codec, int64_t max_pixels) {
   s->context = avcodec_alloc_context3(decoder);
   s->packet = av_packet_alloc();
   s->frame = av_frame_alloc();
-  if (s->context && s->packet && s->frame) {
+  if (codec == SLC_VP9) s->upper = av_frame_alloc();
+  if (s->context && s->packet && s->frame && (s->upper || codec != SLC_VP9)) {
     configure(s->context, max_pixels);
     if (avcodec_open2(s->context, decoder, NULL) == 0) return s;
   }
@@ -72,6 +80,7 @@ slc_stream *slc_open(int codec, int64_t max_pixels) {
 
 void slc_close(slc_stream *s) {
   if (!s) return;
+  av_frame_free(&s->upper);
   av_frame_free(&s->frame);
   av_packet_free(&s->packet);
   avcodec_free_context(&s->context);
@@ -80,6 +89,7 @@ void slc_close(slc_stream *s) {
 
 void slc_flush(slc_stream *s) {
   av_frame_unref(s->frame);
+  if (s->upper) av_frame_unref(s->upper);
   avcodec_flush_buffers(s->context);
 }
 
@@ -114,6 +124,20 @@ static int send(slc_stream *s, const slc_job *job) {
   return error;
 }
 
+// climb replaces the picture that was received by those of the spatial layers above it: all of a VP9 superframe's frames are shown, and
+// the last is the picture. dav1d does so by itself.
+static int climb(slc_stream *s) {
+  while (s->upper) {
+    int error = avcodec_receive_frame(s->context, s->upper);
+    if (error == AVERROR(EAGAIN) || error == AVERROR_EOF) return 0;
+    if (error < 0) return error;
+    AVFrame *lower = s->frame;
+    s->frame = s->upper;
+    s->upper = lower;
+  }
+  return 0;
+}
+
 // take receives the next picture into the stream's frame.
 static int take(slc_stream *s, slc_job *job) {
   job->converted = 0;
@@ -121,6 +145,7 @@ static int take(slc_stream *s, slc_job *job) {
   job->convert_ns = 0;
   int error = avcodec_receive_frame(s->context, s->frame);
   if (error == AVERROR(EAGAIN) || error == AVERROR_EOF) return SLC_NONE;
+  if (error == 0) error = climb(s);
   if (error < 0) return status_of(error);
   if (s->frame->decode_error_flags || (s->frame->flags & AV_FRAME_FLAG_CORRUPT)) return SLC_BROKEN;
   int turned = job->orientation >= 5;

@@ -127,7 +127,7 @@ func TestCutSlices(t *testing.T) {
 
 // TestVideoThatIsTooLarge refuses it by its header, and what depends on it.
 func TestVideoThatIsTooLarge(t *testing.T) {
-	for name, units := range map[string][]media.AccessUnit{"VP8": vp8Clip(t), "H.264": h264Clip(t, "1280x720", "bframes=0:cabac=0")} {
+	for name, units := range map[string][]media.AccessUnit{"VP8": vp8Clip(t), "VP9": vp9Clip(t), "H.264": h264Clip(t, "1280x720", "bframes=0:cabac=0"), "AV1": av1Clip(t)} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, func(c *decoder.Config) { c.MaxWidth, c.MaxHeight = 640, 480 })
 			for i, want := range []string{"UNSUPPORTED", "DAMAGED", "DAMAGED"} {
@@ -151,6 +151,8 @@ func seeds(tb testing.TB) [][]media.AccessUnit {
 		{unit(media.JPEG, encodeJPEG(tb, noise(96, 96)))},
 		{unit(media.PNG, encodePNG(tb, noise(64, 64)))},
 		{unit(media.WebP, clip(tb, "-f lavfi -i testsrc2=size=322x182 -frames:v 1 -c:v libwebp -f webp -"))},
+		ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=320x240:rate=30 -frames:v 4 -pix_fmt yuv420p "+realtimeVP9)),
+		ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=320x240:rate=30 -frames:v 4 -pix_fmt yuv420p "+realtimeAV1)),
 	}
 }
 
@@ -207,8 +209,38 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		tag++
-		checkHostile(t, d, uint32(codec%5), tag, unit(media.VP8+media.Codec(codec%5), data))
+		checkHostile(t, d, uint32(codec%7), tag, unit(media.VP8+media.Codec(codec%7), data))
 	})
+}
+
+// TestMissingReferences takes a unit out of a stream: a decoder that would guess must not be asked, and one that is asked must not crash.
+func TestMissingReferences(t *testing.T) {
+	for name, units := range map[string][]media.AccessUnit{"VP9": vp9Clip(t), "AV1": av1Clip(t)} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, nil)
+			for i, u := range units {
+				if i == 0 {
+					continue // the key frame, so that the first pictures have nothing to refer to
+				}
+				pictures, err := decode(d, 1, uint64(i), u, faces)
+				want := "DAMAGED"
+				if i >= 15 {
+					want = ""
+				}
+				if got, n := reason(err), release(pictures); got != want || (n == 1) != (want == "") {
+					t.Fatalf("unit %d: %q with %d pictures (%v), want %q", i, got, n, err, want)
+				}
+			}
+			// Called a key frame, it comes to the decoder, which has to notice.
+			for _, u := range units[1:3] {
+				u.Key = true
+				d := open(t, nil)
+				if pictures, err := decode(d, 1, 1, u, faces); reason(err) != "DECODER" || release(pictures) > 0 {
+					t.Errorf("a picture without its reference: %v", err)
+				}
+			}
+		})
+	}
 }
 
 // mutate changes, cuts or repeats some bytes.

@@ -46,11 +46,25 @@ func h264Clip(tb testing.TB, size string, options string) []media.AccessUnit {
 		"-x264-params aud=1:repeat-headers=1:"+options+" -f h264 -"))
 }
 
+// vp9Clip and av1Clip give a clip like vp8Clip's.
+func vp9Clip(tb testing.TB) []media.AccessUnit {
+	tb.Helper()
+	return ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=1280x720:rate=30 -frames:v 30 -pix_fmt yuv420p "+realtimeVP9))
+}
+
+func av1Clip(tb testing.TB) []media.AccessUnit {
+	tb.Helper()
+	return ivfUnits(clip(tb, "-f lavfi -i testsrc2=size=1280x720:rate=30 -frames:v 30 -pix_fmt yuv420p "+realtimeAV1))
+}
+
+// ivfUnits gives the frames of an IVF file. Encoders put AV1's sequence headers before key frames and nowhere else.
 func ivfUnits(ivf []byte) (units []media.AccessUnit) {
+	codec := map[string]media.Codec{"VP80": media.VP8, "VP90": media.VP9, "AV01": media.AV1}[string(ivf[8:12])]
 	for b := ivf[32:]; len(b) >= 12; {
 		size := binary.LittleEndian.Uint32(b)
 		data := b[12 : 12+size]
-		units = append(units, media.AccessUnit{Codec: media.VP8, Data: data, Key: data[0]&1 == 0})
+		key := map[media.Codec]bool{media.VP8: data[0]&1 == 0, media.VP9: data[0]&0xec == 0x80, media.AV1: data[2] == 0x0a}[codec]
+		units = append(units, media.AccessUnit{Codec: codec, Data: data, Key: key})
 		b = b[12+size:]
 	}
 	return units

@@ -286,6 +286,11 @@ func TestColoursFollowTheirMatrixAndRange(t *testing.T) {
 		full   bool
 	}{
 		{"VP8", media.VP8, "-c:v libvpx -f ivf", "601", false},
+		{"VP9 untagged", media.VP9, "-c:v libvpx-vp9 -f ivf", "601", false},
+		{"VP9 BT.709", media.VP9, "-c:v libvpx-vp9 -colorspace bt709 -f ivf", "709", false},
+		{"VP9 BT.709 full range", media.VP9, "-c:v libvpx-vp9 -colorspace bt709 -color_range pc -f ivf", "709", true},
+		{"AV1 untagged", media.AV1, "-c:v libaom-av1 -usage realtime -cpu-used 8 -f ivf", "601", false},
+		{"AV1 BT.709", media.AV1, "-c:v libaom-av1 -usage realtime -cpu-used 8 -colorspace bt709 -f ivf", "709", false},
 		{"H.264 untagged", media.H264, "-c:v libx264 -bf 0 -f h264", "601", false},
 		{"H.264 BT.709", media.H264, "-c:v libx264 -bf 0 -x264-params colormatrix=bt709 -f h264", "709", false},
 		{"H.264 BT.709 full range", media.H264, "-c:v libx264 -bf 0 -x264-params colormatrix=bt709:fullrange=on -f h264", "709", true},
@@ -297,7 +302,7 @@ func TestColoursFollowTheirMatrixAndRange(t *testing.T) {
 			file := clip(t, source+c.encode+" -")
 			planes := raw(t, file, c.codec)
 			data := file
-			if c.codec == media.VP8 {
+			if bytes.HasPrefix(file, []byte("DKIF")) {
 				data = ivfUnits(file)[0].Data
 			}
 			pictures, err := decode(d, uint32(i), 1, unit(c.codec, data), native(width, height))
@@ -313,7 +318,7 @@ func TestColoursFollowTheirMatrixAndRange(t *testing.T) {
 // raw gives ffmpeg's decoded planes, as they are stored.
 func raw(t *testing.T, file []byte, codec media.Codec) []byte {
 	t.Helper()
-	format := map[media.Codec]string{media.VP8: "ivf", media.H264: "h264", media.JPEG: "mjpeg"}[codec]
+	format := map[media.Codec]string{media.VP8: "ivf", media.VP9: "ivf", media.AV1: "ivf", media.H264: "h264", media.JPEG: "mjpeg"}[codec]
 	name := t.TempDir() + "/clip"
 	writeFile(t, name, file)
 	return ffmpeg(t, "-f "+format+" -i "+name+" -f rawvideo -")

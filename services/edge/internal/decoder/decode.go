@@ -55,7 +55,7 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 
 // stream gives the state of the request's stream, made anew when it is unknown or has changed its codec.
 func (d *Decoder) stream(r Request) (*stream, error) {
-	if r.Unit.Codec < media.VP8 || r.Unit.Codec > media.WebP {
+	if r.Unit.Codec < media.VP8 || r.Unit.Codec > media.AV1 {
 		return nil, &Error{Code: media.Unsupported, Err: fmt.Errorf("codec %v", r.Unit.Codec)}
 	}
 	d.mu.Lock()
@@ -105,23 +105,23 @@ func (d *Decoder) admit(s *stream, r Request) (ipc.Request, *Error) {
 	if s.needKey.Load() && !key {
 		return reject(Error{Drop: media.Damaged, Err: errors.New("a key unit is awaited")})
 	}
-	orientation := uint8(1)
-	if key {
-		info := header.Read(r.Unit.Codec, r.Unit.Data)
-		if info.Pixels > int64(d.cfg.MaxWidth)*int64(d.cfg.MaxHeight) || max(info.Width, info.Height) > ipc.MaxSide {
-			err := fmt.Errorf("a picture of %d×%d pixels, at most as many as %d×%d has are allowed", info.Width, info.Height, d.cfg.MaxWidth, d.cfg.MaxHeight)
-			return reject(Error{Code: media.Unsupported, Err: err})
-		}
-		if !info.Whole {
-			return reject(Error{Code: media.DecoderError, Err: errors.New("the end of the picture is missing")})
-		}
-		orientation = info.Orientation
-		width, height := info.Upright()
+	info := header.Info{Orientation: 1, Whole: true}
+	if key || s.codec == media.VP9 { // whose sizes change with any picture
+		info = header.Read(r.Unit.Codec, r.Unit.Data)
+	}
+	if info.Pixels > int64(d.cfg.MaxWidth)*int64(d.cfg.MaxHeight) || max(info.Width, info.Height) > ipc.MaxSide {
+		err := fmt.Errorf("a picture of %d×%d pixels, at most as many as %d×%d has are allowed", info.Width, info.Height, d.cfg.MaxWidth, d.cfg.MaxHeight)
+		return reject(Error{Code: media.Unsupported, Err: err})
+	}
+	if !info.Whole {
+		return reject(Error{Code: media.DecoderError, Err: errors.New("the end of the picture is missing")})
+	}
+	if width, height := info.Upright(); key || width > 0 {
 		s.width, s.height = uint16(width), uint16(height)
 	}
 	return ipc.Request{
 		Op: ipc.Decode, Codec: r.Unit.Codec, Stream: r.Stream, Tag: r.Tag, Size: uint32(len(r.Unit.Data)),
-		Orientation: orientation, Key: key, Width: s.width, Height: s.height,
+		Orientation: info.Orientation, Key: key, Width: s.width, Height: s.height,
 	}, nil
 }
 

@@ -10,7 +10,7 @@ import (
 type Info struct {
 	// Width and Height are in pixels as stored, before Orientation; 0 when not known.
 	Width, Height int
-	// Pixels is the area that a decoder allocates, which for H.264 includes what is cropped away.
+	// Pixels is the area that a decoder allocates, which for H.264 includes what is cropped away and for VP9 is that of the largest layer.
 	Pixels int64
 	// Orientation is EXIF's, 1 to 8: how to turn the stored picture upright. 1 means not at all.
 	Orientation uint8
@@ -26,7 +26,7 @@ func (i Info) Upright() (width, height int) {
 	return i.Width, i.Height
 }
 
-// Read reads the header of a key unit. It allocates little and takes time linear in the unit's length at worst.
+// Read reads the header of a key unit, or of any unit of VP9, whose other pictures may tell a size too. It allocates little and takes time linear in the unit's length at worst.
 func Read(codec media.Codec, unit []byte) Info {
 	info := Info{Orientation: 1, Whole: true}
 	switch codec {
@@ -34,6 +34,10 @@ func Read(codec media.Codec, unit []byte) Info {
 		info.Width, info.Height = vp8(unit)
 	case media.H264:
 		return h264(unit)
+	case media.VP9:
+		return vp9(unit)
+	case media.AV1:
+		info.Width, info.Height = av1(unit)
 	case media.JPEG:
 		info = jpeg(unit)
 	case media.PNG:

@@ -43,6 +43,8 @@ func codecs() []codec {
 	for _, profile := range []string{"42e01f", "42001f", "4d001f", "64001f"} {
 		video(webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id="+profile)
 	}
+	video(webrtc.MimeTypeVP9, "profile-id=0")
+	video(webrtc.MimeTypeAV1, "profile=0")
 	return all
 }
 
@@ -50,7 +52,7 @@ func codecs() []codec {
 func accepted(kind string) string {
 	switch kind {
 	case "video":
-		return "VP8, H264"
+		return "VP8, H264, VP9, AV1"
 	case "audio":
 		return "opus"
 	default:
@@ -73,6 +75,10 @@ func mediaCodec(mime string) media.Codec {
 		return media.VP8
 	case strings.EqualFold(mime, webrtc.MimeTypeH264):
 		return media.H264
+	case strings.EqualFold(mime, webrtc.MimeTypeVP9):
+		return media.VP9
+	case strings.EqualFold(mime, webrtc.MimeTypeAV1):
+		return media.AV1
 	default:
 		return media.CodecUnknown
 	}

@@ -118,6 +118,14 @@ func TestAnswers(t *testing.T) {
 			lacks: []string{".local"},
 		},
 		{
+			name: "VP9", offer: strings.Replace(whip, "a=rtpmap:106 H264/90000", "a=rtpmap:106 VP9/90000\r\na=fmtp:106 profile-id=0\r\na=rtpmap:107 rtx/90000\r\na=fmtp:107 apt=106", 1),
+			has: []string{"a=rtpmap:106 VP9/90000", "a=fmtp:106 profile-id=0"},
+		},
+		{
+			name: "AV1", offer: strings.Replace(whip, "a=rtpmap:106 H264/90000", "a=rtpmap:106 AV1/90000\r\na=fmtp:106 level-idx=5;profile=0;tier=0", 1),
+			has: []string{"a=rtpmap:106 AV1/90000", "profile=0"},
+		},
+		{
 			name: "an address for the outside", offer: whip, addresses: []string{"203.0.113.9"},
 			has: []string{" 203.0.113.9 %d typ host"}, lacks: []string{"127.0.0.1 "},
 		},

@@ -39,7 +39,7 @@ func offerCases() []offerCase {
 		{"long line", whip + "a=" + strings.Repeat("x", maxLine) + "\r\n", ErrTooLarge, "line"},
 		{"receives only", replaced("a=sendonly", "a=recvonly"), ErrNothingSent, "offer sendonly"},
 		{"inactive", replaced("a=sendonly", "a=inactive"), ErrNothingSent, "sends nothing"},
-		{"codec that is not taken", replaced("H264", "AV1"), ErrUnsupportedCodec, "VP8, H264"},
+		{"codec that is not taken", replaced("H264", "H265"), ErrUnsupportedCodec, "VP8, H264, VP9, AV1"},
 		{"sound that is not taken", replaced("opus", "PCMU"), ErrUnsupportedCodec, "opus"},
 		{"unknown kind", replaced("m=video", "m=text"), ErrUnsupportedCodec, `"text"`},
 		{"keys in the clear", whip + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n", ErrMalformed, "a=crypto"},

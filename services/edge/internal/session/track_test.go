@@ -294,6 +294,38 @@ func TestRunnerFinishesTheOldCodecBeforeTheNew(t *testing.T) {
 	})
 }
 
+// TestRunnerFollowsATrackThroughEveryCodec changes the payload type with every picture. The decoder gets each as its codec.
+func TestRunnerFollowsATrackThroughEveryCodec(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		for i, c := range []struct {
+			codec media.Codec
+			key   []byte
+		}{
+			{media.VP8, []byte{0x10, 0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0}},
+			{media.VP9, []byte{0x0c, 0x82, 0x49, 0x83, 0x42, 0}},
+			{media.H264, []byte{0x18, 0, 2, 0x67, 1, 0, 2, 0x68, 1, 0, 2, 0x65, 0x88}},
+			{media.AV1, []byte{0x28, 2, 0x08, 0, 0x30, 0x10}},
+			{media.VP9, []byte{0x0c, 0x82, 0x49, 0x83, 0x42, 0}},
+		} {
+			var got media.Codec
+			b.decoder.decode = func(r decoder.Request) ([]decoder.Picture, error) {
+				got = r.Unit.Codec
+				return nil, &decoder.Error{Code: media.DecoderError}
+			}
+			b.packets <- peer.Packet{
+				RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: uint16(i), Timestamp: uint32(i * 3000), SSRC: 5, Marker: true}, Payload: c.key},
+				Codec: c.codec, Arrival: time.Now(),
+			}
+			b.expect(t, c.codec.String(), "DECODER")
+			if got != c.codec {
+				t.Errorf("the decoder got %v, want %v", got, c.codec)
+			}
+		}
+		b.stop()
+	})
+}
+
 func TestRunnerNamesTheEndOfTheSessionAsTheReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, faces(), 1e9)

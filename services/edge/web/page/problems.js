@@ -71,7 +71,7 @@ const CONNECTION = {
     title: "The edge does not know that model", text: detail ?? "No router offers a model of that name any more.",
     hints: ["Choose from the models listed below; the list has just been read anew."], action: "retry",
   }),
-  UNSUPPORTED_CODEC: fixed("No common codec", "The edge takes VP8 and H.264; this browser offers neither.", ["Use another browser."], "none"),
+  UNSUPPORTED_CODEC: fixed("No common codec", "The edge takes VP8, H.264, VP9 and AV1; this browser offers none of them.", ["Use another browser."], "none"),
   NO_ROUTER: fixed("The edge has no router yet", "It runs, but it has not reached a router, so it knows no models.",
     ["Is the router running? Its address is router.target in edge.yaml.", "This page keeps asking; it is enough to wait."]),
   TOO_MANY_SESSIONS: ({ retryAfter }) => ({
