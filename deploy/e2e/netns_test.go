@@ -31,7 +31,9 @@ func TestTwoHosts(t *testing.T) {
 // hosts makes two network namespaces with a cable between them: 10.77.0.1 and 10.77.0.2. They go with the test.
 func hosts(t *testing.T) (server, client string) {
 	t.Helper()
-	ip := func(namespace string, arguments ...string) { stack.Command(t, namespace, 10*time.Second, "ip", arguments...) }
+	ip := func(namespace string, arguments ...string) {
+		stack.Command(t, namespace, 10*time.Second, "ip", arguments...)
+	}
 	server, client = fmt.Sprintf("sluice-a-%d", os.Getpid()), fmt.Sprintf("sluice-b-%d", os.Getpid())
 	for _, name := range []string{server, client} {
 		ip("", "netns", "add", name)
