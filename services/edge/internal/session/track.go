@@ -22,6 +22,8 @@ const (
 // source is where packets of a video track come from; *peer.Track is one.
 type source interface {
 	Packets() <-chan peer.Packet
+	// Patience is how long a missing packet may still come.
+	Patience() time.Duration
 	RequestKeyFrame()
 }
 
@@ -64,6 +66,7 @@ func (r *trackRunner) run(ctx context.Context) {
 				return
 			}
 			r.switchCodec(ctx, p.Codec)
+			r.jitter.SetWait(r.source.Patience())
 			r.jitter.Push(p.RTP, p.Arrival)
 		case <-timer.C:
 		}
