@@ -15,6 +15,7 @@ const (
 	defaultOutstanding = 256
 	defaultSettle      = 5 * time.Millisecond
 	defaultInterval    = 25 * time.Millisecond
+	defaultBurst       = 32
 	// defaultWait serves until the owner knows better.
 	defaultWait = 100 * time.Millisecond
 	// misorder is how far behind a packet must lie to be no late one but the beginning of a new sequence, if its successor follows.
@@ -32,6 +33,9 @@ type Config struct {
 	Settle time.Duration
 	// Interval is the least time between two requests for one packet. Default 25 ms.
 	Interval time.Duration
+	// Burst is how many packets are asked for at once; the next ones are Settle later. Answers come as they were asked for, and queues on
+	// the way are short. Default 32.
+	Burst int
 }
 
 // Stats counts what a Tracker has seen. Every packet that was missed and is not Outstanding is in one of Recovered, Reordered and GivenUp.
@@ -56,6 +60,7 @@ type Tracker struct {
 	started bool
 	highest int64     // the newest sequence seen, unwrapped
 	missing []absence // in the order of their sequences
+	silent  time.Time // no requests until then
 
 	// stray is the sequence number that would confirm that the source has restarted, while suspect is true.
 	stray   uint16
@@ -83,6 +88,9 @@ func New(c Config) *Tracker {
 	}
 	if c.Interval <= 0 {
 		c.Interval = defaultInterval
+	}
+	if c.Burst <= 0 {
+		c.Burst = defaultBurst
 	}
 	return &Tracker{cfg: c, wait: defaultWait}
 }
@@ -161,13 +169,22 @@ func (t *Tracker) Due(now time.Time, to []uint16) []uint16 {
 		old++
 	}
 	t.giveUp(old)
+	if now.Before(t.silent) {
+		return to
+	}
+	asked := 0
 	for i := range t.missing {
 		m := &t.missing[i]
 		if !t.asks(m) || now.Before(m.ask) {
 			continue
 		}
+		if asked == t.cfg.Burst {
+			t.silent = now.Add(t.cfg.Settle)
+			break
+		}
+		asked++
 		m.tries++
-		m.ask = now.Add(max(t.cfg.Interval, t.rtt*5/4))
+		m.ask = now.Add(max(t.cfg.Interval, t.rtt*9/8))
 		t.stats.Requests++
 		to = append(to, uint16(m.sequence))
 	}
@@ -187,9 +204,23 @@ func (t *Tracker) Next() (time.Time, bool) {
 	}
 	next := t.missing[0].noticed.Add(t.wait)
 	for i := range t.missing {
-		if m := &t.missing[i]; t.asks(m) && m.ask.Before(next) {
-			next = m.ask
+		if m := &t.missing[i]; t.asks(m) {
+			next = earlier(next, later(m.ask, t.silent))
 		}
 	}
 	return next, true
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

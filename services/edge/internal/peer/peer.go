@@ -259,6 +259,7 @@ func (p *Peer) start(loop func()) bool {
 func (p *Peer) stateChanged(s webrtc.PeerConnectionState) {
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
+		p.measureOnce.Do(func() { p.start(p.measure) })
 		p.events.State(Connected)
 	case webrtc.PeerConnectionStateDisconnected:
 		p.events.State(Disconnected)

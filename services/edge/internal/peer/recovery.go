@@ -17,7 +17,7 @@ const (
 	// videoClock is the rate of every video payload format's timestamps, in ticks a second.
 	videoClock = 90000
 	// repairPoll is how long Read may sleep while a retransmission may be on its way: pion hands one out only when Read is called.
-	repairPoll = 10 * time.Millisecond
+	repairPoll = 5 * time.Millisecond
 	// measureEvery is how often the round-trip time is looked up; ICE itself measures it with each of its keepalives, every two seconds.
 	measureEvery = time.Second
 )
@@ -48,16 +48,19 @@ func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
 	if !r.asks {
 		return
 	}
-	rtt := time.Duration(r.track.peer.rtt.Load())
 	r.spread.Arrived(p.Timestamp, arrival)
-	patience := jitter.Wait(rtt, r.spread.Estimate())
-	r.track.patience.Store(int64(patience))
-	r.tracker.SetTiming(rtt, patience)
 	r.tracker.Arrived(p.SequenceNumber, arrival)
 }
 
 // awake asks for what is due, and sees to it that the next Read returns in time for what comes then.
 func (r *recovery) awake(now time.Time) error {
+	if !r.asks {
+		return nil
+	}
+	rtt := time.Duration(r.track.peer.rtt.Load())
+	patience := jitter.Wait(rtt, r.spread.Estimate())
+	r.track.patience.Store(int64(patience))
+	r.tracker.SetTiming(rtt, patience)
 	r.ask(now)
 	next, missing := r.tracker.Next()
 	switch {
@@ -98,7 +101,8 @@ func (r *recovery) log() {
 
 // measure keeps the round-trip time until the peer closes. A receiver of media learns none from RTCP, whose reports serve the sender; ICE
 // measures it with its own requests.
-func (p *Peer) measure(ice *webrtc.ICETransport) {
+func (p *Peer) measure() {
+	ice := p.pc.SCTP().Transport().ICETransport() // of everything: a client that does not bundle is refused
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
 	for {

@@ -76,7 +76,6 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		packets: make(chan Packet, trackQueue), peer: p,
 	}
 	t.patience.Store(int64(jitter.Wait(0, 0)))
-	p.measureOnce.Do(func() { p.start(func() { p.measure(receiver.Transport().ICETransport()) }) })
 	if !p.start(func() { t.read(remote) }) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,26 +18,29 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
+	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
 )
 
 // film is a camera whose every frame is known: a frame's bytes follow from its number, so whoever sees one can tell whether it is as it was
 // sent and whether the frames that it depends on were seen.
 type film struct {
-	t        *testing.T
-	track    *webrtc.TrackLocalStaticRTP
-	packets  int // a frame
-	number   uint32
-	seq      uint16
-	ts       uint32
-	lastKey  time.Time
-	sent     map[uint32]time.Time // by number
-	numberOf map[uint32]uint32    // by timestamp
+	t       *testing.T
+	track   *webrtc.TrackLocalStaticRTP
+	packets int // a frame
+	// pictureID, when set, gives what follows the first byte of a frame's payload descriptors (RFC 7741 section 4.2).
+	pictureID func(number uint32) []byte
+	number    uint32
+	seq       uint16
+	ts        uint32
+	lastKey   time.Time
+	sent      map[uint32]time.Time // by number
+	numberOf  map[uint32]uint32    // by timestamp
 
 	mu       sync.Mutex
 	nacks    map[uint16]int
 	plis     []time.Time
 	keyAsked bool
-	arrivals []time.Duration // what transport-wide feedback says of the times between arrivals
+	arrivals []time.Duration // by the clock of transport-wide feedback
 }
 
 func (c *client) film(packets int) *film {
@@ -81,8 +85,10 @@ func (f *film) feedback(p rtcp.Packet) {
 			}
 		}
 	case *rtcp.TransportLayerCC:
+		at := time.Duration(p.ReferenceTime) * 64 * time.Millisecond
 		for _, d := range p.RecvDeltas {
-			f.arrivals = append(f.arrivals, time.Duration(d.Delta)*time.Microsecond)
+			at += time.Duration(d.Delta) * time.Microsecond
+			f.arrivals = append(f.arrivals, at)
 		}
 	}
 }
@@ -135,13 +141,17 @@ func (f *film) show(every time.Duration) {
 	for i := range f.packets {
 		part := body[i*len(body)/f.packets : (i+1)*len(body)/f.packets]
 		f.seq++
-		start := byte(0)
+		descriptor := []byte{0}
 		if i == 0 {
-			start = 0x10
+			descriptor[0] = 0x10
+		}
+		if f.pictureID != nil {
+			descriptor[0] |= 0x80
+			descriptor = append(descriptor, f.pictureID(f.number)...)
 		}
 		err := f.track.WriteRTP(&rtp.Packet{
 			Header:  rtp.Header{Version: 2, SequenceNumber: f.seq, Timestamp: f.ts, Marker: i == f.packets-1},
-			Payload: append([]byte{start}, part...),
+			Payload: append(descriptor, part...),
 		})
 		if err != nil {
 			f.t.Fatal(err)
@@ -234,8 +244,15 @@ type showing struct {
 // a timer with a mutex held, which stops a bubble's clock.
 func begin(t *testing.T, delay time.Duration, packets int) *showing {
 	t.Helper()
+	return beginWith(t, delay, packets, faces())
+}
+
+// beginWith is begin for certain models.
+func beginWith(t *testing.T, delay time.Duration, packets int, catalog uplink.Catalog) *showing {
+	t.Helper()
 	s := &showing{network: newNetworkOver(t, delay), viewer: newViewer(t, packets), raw: &rawWriter{}}
 	s.rig = newRigOn(t, s.network.edge, nil)
+	s.rig.catalog = catalog
 	s.rig.decode = s.decode
 	extend := func(engine *webrtc.MediaEngine, registry *interceptor.Registry) error {
 		registry.Add(s.raw)
@@ -289,9 +306,11 @@ func (s *showing) filter(pass func(sequence uint16, retransmission bool) bool) {
 // rawWriter gives a test the client's own way to send RTP, below everything that would make it right.
 type rawWriter struct {
 	interceptor.NoOp
-	mu      sync.Mutex
-	writers map[uint32]interceptor.RTPWriter
-	info    *interceptor.StreamInfo
+	mu     sync.Mutex
+	writer interceptor.RTPWriter
+	info   *interceptor.StreamInfo
+	// payloadType, when set, takes the place of that of the media.
+	payloadType atomic.Uint32
 }
 
 // NewInterceptor implements interceptor.Factory.
@@ -301,9 +320,25 @@ func (w *rawWriter) NewInterceptor(string) (interceptor.Interceptor, error) { re
 func (w *rawWriter) BindLocalStream(info *interceptor.StreamInfo, writer interceptor.RTPWriter) interceptor.RTPWriter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.writers == nil {
-		w.writers = map[uint32]interceptor.RTPWriter{}
+	w.writer, w.info = writer, info
+	return interceptor.RTPWriterFunc(func(header *rtp.Header, payload []byte, attributes interceptor.Attributes) (int, error) {
+		if kind := w.payloadType.Load(); kind != 0 && header.SSRC == info.SSRC {
+			header.PayloadType = uint8(kind)
+		}
+		return writer.Write(header, payload, attributes)
+	})
+}
+
+// send sends a packet of the media, or of its retransmissions, as it is.
+func (w *rawWriter) send(t *testing.T, again bool, sequence uint16, timestamp uint32, kind uint8, payload []byte) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	header := &rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: timestamp, PayloadType: kind, SSRC: w.info.SSRC, Marker: true}
+	if again {
+		header.SSRC, header.PayloadType = w.info.SSRCRetransmission, w.info.PayloadTypeRetransmission
 	}
-	w.writers[info.SSRC], w.info = writer, info
-	return writer
+	if _, err := w.writer.Write(header, payload, nil); err != nil {
+		t.Error(err)
+	}
 }

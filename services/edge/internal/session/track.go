@@ -66,10 +66,10 @@ func (r *trackRunner) run(ctx context.Context) {
 				return
 			}
 			r.switchCodec(ctx, p.Codec)
-			r.jitter.SetWait(r.source.Patience())
 			r.jitter.Push(p.RTP, p.Arrival)
 		case <-timer.C:
 		}
+		r.jitter.SetWait(r.source.Patience())
 		now := time.Now()
 		r.pop(ctx, now)
 		r.askForKey(now)
@@ -105,9 +105,11 @@ func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 	if r.assembler != nil {
 		r.units(ctx, r.assembler.Gap()) // one that is not whole now never will be
 	}
+	if r.codec != media.CodecUnknown { // else the first unit may well be a key frame, and the gate waits for one anyway
+		r.gate.Break()
+	}
 	r.codec = codec
 	r.assembler, _ = depacket.New(codec, r.maxBytes)
-	r.gate.Break()
 }
 
 // pop takes what the jitter buffer gives.
