@@ -229,11 +229,13 @@ func TestWhatTheUplinkSendsWhileAStreamEndsCounts(t *testing.T) {
 	c := r.connect(func(c *client) { d, _ = c.channel("m", "") })
 	opened(t, d)
 	held, u := make(chan struct{}), r.uplinks[0]
+	u.mu.Lock()
 	u.holds = func() { close(held) }
 	u.forget = func() {
 		u.handler.Sent("m", 1, []string{"faces"})
 		u.handler.Outcome(media.Outcome{Stream: "m", Sequence: 1, Model: "faces", Result: &media.Result{}})
 	}
+	u.mu.Unlock()
 	send(t, d, jpeg(10))
 	wait(t, held, "frame at the uplink")
 	c.session.Close("test")

@@ -33,7 +33,7 @@ func TestEdgeCase01ALossAtOneFrameASecondIsRepairedAtOnce(t *testing.T) {
 			}
 		}
 		all, packets, most := s.requests()
-		if lost.Load() != 20 || packets != 20 || most > 3 {
+		if lost.Load() != 20 || packets != 20 || most > 1 { // each answer comes, so nothing is asked for twice
 			t.Errorf("%d packets lost, %d asked for, %d requests, one packet %d times", lost.Load(), packets, all, most)
 		}
 		lag, _ := s.lag(20)
@@ -67,7 +67,7 @@ func TestEdgeCase02RandomLossDamagesNothingThatIsShown(t *testing.T) {
 		}
 		lost := int(losses.Load())
 		all, packets, most := s.requests()
-		if most > 4 || all > 2*lost {
+		if most > 3 || all > lost*11/10 {
 			t.Errorf("%d packets lost, %d requests for %d packets, one %d times", lost, all, packets, most)
 		}
 		t.Logf("%d of %d frames, %d lost, %d requests for %d packets, %d key frames asked for", s.decoded(), frames, lost, all, packets, len(asked))

@@ -181,9 +181,12 @@ type viewer struct {
 	seen  map[uint32]time.Time // by number
 	keys  int
 	stall time.Duration // before the next frame
+	// nonsense tells that there will be more than frames of the film.
+	nonsense bool
 }
 
 func newViewer(t *testing.T, packets int) *viewer {
+	t.Helper()
 	return &viewer{t: t, packets: packets, stamp: map[uint32]bool{}, seen: map[uint32]time.Time{}}
 }
 
@@ -202,6 +205,12 @@ func (v *viewer) decode(q decoder.Request) ([]decoder.Picture, error) {
 	if q.Unit.Key {
 		at = 10
 		v.keys++
+	}
+	if len(q.Unit.Data) < at+4 {
+		if !v.nonsense {
+			v.t.Errorf("% x is no frame of the film", q.Unit.Data)
+		}
+		return nil, &decoder.Error{Code: media.DecoderError, NeedKey: true}
 	}
 	number := binary.BigEndian.Uint32(q.Unit.Data[at:])
 	if !bytes.Equal(q.Unit.Data, picture(number, q.Unit.Key, v.packets)) {
