@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/pion/transport/v5/vnet"
 	"go.uber.org/goleak"
@@ -177,23 +176,6 @@ func freePort(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-func TestGapWatch(t *testing.T) {
-	t.Parallel()
-	var g gapWatch
-	now := time.Unix(1000, 0)
-	for i, c := range []struct {
-		sequence uint16
-		open     bool
-	}{{65534, false}, {65535, false}, {0, false}, {2, true}, {1, true}, {3, true}} {
-		if g.saw(c.sequence, now); g.open(now) != c.open {
-			t.Errorf("packet %d (%d): open %v", i, c.sequence, !c.open)
-		}
-	}
-	if g.open(now.Add(recovery)) {
-		t.Error("still open after the recovery")
-	}
 }
 
 func TestAnOfferThatOnlyNamesACodecIsRefusedByItsParameters(t *testing.T) {

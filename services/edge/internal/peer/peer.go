@@ -67,6 +67,10 @@ type Peer struct {
 	messages   bool           // the client negotiated data channels
 	loops      sync.WaitGroup // read loops; Add only while closed is false
 
+	measureOnce sync.Once
+	rtt         atomic.Int64 // the round-trip time, a time.Duration; 0 while unknown
+
+	closing chan struct{} // closed when Close begins
 	done    chan struct{} // closed when Close has done what it can
 	joined  bool          // valid once done is closed
 	streams atomic.Int32
@@ -83,7 +87,7 @@ func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc
 	}
 	p := &Peer{
 		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
-		candidates: o.candidates, ufrag: o.ufrag, done: make(chan struct{}),
+		candidates: o.candidates, ufrag: o.ufrag, closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	settings, err := e.settings(o.actpass, p.newStream)
 	if err != nil {
@@ -218,6 +222,7 @@ func (p *Peer) Close() (joined bool) {
 		<-p.done
 		return p.joined
 	}
+	close(p.closing)
 	defer close(p.done)
 	finished := make(chan struct{})
 	go func() { // joined below, unless pion hangs
@@ -258,6 +263,7 @@ func (p *Peer) start(loop func()) bool {
 func (p *Peer) stateChanged(s webrtc.PeerConnectionState) {
 	switch s {
 	case webrtc.PeerConnectionStateConnected:
+		p.measureOnce.Do(func() { p.start(p.measure) })
 		p.events.State(Connected)
 	case webrtc.PeerConnectionStateDisconnected:
 		p.events.State(Disconnected)

@@ -9,7 +9,6 @@ import (
 	dtlselliptic "github.com/pion/dtls/v3/pkg/crypto/elliptic"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
-	"github.com/pion/interceptor/pkg/nack"
 	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/logging"
@@ -113,8 +112,8 @@ func (b packetBuffer) Read(to []byte) (int, error) {
 
 func (b packetBuffer) Write(from []byte) (int, error) { return b.Buffer.Write(from, nil) }
 
-// mediaStack gives what the edge says in answers about media, and the RTCP that it answers with: NACK, receiver reports and transport-wide
-// feedback. It sends no media, so nothing is needed for that.
+// mediaStack gives what the edge says in answers about media, and the RTCP that pion answers with: receiver reports and transport-wide
+// feedback. What is lost the tracks ask for themselves. The edge sends no media, so nothing is needed for that.
 func mediaStack(logs logging.LoggerFactory) (*webrtc.MediaEngine, *interceptor.Registry, error) {
 	m := &webrtc.MediaEngine{}
 	for _, c := range codecs() {
@@ -130,16 +129,6 @@ func mediaStack(logs logging.LoggerFactory) (*webrtc.MediaEngine, *interceptor.R
 		}
 	}
 	registry := &interceptor.Registry{}
-	lost, err := nack.NewGeneratorInterceptor(
-		nack.GeneratorSize(1024),
-		nack.GeneratorInterval(30*time.Millisecond),
-		nack.GeneratorMaxNacksPerPacket(5), // a packet that came by RTX is asked for again, pion's generator does not see it
-		nack.WithGeneratorLoggerFactory(logs),
-	)
-	if err != nil {
-		return nil, nil, err
-	}
-	registry.Add(lost)
 	reports, err := report.NewReceiverInterceptor(report.WithReceiverLoggerFactory(logs))
 	if err != nil {
 		return nil, nil, err

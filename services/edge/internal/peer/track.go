@@ -12,6 +12,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 
+	"github.com/sluice-dev/sluice/pkg/jitter"
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
@@ -34,9 +35,10 @@ type Track struct {
 	Codec media.Codec
 	SSRC  uint32
 
-	packets chan Packet
-	lost    atomic.Uint64
-	peer    *Peer
+	packets  chan Packet
+	lost     atomic.Uint64
+	patience atomic.Int64 // see Patience
+	peer     *Peer
 }
 
 // trackQueue is how many packets may wait for the session: about a second of a fast stream. More are lost, as on a network.
@@ -47,6 +49,9 @@ func (t *Track) Packets() <-chan Packet { return t.packets }
 
 // Lost counts the packets that did not fit into the queue.
 func (t *Track) Lost() uint64 { return t.lost.Load() }
+
+// Patience is how long a missing packet may still come, as the round-trip time and the jitter are at present.
+func (t *Track) Patience() time.Duration { return time.Duration(t.patience.Load()) }
 
 // RequestKeyFrame asks the client for a key frame (PLI, RFC 4585 section 6.3.1). It does not wait.
 func (t *Track) RequestKeyFrame() {
@@ -70,6 +75,7 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		Codec: mediaCodec(remote.Codec().MimeType), SSRC: uint32(remote.SSRC()),
 		packets: make(chan Packet, trackQueue), peer: p,
 	}
+	t.patience.Store(int64(jitter.Wait(0, 0)))
 	if !p.start(func() { t.read(remote) }) {
 		return
 	}
@@ -80,18 +86,15 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 // maxFailures is how many packets in a row may be unreadable before the track counts as ended.
 const maxFailures = 1000
 
-// read takes packets off the connection until it ends.
+// read takes packets off the connection until it ends, and asks for those that are missing.
 func (t *Track) read(remote *webrtc.TrackRemote) {
 	defer close(t.packets)
+	r := newRecovery(t, remote)
+	defer r.log()
 	buffer := make([]byte, receiveMTU)
-	watch, failures := gapWatch{}, 0
+	failures := 0
 	for {
-		// pion hands out a retransmitted packet only when Read is called: while one may be on its way, do not sleep in Read.
-		deadline := time.Time{}
-		if now := time.Now(); remote.HasRTX() && watch.open(now) {
-			deadline = now.Add(10 * time.Millisecond)
-		}
-		if err := remote.SetReadDeadline(deadline); err != nil {
+		if err := r.awake(time.Now()); err != nil {
 			return
 		}
 		n, _, err := remote.Read(buffer)
@@ -112,7 +115,7 @@ func (t *Track) read(remote *webrtc.TrackRemote) {
 			continue
 		}
 		failures = 0
-		watch.saw(packet.SequenceNumber, arrival)
+		r.arrived(packet, arrival)
 		select {
 		case t.packets <- Packet{RTP: packet, Codec: mediaCodec(remote.Codec().MimeType), Arrival: arrival}:
 		default:
@@ -146,25 +149,3 @@ func (t *Track) readReports(receiver *webrtc.RTPReceiver) {
 		}
 	}
 }
-
-// gapWatch tells whether a packet is missing that may still come.
-type gapWatch struct {
-	started bool
-	next    uint16
-	until   time.Time
-}
-
-// recovery is how long a missing packet may take to come.
-const recovery = 500 * time.Millisecond
-
-func (g *gapWatch) saw(sequence uint16, now time.Time) {
-	ahead := int16(sequence - g.next)
-	if g.started && ahead > 0 {
-		g.until = now.Add(recovery)
-	}
-	if !g.started || ahead >= 0 {
-		g.started, g.next = true, sequence+1
-	}
-}
-
-func (g *gapWatch) open(now time.Time) bool { return now.Before(g.until) }

@@ -56,6 +56,14 @@ func (r *rig) newClient(prepare func(c *client)) *client {
 // newClientOn makes a client with settings of its own. It must be closed.
 func (r *rig) newClientOn(settings webrtc.SettingEngine, prepare func(c *client)) *client {
 	r.t.Helper()
+	return r.newClientWith(settings, func(*webrtc.MediaEngine, *interceptor.Registry) error { return nil }, prepare)
+}
+
+// newClientWith makes a client with settings and interceptors of its own; those added come closest to the network. It must be closed.
+func (r *rig) newClientWith(
+	settings webrtc.SettingEngine, extend func(*webrtc.MediaEngine, *interceptor.Registry) error, prepare func(c *client),
+) *client {
+	r.t.Helper()
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	settings.SetSCTPMaxReceiveBufferSize(8 << 20)
 	engine := &webrtc.MediaEngine{}
@@ -63,6 +71,9 @@ func (r *rig) newClientOn(settings webrtc.SettingEngine, prepare func(c *client)
 		r.t.Fatal(err)
 	}
 	registry := &interceptor.Registry{}
+	if err := extend(engine, registry); err != nil {
+		r.t.Fatal(err)
+	}
 	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
 		r.t.Fatal(err)
 	}

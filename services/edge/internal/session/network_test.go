@@ -18,7 +18,15 @@ type network struct {
 
 func newNetwork(t *testing.T) *network {
 	t.Helper()
-	router, err := vnet.NewRouter(&vnet.RouterConfig{CIDR: "10.0.0.0/24", LoggerFactory: logging.NewDefaultLoggerFactory()})
+	return newNetworkOver(t, 0)
+}
+
+// newNetworkOver makes a network that takes its time to carry a packet.
+func newNetworkOver(t *testing.T, delay time.Duration) *network {
+	t.Helper()
+	router, err := vnet.NewRouter(&vnet.RouterConfig{
+		CIDR: "10.0.0.0/24", MinDelay: delay, LoggerFactory: logging.NewDefaultLoggerFactory(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,8 @@ const (
 // source is where packets of a video track come from; *peer.Track is one.
 type source interface {
 	Packets() <-chan peer.Packet
+	// Patience is how long a missing packet may still come.
+	Patience() time.Duration
 	RequestKeyFrame()
 }
 
@@ -67,6 +69,7 @@ func (r *trackRunner) run(ctx context.Context) {
 			r.jitter.Push(p.RTP, p.Arrival)
 		case <-timer.C:
 		}
+		r.jitter.SetWait(r.source.Patience())
 		now := time.Now()
 		r.pop(ctx, now)
 		r.askForKey(now)
@@ -102,9 +105,11 @@ func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 	if r.assembler != nil {
 		r.units(ctx, r.assembler.Gap()) // one that is not whole now never will be
 	}
+	if r.codec != media.CodecUnknown { // else the first unit may well be a key frame, and the gate waits for one anyway
+		r.gate.Break()
+	}
 	r.codec = codec
 	r.assembler, _ = depacket.New(codec, r.maxBytes)
-	r.gate.Break()
 }
 
 // pop takes what the jitter buffer gives.

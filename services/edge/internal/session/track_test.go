@@ -41,6 +41,8 @@ func (f *fixedWants) current() *wants { return f.w }
 
 func (b *bench) Packets() <-chan peer.Packet { return b.packets }
 
+func (b *bench) Patience() time.Duration { return 100 * time.Millisecond }
+
 func (b *bench) RequestKeyFrame() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,0 +1,50 @@
+package jitter
+
+import "time"
+
+const (
+	// shortest and longest bound Wait. Shorter would give up what a request for retransmission brings within a city; what takes longer is
+	// cheaper had from a new key frame.
+	shortest = 60 * time.Millisecond
+	longest  = 250 * time.Millisecond
+	// usualTrip is taken for the round-trip time until one is measured: it makes the default wait of a buffer.
+	usualTrip = 40 * time.Millisecond
+)
+
+// Wait gives how long a missing packet may still come: two attempts to have it again and half of one, and twice the jitter, within 60 and 250
+// ms. A round-trip time of zero is not known yet.
+func Wait(rtt, spread time.Duration) time.Duration {
+	if rtt <= 0 {
+		rtt = usualTrip
+	}
+	return min(max(rtt*5/2+2*spread, shortest), longest)
+}
+
+// Spread measures how much the time that packets are on their way varies: the interarrival jitter of RFC 3550 section 6.4.1, of the first
+// packet of each picture only, for senders pace the others. The zero value has no rate; make one with NewSpread.
+type Spread struct {
+	rate      time.Duration // ticks a second
+	started   bool
+	timestamp uint32
+	at        time.Time
+	estimate  time.Duration
+}
+
+// NewSpread makes a measure of a source whose timestamps count ticks of a rate, per second.
+func NewSpread(rate int) *Spread { return &Spread{rate: time.Duration(rate)} }
+
+// Arrived notes a packet. Retransmissions of older pictures are told by their timestamps.
+func (s *Spread) Arrived(timestamp uint32, at time.Time) {
+	ticks := int32(timestamp - s.timestamp)
+	if s.started && ticks <= 0 {
+		return
+	}
+	if s.started {
+		late := at.Sub(s.at) - time.Duration(ticks)*time.Second/s.rate
+		s.estimate += (min(max(late, -late), longest) - s.estimate) / 16
+	}
+	s.started, s.timestamp, s.at = true, timestamp, at
+}
+
+// Estimate gives the jitter.
+func (s *Spread) Estimate() time.Duration { return s.estimate }

@@ -1,0 +1,118 @@
+package peer
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/sluice-dev/sluice/pkg/jitter"
+	"github.com/sluice-dev/sluice/pkg/nack"
+)
+
+const (
+	// videoClock is the rate of every video payload format's timestamps, in ticks a second.
+	videoClock = 90000
+	// repairPoll is how long Read may sleep while a retransmission may be on its way: pion hands one out only when Read is called.
+	repairPoll = 5 * time.Millisecond
+	// measureEvery is how often the round-trip time is looked up; ICE itself measures it with each of its keepalives, every two seconds.
+	measureEvery = time.Second
+)
+
+// recovery has a track's missing packets sent again. It sits where retransmissions have been merged into the stream (pion's own generator
+// sits before that, and asks for every recovered packet again and again), and in the read loop rather than behind it, so that decoding never
+// delays a request. The read loop alone uses it.
+type recovery struct {
+	track   *Track
+	remote  *webrtc.TrackRemote
+	asks    bool // the client answers generic NACKs for this track
+	tracker *nack.Tracker
+	spread  *jitter.Spread
+	dozes   bool // a read deadline is set
+	due     []uint16
+}
+
+func newRecovery(t *Track, remote *webrtc.TrackRemote) *recovery {
+	generic := func(f webrtc.RTCPFeedback) bool { return f.Type == webrtc.TypeRTCPFBNACK && f.Parameter == "" }
+	return &recovery{
+		track: t, remote: remote, asks: t.Video && slices.ContainsFunc(remote.Codec().RTCPFeedback, generic),
+		tracker: nack.New(nack.Config{}), spread: jitter.NewSpread(videoClock),
+	}
+}
+
+// arrived notes a packet.
+func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
+	if !r.asks {
+		return
+	}
+	r.spread.Arrived(p.Timestamp, arrival)
+	r.tracker.Arrived(p.SequenceNumber, arrival)
+}
+
+// awake asks for what is due, and sees to it that the next Read returns in time for what comes then.
+func (r *recovery) awake(now time.Time) error {
+	if !r.asks {
+		return nil
+	}
+	rtt := time.Duration(r.track.peer.rtt.Load())
+	patience := jitter.Wait(rtt, r.spread.Estimate())
+	r.track.patience.Store(int64(patience))
+	r.tracker.SetTiming(rtt, patience)
+	r.ask(now)
+	next, missing := r.tracker.Next()
+	switch {
+	case missing:
+		if poll := now.Add(repairPoll); r.remote.HasRTX() && poll.Before(next) {
+			next = poll
+		}
+		r.dozes = true
+		return r.remote.SetReadDeadline(next)
+	case r.dozes:
+		r.dozes = false
+		return r.remote.SetReadDeadline(time.Time{})
+	default:
+		return nil
+	}
+}
+
+// ask requests the packets that are due.
+func (r *recovery) ask(now time.Time) {
+	if r.due = r.tracker.Due(now, r.due[:0]); len(r.due) == 0 {
+		return
+	}
+	request := &rtcp.TransportLayerNack{MediaSSRC: r.track.SSRC, Nacks: rtcp.NackPairsFromSequenceNumbers(r.due)}
+	if err := r.track.peer.pc.WriteRTCP([]rtcp.Packet{request}); err != nil {
+		r.track.peer.logger.Debug("retransmission not asked for", slog.String("error", err.Error()))
+	}
+}
+
+// log sums up what became of the packets that were missing.
+func (r *recovery) log() {
+	s := r.tracker.Stats()
+	if s == (nack.Stats{}) {
+		return
+	}
+	r.track.peer.logger.Debug("track ended", slog.Uint64("recovered", s.Recovered), slog.Uint64("reordered", s.Reordered),
+		slog.Uint64("given_up", s.GivenUp), slog.Uint64("requests", s.Requests), slog.Uint64("jumps", s.Jumps))
+}
+
+// measure keeps the round-trip time until the peer closes. A receiver of media learns none from RTCP, whose reports serve the sender; ICE
+// measures it with its own requests.
+func (p *Peer) measure() {
+	ice := p.pc.SCTP().Transport().ICETransport() // of everything: a client that does not bundle is refused
+	tick := time.NewTicker(measureEvery)
+	defer tick.Stop()
+	for {
+		if stats, ok := ice.GetSelectedCandidatePairStats(); ok && stats.CurrentRoundTripTime > 0 {
+			p.rtt.Store(int64(stats.CurrentRoundTripTime * float64(time.Second)))
+		}
+		select {
+		case <-p.closing:
+			return
+		case <-tick.C:
+		}
+	}
+}
