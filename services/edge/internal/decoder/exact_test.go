@@ -92,9 +92,6 @@ type section struct{ width, height, pictures int }
 // TestPicturesAreExact takes real encoders' output through RTP and the sandboxed process: every picture must be that of another decoder, byte
 // for byte. Its planes come to the same conversion without loss.
 func TestPicturesAreExact(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs encoders")
-	}
 	source := func(size string) string {
 		return "-f lavfi -i testsrc2=size=" + size + ":rate=30 -frames:v 30 -pix_fmt yuv420p "
 	}
