@@ -17,9 +17,21 @@ const (
 	WebP
 	VP9
 	AV1
+	H265
+	Opus
+	PCMU
+	PCMA
+	G722
+	// PCMS16 and PCMF32 are samples as they are, little endian, channels interleaved: 16-bit integers and 32-bit floats from -1 to 1.
+	PCMS16
+	PCMF32
+	// Raw is not compressed and not decoded: a tensor's bytes, a JSON text.
+	Raw
 )
 
-var codecNames = [...]string{"unknown", "VP8", "H264", "JPEG", "PNG", "WebP", "VP9", "AV1"}
+var codecNames = [...]string{
+	"unknown", "VP8", "H264", "JPEG", "PNG", "WebP", "VP9", "AV1", "H265", "Opus", "PCMU", "PCMA", "G722", "PCMS16", "PCMF32", "Raw",
+}
 
 // String gives the codec's name as people write it.
 func (c Codec) String() string {
@@ -32,7 +44,7 @@ func (c Codec) String() string {
 // Intra tells whether every unit of the codec stands alone, so that a lost one costs only itself.
 func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP }
 
-// AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 (start codes, parameter sets included when they
+// AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 and H.265 (start codes, parameter sets included when they
 // arrived with it), the frame without payload descriptor for VP8, the frame or superframe of all spatial layers for VP9 (VP9 annex B), the
 // temporal unit in the low-overhead format for AV1 (AV1 section 5.2), the file for images. The receiver owns Data.
 type AccessUnit struct {
@@ -52,51 +64,15 @@ type RTP struct {
 	Timestamp uint32
 }
 
-// Fit says how a source of another aspect ratio fills an input.
-type Fit uint8
-
-// The ways of fitting; see PictureInput.
-const (
-	Letterbox Fit = iota + 1
-	Stretch
-	Crop
-)
-
-// Color is the order of the channels of a pixel in memory.
-type Color uint8
-
-// The orders.
-const (
-	RGB Color = iota + 1
-	BGR
-)
-
-// PictureInput is the form in which a model takes pictures: Height*Width*3 bytes, rows from the top without padding, 8 bits a channel,
-// channels interleaved. It is comparable: models with equal inputs share a frame.
-type PictureInput struct {
-	Width, Height int // pixels
-	Fit           Fit
-	Color         Color
-}
-
-// Bytes gives the size of a payload in this form.
-func (p PictureInput) Bytes() int { return p.Width * p.Height * 3 }
-
-// Input is a form of frames with the id that a router gave it on one call.
-type Input struct {
-	ID      uint32
-	Picture PictureInput
-}
-
 // Model describes a model that clients can ask for.
 type Model struct {
 	Name    string
 	InputID uint32
-	// Rate is the number of units a second, by media time, beyond which units are not due.
+	// Rate is the number of units a second, by media time, beyond which units are not due. It does not thin sound, whose windows are all due.
 	Rate float64
 	// Deadline runs from the arrival of a unit's first packet at the edge to its outcome.
 	Deadline time.Duration
-	// Result is the kind of answer: detections, classes, speech, embedding, tensors, json.
+	// Result is the kind of answer: detections, classes, speech, embedding, tensors or json.
 	Result   string
 	Ready    bool
 	MaxBatch int
@@ -150,10 +126,14 @@ type Frame struct {
 	Due      []Due
 	RTP      RTP
 	// Captured is zero when not known.
-	Captured  time.Time
-	Clock     Clock
+	Captured time.Time
+	Clock    Clock
+	// Placement is of pictures only.
 	Placement Placement
-	Timings   Timings
+	// FirstSample is of sound only: the place of the window's first sample, its context not counted, in the stream's timeline at the input's
+	// rate, modulo 2^32. Windows whose FirstSample is the one before plus the input's hop are continuous.
+	FirstSample uint32
+	Timings     Timings
 	// Payload belongs to whoever holds the frame until it calls Release. It may lie in memory shared with another process, so nothing may
 	// be believed about it but its length.
 	Payload []byte

@@ -10,13 +10,13 @@ func TestPlace(t *testing.T) {
 		w, h       int
 		x, y, W, H float64
 	}{
-		{"letterbox 16:9 into 4:3", PictureInput{320, 240, Letterbox, RGB}, 1280, 720, 0, 30, 320, 180},
-		{"letterbox tall", PictureInput{320, 256, Letterbox, RGB}, 720, 1280, 88, 0, 144, 256},
-		{"letterbox same", PictureInput{320, 240, Letterbox, RGB}, 320, 240, 0, 0, 320, 240},
-		{"letterbox odd rest", PictureInput{320, 241, Letterbox, RGB}, 1280, 720, 0, 30, 320, 180},
-		{"stretch", PictureInput{224, 224, Stretch, RGB}, 1280, 720, 0, 0, 224, 224},
-		{"crop", PictureInput{224, 224, Crop, RGB}, 1280, 720, -87, 0, 398, 224},
-		{"a line stays a line", PictureInput{320, 240, Letterbox, RGB}, 8000, 1, 0, 119, 320, 1},
+		{"letterbox 16:9 into 4:3", PictureInput{Width: 320, Height: 240, Fit: Letterbox, Color: RGB}, 1280, 720, 0, 30, 320, 180},
+		{"letterbox tall", PictureInput{Width: 320, Height: 256, Fit: Letterbox, Color: RGB}, 720, 1280, 88, 0, 144, 256},
+		{"letterbox same", PictureInput{Width: 320, Height: 240, Fit: Letterbox, Color: RGB}, 320, 240, 0, 0, 320, 240},
+		{"letterbox odd rest", PictureInput{Width: 320, Height: 241, Fit: Letterbox, Color: RGB}, 1280, 720, 0, 30, 320, 180},
+		{"stretch", PictureInput{Width: 224, Height: 224, Fit: Stretch, Color: RGB}, 1280, 720, 0, 0, 224, 224},
+		{"crop", PictureInput{Width: 224, Height: 224, Fit: Crop, Color: RGB}, 1280, 720, -87, 0, 398, 224},
+		{"a line stays a line", PictureInput{Width: 320, Height: 240, Fit: Letterbox, Color: RGB}, 8000, 1, 0, 119, 320, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

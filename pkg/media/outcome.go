@@ -102,6 +102,7 @@ type Timings struct {
 type Result struct {
 	Detections []Detection
 	Classes    []Classification
+	Speech     []Speech
 	Embedding  []float32
 	Tensors    []Tensor
 	JSON       []string
@@ -125,6 +126,11 @@ type Point struct{ X, Y float64 }
 type Classification struct {
 	Label string
 	Score float64 // 0 to 1
+}
+
+// Speech is the voice activity of one window of sound.
+type Speech struct {
+	Probability float64 // that the window holds speech, 0 to 1
 }
 
 // Tensor is one output of a model for one frame, the batch axis removed, row-major.

@@ -11,14 +11,17 @@ import (
 // FrameToProto translates a frame that is sent now. The message aliases the frame's payload, so the frame must not be freed before the message is
 // marshalled.
 func FrameToProto(f *media.Frame, now time.Time) *sluicev1.Frame {
-	p := f.Placement
 	m := &sluicev1.Frame{
 		Stream: new(f.Stream), Sequence: new(f.Sequence), InputId: new(f.InputID),
 		CaptureTime: timestamp(f.Captured), Timings: TimingsToProto(f.Timings), Payload: f.Payload,
-		Placement: &sluicev1.Placement{
+	}
+	if p := f.Placement; p != (media.Placement{}) {
+		m.Placement = &sluicev1.Placement{
 			X: new(p.X), Y: new(p.Y), Width: new(p.Width), Height: new(p.Height),
 			SourceWidth: new(uint32(p.SourceWidth)), SourceHeight: new(uint32(p.SourceHeight)),
-		},
+		}
+	} else {
+		m.FirstSample = new(f.FirstSample)
 	}
 	if f.RTP.Valid {
 		m.RtpTimestamp, m.Ssrc = new(f.RTP.Timestamp), new(f.RTP.SSRC)
@@ -32,15 +35,15 @@ func FrameToProto(f *media.Frame, now time.Time) *sluicev1.Frame {
 	return m
 }
 
-// FrameFromProto translates a frame that arrived now. The frame aliases the message's payload. A frame without a stream, a sequence, a model
-// that it is due for or a usable placement is malformed.
+// FrameFromProto translates a frame that arrived now. The frame aliases the message's payload. A frame without a stream, a sequence or a model
+// that it is due for is malformed, and so is one with a placement that cannot be used. Whether there must be one is for its input to say.
 func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
 	p := m.GetPlacement()
 	f := media.Frame{
 		Stream: m.GetStream(), Sequence: m.GetSequence(), InputID: m.GetInputId(),
 		RTP:      identity(m.RtpTimestamp, m.Ssrc),
 		Captured: instant(m.GetCaptureTime()), Clock: clock(m.GetClock()),
-		Timings: TimingsFromProto(m.GetTimings()), Payload: m.GetPayload(),
+		Timings: TimingsFromProto(m.GetTimings()), Payload: m.GetPayload(), FirstSample: m.GetFirstSample(),
 		Placement: media.Placement{
 			X: p.GetX(), Y: p.GetY(), Width: p.GetWidth(), Height: p.GetHeight(),
 			SourceWidth: int(p.GetSourceWidth()), SourceHeight: int(p.GetSourceHeight()),
@@ -49,7 +52,7 @@ func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
 	if f.Stream == "" || f.Sequence == 0 || len(m.GetDue()) == 0 {
 		return media.Frame{}, fmt.Errorf("%w: frame without stream, sequence or due model", ErrMalformed)
 	}
-	if !(f.Placement.Width > 0 && f.Placement.Height > 0) {
+	if p != nil && !(f.Placement.Width > 0 && f.Placement.Height > 0) {
 		return media.Frame{}, fmt.Errorf("%w: placement of %g×%g pixels", ErrMalformed, f.Placement.Width, f.Placement.Height)
 	}
 	for _, d := range m.GetDue() {
@@ -76,29 +79,6 @@ func ModelFromProto(m *sluicev1.Model) (media.Model, error) {
 		return media.Model{}, fmt.Errorf("%w: model %q with a deadline of %s", ErrMalformed, d.Name, d.Deadline)
 	}
 	return d, nil
-}
-
-// InputToProto translates an input.
-func InputToProto(in media.Input) *sluicev1.Input {
-	return &sluicev1.Input{Id: new(in.ID), Kind: &sluicev1.Input_Picture{Picture: &sluicev1.PictureInput{
-		Width: new(uint32(in.Picture.Width)), Height: new(uint32(in.Picture.Height)),
-		Fit:   sluicev1.PictureInput_Fit(in.Picture.Fit).Enum(),
-		Color: sluicev1.PictureInput_Color(in.Picture.Color).Enum(),
-	}}}
-}
-
-// InputFromProto translates an input. One of an unknown kind, size, fit or colour order is malformed.
-func InputFromProto(m *sluicev1.Input) (media.Input, error) {
-	p := m.GetPicture()
-	in := media.Input{ID: m.GetId(), Picture: media.PictureInput{
-		Width: int(p.GetWidth()), Height: int(p.GetHeight()), Fit: media.Fit(narrow(p.GetFit())), Color: media.Color(narrow(p.GetColor())),
-	}}
-	ok := in.Picture.Width >= 1 && in.Picture.Width <= 8192 && in.Picture.Height >= 1 && in.Picture.Height <= 8192 &&
-		in.Picture.Fit >= media.Letterbox && in.Picture.Fit <= media.Crop && in.Picture.Color >= media.RGB && in.Picture.Color <= media.BGR
-	if !ok {
-		return media.Input{}, fmt.Errorf("%w: input %d is no picture form that is known here: %+v", ErrMalformed, in.ID, in.Picture)
-	}
-	return in, nil
 }
 
 // DemandToProto translates a demand; limits of zero are absent.

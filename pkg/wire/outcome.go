@@ -125,6 +125,9 @@ func resultToProto(r *media.Result) *sluicev1.Result {
 		}
 		m.Detections = append(m.Detections, pd)
 	}
+	for _, p := range r.Speech {
+		m.Speech = append(m.Speech, &sluicev1.Speech{Probability: new(p.Probability)})
+	}
 	for _, c := range r.Classes {
 		m.Classes = append(m.Classes, &sluicev1.Classification{Label: new(c.Label), Score: new(c.Score)})
 	}
@@ -150,6 +153,9 @@ func resultFromProto(m *sluicev1.Result) *media.Result {
 			d.Landmarks = append(d.Landmarks, media.Point{X: p.GetX(), Y: p.GetY()})
 		}
 		r.Detections = append(r.Detections, d)
+	}
+	for _, p := range m.GetSpeech() {
+		r.Speech = append(r.Speech, media.Speech{Probability: p.GetProbability()})
 	}
 	for _, c := range m.GetClasses() {
 		r.Classes = append(r.Classes, media.Classification{Label: c.GetLabel(), Score: c.GetScore()})

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -139,10 +140,54 @@ func TestNumbersAreTheWires(t *testing.T) {
 	for wireFit, fit := range map[sluicev1.PictureInput_Fit]media.Fit{
 		sluicev1.PictureInput_LETTERBOX: media.Letterbox, sluicev1.PictureInput_STRETCH: media.Stretch, sluicev1.PictureInput_CROP: media.Crop,
 	} {
-		in, err := InputFromProto(InputToProto(media.Input{ID: 1, Picture: media.PictureInput{Width: 1, Height: 1, Fit: fit, Color: media.BGR}}))
+		in, err := InputFromProto(InputToProto(media.Input{ID: 1, Form: media.PictureForm(media.PictureInput{Width: 1, Height: 1, Fit: fit, Color: media.BGR})}))
 		if err != nil || sluicev1.PictureInput_Fit(in.Picture.Fit) != wireFit || in.Picture.Color != media.BGR {
 			t.Errorf("fit %v: %+v, %v", wireFit, in, err)
 		}
+	}
+}
+
+func TestInputsThereAndBack(t *testing.T) {
+	t.Parallel()
+	for _, want := range []media.Input{
+		{ID: 1, Form: media.PictureForm(media.PictureInput{Width: 384, Height: 224, Fit: media.Letterbox, Color: media.RGB})},
+		{ID: 2, Form: media.PictureForm(media.PictureInput{Width: 640, Height: 360, Encoding: media.EncodedJPEG})},
+		{ID: 3, Form: media.SoundForm(media.SoundInput{Rate: 16000, Window: 512, Hop: 256, Context: 64}), Window: 8},
+		{ID: 4, Form: media.TensorForm(media.TensorInput{Datatype: media.FP32, Shape: "1,63"})},
+		{ID: 5, Form: media.DocumentForm()},
+	} {
+		got, err := InputFromProto(InputToProto(want))
+		if err != nil || got != want {
+			t.Errorf("%+v came as %+v, %v", want, got, err)
+		}
+	}
+	for name, bad := range map[string]*sluicev1.Input{
+		"no kind":          {Id: new(uint32(1))},
+		"no hop":           {Kind: &sluicev1.Input_Sound{Sound: &sluicev1.SoundInput{Rate: new(uint32(16000)), Window: new(uint32(1))}}},
+		"no shape":         {Kind: &sluicev1.Input_Tensor{Tensor: &sluicev1.TensorInput{Datatype: new("FP32")}}},
+		"no extent":        {Kind: &sluicev1.Input_Tensor{Tensor: &sluicev1.TensorInput{Datatype: new("FP32"), Shape: []uint32{0}}}},
+		"unknown datatype": {Kind: &sluicev1.Input_Tensor{Tensor: &sluicev1.TensorInput{Datatype: new("FP31"), Shape: []uint32{1}}}},
+		"endless window": {Kind: &sluicev1.Input_Sound{Sound: &sluicev1.SoundInput{
+			Rate: new(uint32(16000)), Window: new(uint32(math.MaxUint32)), Hop: new(uint32(1)),
+		}}},
+	} {
+		if in, err := InputFromProto(bad); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%s: read %+v, error %v, want ErrMalformed", name, in, err)
+		}
+	}
+}
+
+// A frame of sound has no placement, and keeps its place in the timeline.
+func TestSoundThereAndBack(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	want := media.Frame{
+		Stream: "voice", Sequence: 3, InputID: 2, Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}},
+		RTP: media.RTP{Valid: true, SSRC: 1, Timestamp: 2}, FirstSample: 1<<32 - 512, Payload: []byte{1, 2},
+	}
+	got, err := FrameFromProto(FrameToProto(&want, now), now)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v came as %+v, %v", want, got, err)
 	}
 }
 
@@ -162,7 +207,7 @@ func TestCountsThereAndBack(t *testing.T) {
 
 func TestInputOfAnotherFormIsMalformed(t *testing.T) {
 	t.Parallel()
-	good := InputToProto(media.Input{ID: 1, Picture: media.PictureInput{Width: 4, Height: 2, Fit: media.Crop, Color: media.BGR}})
+	good := InputToProto(media.Input{ID: 1, Form: media.PictureForm(media.PictureInput{Width: 4, Height: 2, Fit: media.Crop, Color: media.BGR})})
 	for name, spoil := range map[string]func(*sluicev1.PictureInput){
 		"no width":                 func(p *sluicev1.PictureInput) { p.Width = nil },
 		"too high":                 func(p *sluicev1.PictureInput) { p.Height = new(uint32(8193)) },

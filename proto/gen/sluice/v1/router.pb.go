@@ -23,6 +23,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Encoding says what a payload is.
+type PictureInput_Encoding int32
+
+const (
+	// Pixels, as height, width and color say.
+	PictureInput_ENCODING_UNSPECIFIED PictureInput_Encoding = 0
+	// A JPEG file.
+	PictureInput_JPEG PictureInput_Encoding = 1
+)
+
+// Enum value maps for PictureInput_Encoding.
+var (
+	PictureInput_Encoding_name = map[int32]string{
+		0: "ENCODING_UNSPECIFIED",
+		1: "JPEG",
+	}
+	PictureInput_Encoding_value = map[string]int32{
+		"ENCODING_UNSPECIFIED": 0,
+		"JPEG":                 1,
+	}
+)
+
+func (x PictureInput_Encoding) Enum() *PictureInput_Encoding {
+	p := new(PictureInput_Encoding)
+	*p = x
+	return p
+}
+
+func (x PictureInput_Encoding) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PictureInput_Encoding) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_v1_router_proto_enumTypes[0].Descriptor()
+}
+
+func (PictureInput_Encoding) Type() protoreflect.EnumType {
+	return &file_sluice_v1_router_proto_enumTypes[0]
+}
+
+func (x PictureInput_Encoding) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PictureInput_Encoding.Descriptor instead.
+func (PictureInput_Encoding) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{9, 0}
+}
+
 // Fit says how a source of another aspect ratio fills the input.
 type PictureInput_Fit int32
 
@@ -64,11 +113,11 @@ func (x PictureInput_Fit) String() string {
 }
 
 func (PictureInput_Fit) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_v1_router_proto_enumTypes[0].Descriptor()
+	return file_sluice_v1_router_proto_enumTypes[1].Descriptor()
 }
 
 func (PictureInput_Fit) Type() protoreflect.EnumType {
-	return &file_sluice_v1_router_proto_enumTypes[0]
+	return &file_sluice_v1_router_proto_enumTypes[1]
 }
 
 func (x PictureInput_Fit) Number() protoreflect.EnumNumber {
@@ -77,7 +126,7 @@ func (x PictureInput_Fit) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PictureInput_Fit.Descriptor instead.
 func (PictureInput_Fit) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{6, 0}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{9, 1}
 }
 
 // Color is the order of the channels in memory.
@@ -117,11 +166,11 @@ func (x PictureInput_Color) String() string {
 }
 
 func (PictureInput_Color) Descriptor() protoreflect.EnumDescriptor {
-	return file_sluice_v1_router_proto_enumTypes[1].Descriptor()
+	return file_sluice_v1_router_proto_enumTypes[2].Descriptor()
 }
 
 func (PictureInput_Color) Type() protoreflect.EnumType {
-	return &file_sluice_v1_router_proto_enumTypes[1]
+	return &file_sluice_v1_router_proto_enumTypes[2]
 }
 
 func (x PictureInput_Color) Number() protoreflect.EnumNumber {
@@ -130,7 +179,7 @@ func (x PictureInput_Color) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PictureInput_Color.Descriptor instead.
 func (PictureInput_Color) EnumDescriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{6, 1}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{9, 2}
 }
 
 // StreamRequest is one message from an edge.
@@ -493,7 +542,7 @@ type Model struct {
 	Name *string `protobuf:"bytes,1,opt,name=name,proto3,oneof" json:"name,omitempty"`
 	// Input that it takes: an Input.id in the same message.
 	InputId *uint32 `protobuf:"varint,2,opt,name=input_id,json=inputId,proto3,oneof" json:"input_id,omitempty"`
-	// Units a second, by media time, beyond which a stream's units are not due.
+	// Units a second, by media time, beyond which a stream's units are not due. It does not thin sound.
 	Rate *float64 `protobuf:"fixed64,3,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
 	// Seconds from the arrival of a unit's first packet at the edge by which its outcome is due.
 	Deadline *float64 `protobuf:"fixed64,4,opt,name=deadline,proto3,oneof" json:"deadline,omitempty"`
@@ -596,7 +645,12 @@ type Input struct {
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Input_Picture
-	Kind          isInput_Kind `protobuf_oneof:"kind"`
+	//	*Input_Sound
+	//	*Input_Tensor
+	//	*Input_Document
+	Kind isInput_Kind `protobuf_oneof:"kind"`
+	// Frames of a stream that may be outstanding for this input, instead of Opened.window.
+	Window        *uint32 `protobuf:"varint,6,opt,name=window,proto3,oneof" json:"window,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -654,19 +708,242 @@ func (x *Input) GetPicture() *PictureInput {
 	return nil
 }
 
+func (x *Input) GetSound() *SoundInput {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_Sound); ok {
+			return x.Sound
+		}
+	}
+	return nil
+}
+
+func (x *Input) GetTensor() *TensorInput {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_Tensor); ok {
+			return x.Tensor
+		}
+	}
+	return nil
+}
+
+func (x *Input) GetDocument() *DocumentInput {
+	if x != nil {
+		if x, ok := x.Kind.(*Input_Document); ok {
+			return x.Document
+		}
+	}
+	return nil
+}
+
+func (x *Input) GetWindow() uint32 {
+	if x != nil && x.Window != nil {
+		return *x.Window
+	}
+	return 0
+}
+
 type isInput_Kind interface {
 	isInput_Kind()
 }
 
 type Input_Picture struct {
-	// Pictures.
+	// Pictures: of these, the newest of a stream wins.
 	Picture *PictureInput `protobuf:"bytes,2,opt,name=picture,proto3,oneof"`
+}
+
+type Input_Sound struct {
+	// Sound: every window, in order.
+	Sound *SoundInput `protobuf:"bytes,3,opt,name=sound,proto3,oneof"`
+}
+
+type Input_Tensor struct {
+	// Tensors from data channels: the newest of a stream wins.
+	Tensor *TensorInput `protobuf:"bytes,4,opt,name=tensor,proto3,oneof"`
+}
+
+type Input_Document struct {
+	// JSON texts from data channels: the newest of a stream wins.
+	Document *DocumentInput `protobuf:"bytes,5,opt,name=document,proto3,oneof"`
 }
 
 func (*Input_Picture) isInput_Kind() {}
 
+func (*Input_Sound) isInput_Kind() {}
+
+func (*Input_Tensor) isInput_Kind() {}
+
+func (*Input_Document) isInput_Kind() {}
+
+// SoundInput is the form in which a model takes sound. The payload is context + window samples, 16-bit little-endian, one channel.
+// Window n of a stream's timeline covers the samples from n * hop to n * hop + window; the context samples before it come first, zeros
+// where the timeline has not begun.
+type SoundInput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Samples a second.
+	Rate *uint32 `protobuf:"varint,1,opt,name=rate,proto3,oneof" json:"rate,omitempty"`
+	// Samples.
+	Window *uint32 `protobuf:"varint,2,opt,name=window,proto3,oneof" json:"window,omitempty"`
+	// Samples from the beginning of one window to that of the next, at most window.
+	Hop *uint32 `protobuf:"varint,3,opt,name=hop,proto3,oneof" json:"hop,omitempty"`
+	// Samples before the window.
+	Context       *uint32 `protobuf:"varint,4,opt,name=context,proto3,oneof" json:"context,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SoundInput) Reset() {
+	*x = SoundInput{}
+	mi := &file_sluice_v1_router_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SoundInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SoundInput) ProtoMessage() {}
+
+func (x *SoundInput) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_router_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SoundInput.ProtoReflect.Descriptor instead.
+func (*SoundInput) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *SoundInput) GetRate() uint32 {
+	if x != nil && x.Rate != nil {
+		return *x.Rate
+	}
+	return 0
+}
+
+func (x *SoundInput) GetWindow() uint32 {
+	if x != nil && x.Window != nil {
+		return *x.Window
+	}
+	return 0
+}
+
+func (x *SoundInput) GetHop() uint32 {
+	if x != nil && x.Hop != nil {
+		return *x.Hop
+	}
+	return 0
+}
+
+func (x *SoundInput) GetContext() uint32 {
+	if x != nil && x.Context != nil {
+		return *x.Context
+	}
+	return 0
+}
+
+// TensorInput is the form in which a model takes tensors. The payload is the elements in row-major order, little-endian, no padding.
+type TensorInput struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Element type, in Open Inference Protocol words: FP32, INT64, UINT8, …
+	Datatype *string `protobuf:"bytes,1,opt,name=datatype,proto3,oneof" json:"datatype,omitempty"`
+	// Extents without the model's batch axis, outermost first, at least 1 each.
+	Shape         []uint32 `protobuf:"varint,2,rep,packed,name=shape,proto3" json:"shape,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TensorInput) Reset() {
+	*x = TensorInput{}
+	mi := &file_sluice_v1_router_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TensorInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TensorInput) ProtoMessage() {}
+
+func (x *TensorInput) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_router_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TensorInput.ProtoReflect.Descriptor instead.
+func (*TensorInput) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TensorInput) GetDatatype() string {
+	if x != nil && x.Datatype != nil {
+		return *x.Datatype
+	}
+	return ""
+}
+
+func (x *TensorInput) GetShape() []uint32 {
+	if x != nil {
+		return x.Shape
+	}
+	return nil
+}
+
+// DocumentInput says that a model takes JSON texts. The payload is one, in UTF-8.
+type DocumentInput struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DocumentInput) Reset() {
+	*x = DocumentInput{}
+	mi := &file_sluice_v1_router_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DocumentInput) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DocumentInput) ProtoMessage() {}
+
+func (x *DocumentInput) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_router_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DocumentInput.ProtoReflect.Descriptor instead.
+func (*DocumentInput) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{8}
+}
+
 // PictureInput is the form in which a model takes pictures. The payload is height * width * 3 bytes, rows from the top, no padding,
-// 8 bits a channel, channels interleaved; normalisation to floats and planar layout are the router's.
+// 8 bits a channel, channels interleaved; normalisation to floats and planar layout are the router's. With encoding JPEG it is a file
+// instead, of a picture that is upright and scaled down to fit width and height, or the client's own as it came; fit and color are absent.
 type PictureInput struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Pixels.
@@ -676,14 +953,16 @@ type PictureInput struct {
 	// How the source is fitted.
 	Fit *PictureInput_Fit `protobuf:"varint,3,opt,name=fit,proto3,enum=sluice.v1.PictureInput_Fit,oneof" json:"fit,omitempty"`
 	// Order of the channels in memory.
-	Color         *PictureInput_Color `protobuf:"varint,4,opt,name=color,proto3,enum=sluice.v1.PictureInput_Color,oneof" json:"color,omitempty"`
+	Color *PictureInput_Color `protobuf:"varint,4,opt,name=color,proto3,enum=sluice.v1.PictureInput_Color,oneof" json:"color,omitempty"`
+	// What the payload is, if not pixels.
+	Encoding      *PictureInput_Encoding `protobuf:"varint,5,opt,name=encoding,proto3,enum=sluice.v1.PictureInput_Encoding,oneof" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PictureInput) Reset() {
 	*x = PictureInput{}
-	mi := &file_sluice_v1_router_proto_msgTypes[6]
+	mi := &file_sluice_v1_router_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -695,7 +974,7 @@ func (x *PictureInput) String() string {
 func (*PictureInput) ProtoMessage() {}
 
 func (x *PictureInput) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_router_proto_msgTypes[6]
+	mi := &file_sluice_v1_router_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -708,7 +987,7 @@ func (x *PictureInput) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PictureInput.ProtoReflect.Descriptor instead.
 func (*PictureInput) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PictureInput) GetWidth() uint32 {
@@ -739,6 +1018,13 @@ func (x *PictureInput) GetColor() PictureInput_Color {
 	return PictureInput_COLOR_UNSPECIFIED
 }
 
+func (x *PictureInput) GetEncoding() PictureInput_Encoding {
+	if x != nil && x.Encoding != nil {
+		return *x.Encoding
+	}
+	return PictureInput_ENCODING_UNSPECIFIED
+}
+
 // Credit returns room for frames. The edge starts with Opened.window for each (stream, input); every frame sent takes one.
 type Credit struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -754,7 +1040,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_sluice_v1_router_proto_msgTypes[7]
+	mi := &file_sluice_v1_router_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +1052,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_router_proto_msgTypes[7]
+	mi := &file_sluice_v1_router_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +1065,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Credit) GetStream() string {
@@ -822,19 +1108,22 @@ type Frame struct {
 	CaptureTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=capture_time,json=captureTime,proto3" json:"capture_time,omitempty"`
 	// Quality of capture_time.
 	Clock *Outcome_Clock `protobuf:"varint,8,opt,name=clock,proto3,enum=sluice.v1.Outcome_Clock,oneof" json:"clock,omitempty"`
-	// Where the source picture lies in the payload.
+	// Where the source picture lies in the payload. Pictures only, which need it.
 	Placement *Placement `protobuf:"bytes,9,opt,name=placement,proto3" json:"placement,omitempty"`
 	// Durations so far: receive, decode, convert.
 	Timings *Timings `protobuf:"bytes,10,opt,name=timings,proto3" json:"timings,omitempty"`
 	// The bytes, in the form that the input says.
-	Payload       []byte `protobuf:"bytes,11,opt,name=payload,proto3" json:"payload,omitempty"`
+	Payload []byte `protobuf:"bytes,11,opt,name=payload,proto3" json:"payload,omitempty"`
+	// Sound only: place of the window's first sample, its context not counted, in the stream's timeline at the input's rate, modulo 2^32.
+	// Windows whose first_sample is the one before plus the input's hop are continuous.
+	FirstSample   *uint32 `protobuf:"varint,12,opt,name=first_sample,json=firstSample,proto3,oneof" json:"first_sample,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_sluice_v1_router_proto_msgTypes[8]
+	mi := &file_sluice_v1_router_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1135,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_router_proto_msgTypes[8]
+	mi := &file_sluice_v1_router_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1148,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Frame) GetStream() string {
@@ -939,6 +1228,13 @@ func (x *Frame) GetPayload() []byte {
 	return nil
 }
 
+func (x *Frame) GetFirstSample() uint32 {
+	if x != nil && x.FirstSample != nil {
+		return *x.FirstSample
+	}
+	return 0
+}
+
 // Due names a model that a frame is due for.
 type Due struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -952,7 +1248,7 @@ type Due struct {
 
 func (x *Due) Reset() {
 	*x = Due{}
-	mi := &file_sluice_v1_router_proto_msgTypes[9]
+	mi := &file_sluice_v1_router_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1260,7 @@ func (x *Due) String() string {
 func (*Due) ProtoMessage() {}
 
 func (x *Due) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_router_proto_msgTypes[9]
+	mi := &file_sluice_v1_router_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1273,7 @@ func (x *Due) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Due.ProtoReflect.Descriptor instead.
 func (*Due) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Due) GetModel() string {
@@ -1016,7 +1312,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_sluice_v1_router_proto_msgTypes[10]
+	mi := &file_sluice_v1_router_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1324,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_router_proto_msgTypes[10]
+	mi := &file_sluice_v1_router_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1337,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_router_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_router_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Placement) GetX() float64 {
@@ -1130,19 +1426,45 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\a_resultB\b\n" +
 	"\x06_readyB\f\n" +
 	"\n" +
-	"_max_batch\"`\n" +
+	"_max_batch\"\xaa\x02\n" +
 	"\x05Input\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\rH\x01R\x02id\x88\x01\x01\x123\n" +
-	"\apicture\x18\x02 \x01(\v2\x17.sluice.v1.PictureInputH\x00R\apictureB\x06\n" +
+	"\apicture\x18\x02 \x01(\v2\x17.sluice.v1.PictureInputH\x00R\apicture\x12-\n" +
+	"\x05sound\x18\x03 \x01(\v2\x15.sluice.v1.SoundInputH\x00R\x05sound\x120\n" +
+	"\x06tensor\x18\x04 \x01(\v2\x16.sluice.v1.TensorInputH\x00R\x06tensor\x126\n" +
+	"\bdocument\x18\x05 \x01(\v2\x18.sluice.v1.DocumentInputH\x00R\bdocument\x12$\n" +
+	"\x06window\x18\x06 \x01(\rB\a\xbaH\x04*\x02(\x01H\x02R\x06window\x88\x01\x01B\x06\n" +
 	"\x04kindB\x05\n" +
-	"\x03_id\"\xe7\x02\n" +
+	"\x03_idB\t\n" +
+	"\a_window\"\xc0\x01\n" +
+	"\n" +
+	"SoundInput\x12%\n" +
+	"\x04rate\x18\x01 \x01(\rB\f\xbaH\t*\a\x18\x80\xf7\x02(\xa0\x1fH\x00R\x04rate\x88\x01\x01\x12$\n" +
+	"\x06window\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01H\x01R\x06window\x88\x01\x01\x12\x1e\n" +
+	"\x03hop\x18\x03 \x01(\rB\a\xbaH\x04*\x02(\x01H\x02R\x03hop\x88\x01\x01\x12\x1d\n" +
+	"\acontext\x18\x04 \x01(\rH\x03R\acontext\x88\x01\x01B\a\n" +
+	"\x05_rateB\t\n" +
+	"\a_windowB\x06\n" +
+	"\x04_hopB\n" +
+	"\n" +
+	"\b_context\"c\n" +
+	"\vTensorInput\x12\x1f\n" +
+	"\bdatatype\x18\x01 \x01(\tH\x00R\bdatatype\x88\x01\x01\x12&\n" +
+	"\x05shape\x18\x02 \x03(\rB\x10\xbaH\r\x92\x01\n" +
+	"\b\x01\x10\b\"\x04*\x02(\x01R\x05shapeB\v\n" +
+	"\t_datatype\"\x0f\n" +
+	"\rDocumentInput\"\xf1\x03\n" +
 	"\fPictureInput\x12%\n" +
 	"\x05width\x18\x01 \x01(\rB\n" +
 	"\xbaH\a*\x05\x18\x80@(\x01H\x00R\x05width\x88\x01\x01\x12'\n" +
 	"\x06height\x18\x02 \x01(\rB\n" +
 	"\xbaH\a*\x05\x18\x80@(\x01H\x01R\x06height\x88\x01\x01\x122\n" +
 	"\x03fit\x18\x03 \x01(\x0e2\x1b.sluice.v1.PictureInput.FitH\x02R\x03fit\x88\x01\x01\x128\n" +
-	"\x05color\x18\x04 \x01(\x0e2\x1d.sluice.v1.PictureInput.ColorH\x03R\x05color\x88\x01\x01\"@\n" +
+	"\x05color\x18\x04 \x01(\x0e2\x1d.sluice.v1.PictureInput.ColorH\x03R\x05color\x88\x01\x01\x12K\n" +
+	"\bencoding\x18\x05 \x01(\x0e2 .sluice.v1.PictureInput.EncodingB\b\xbaH\x05\x82\x01\x02\x10\x01H\x04R\bencoding\x88\x01\x01\".\n" +
+	"\bEncoding\x12\x18\n" +
+	"\x14ENCODING_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04JPEG\x10\x01\"@\n" +
 	"\x03Fit\x12\x13\n" +
 	"\x0fFIT_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tLETTERBOX\x10\x01\x12\v\n" +
@@ -1155,14 +1477,15 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\x06_widthB\t\n" +
 	"\a_heightB\x06\n" +
 	"\x04_fitB\b\n" +
-	"\x06_color\"\x85\x01\n" +
+	"\x06_colorB\v\n" +
+	"\t_encoding\"\x85\x01\n" +
 	"\x06Credit\x12\x1b\n" +
 	"\x06stream\x18\x01 \x01(\tH\x00R\x06stream\x88\x01\x01\x12\x1e\n" +
 	"\binput_id\x18\x02 \x01(\rH\x01R\ainputId\x88\x01\x01\x12\x1b\n" +
 	"\x06frames\x18\x03 \x01(\rH\x02R\x06frames\x88\x01\x01B\t\n" +
 	"\a_streamB\v\n" +
 	"\t_input_idB\t\n" +
-	"\a_frames\"\xb3\x04\n" +
+	"\a_frames\"\xec\x04\n" +
 	"\x05Frame\x12*\n" +
 	"\x06stream\x18\x01 \x01(\tB\r\xbaH\n" +
 	"\xc8\x01\x01r\x05\x10\x01\x18\x80\x01H\x00R\x06stream\x88\x01\x01\x12+\n" +
@@ -1178,13 +1501,15 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\tplacement\x18\t \x01(\v2\x14.sluice.v1.PlacementR\tplacement\x12,\n" +
 	"\atimings\x18\n" +
 	" \x01(\v2\x12.sluice.v1.TimingsR\atimings\x12\x18\n" +
-	"\apayload\x18\v \x01(\fR\apayloadB\t\n" +
+	"\apayload\x18\v \x01(\fR\apayload\x12&\n" +
+	"\ffirst_sample\x18\f \x01(\rH\x06R\vfirstSample\x88\x01\x01B\t\n" +
 	"\a_streamB\v\n" +
 	"\t_sequenceB\v\n" +
 	"\t_input_idB\x10\n" +
 	"\x0e_rtp_timestampB\a\n" +
 	"\x05_ssrcB\b\n" +
-	"\x06_clock\"q\n" +
+	"\x06_clockB\x0f\n" +
+	"\r_first_sample\"q\n" +
 	"\x03Due\x12'\n" +
 	"\x05model\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x10\x01\x18@H\x00R\x05model\x88\x01\x01\x12)\n" +
 	"\tremaining\x18\x02 \x01(\x01B\x06\xbaH\x03\xc8\x01\x01H\x01R\tremaining\x88\x01\x01B\b\n" +
@@ -1221,54 +1546,62 @@ func file_sluice_v1_router_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_router_proto_rawDescData
 }
 
-var file_sluice_v1_router_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_sluice_v1_router_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_sluice_v1_router_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_sluice_v1_router_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sluice_v1_router_proto_goTypes = []any{
-	(PictureInput_Fit)(0),         // 0: sluice.v1.PictureInput.Fit
-	(PictureInput_Color)(0),       // 1: sluice.v1.PictureInput.Color
-	(*StreamRequest)(nil),         // 2: sluice.v1.StreamRequest
-	(*Open)(nil),                  // 3: sluice.v1.Open
-	(*StreamResponse)(nil),        // 4: sluice.v1.StreamResponse
-	(*Opened)(nil),                // 5: sluice.v1.Opened
-	(*Model)(nil),                 // 6: sluice.v1.Model
-	(*Input)(nil),                 // 7: sluice.v1.Input
-	(*PictureInput)(nil),          // 8: sluice.v1.PictureInput
-	(*Credit)(nil),                // 9: sluice.v1.Credit
-	(*Frame)(nil),                 // 10: sluice.v1.Frame
-	(*Due)(nil),                   // 11: sluice.v1.Due
-	(*Placement)(nil),             // 12: sluice.v1.Placement
-	(*Outcome)(nil),               // 13: sluice.v1.Outcome
-	(*Demand)(nil),                // 14: sluice.v1.Demand
-	(*Drain)(nil),                 // 15: sluice.v1.Drain
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(Outcome_Clock)(0),            // 17: sluice.v1.Outcome.Clock
-	(*Timings)(nil),               // 18: sluice.v1.Timings
+	(PictureInput_Encoding)(0),    // 0: sluice.v1.PictureInput.Encoding
+	(PictureInput_Fit)(0),         // 1: sluice.v1.PictureInput.Fit
+	(PictureInput_Color)(0),       // 2: sluice.v1.PictureInput.Color
+	(*StreamRequest)(nil),         // 3: sluice.v1.StreamRequest
+	(*Open)(nil),                  // 4: sluice.v1.Open
+	(*StreamResponse)(nil),        // 5: sluice.v1.StreamResponse
+	(*Opened)(nil),                // 6: sluice.v1.Opened
+	(*Model)(nil),                 // 7: sluice.v1.Model
+	(*Input)(nil),                 // 8: sluice.v1.Input
+	(*SoundInput)(nil),            // 9: sluice.v1.SoundInput
+	(*TensorInput)(nil),           // 10: sluice.v1.TensorInput
+	(*DocumentInput)(nil),         // 11: sluice.v1.DocumentInput
+	(*PictureInput)(nil),          // 12: sluice.v1.PictureInput
+	(*Credit)(nil),                // 13: sluice.v1.Credit
+	(*Frame)(nil),                 // 14: sluice.v1.Frame
+	(*Due)(nil),                   // 15: sluice.v1.Due
+	(*Placement)(nil),             // 16: sluice.v1.Placement
+	(*Outcome)(nil),               // 17: sluice.v1.Outcome
+	(*Demand)(nil),                // 18: sluice.v1.Demand
+	(*Drain)(nil),                 // 19: sluice.v1.Drain
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
+	(Outcome_Clock)(0),            // 21: sluice.v1.Outcome.Clock
+	(*Timings)(nil),               // 22: sluice.v1.Timings
 }
 var file_sluice_v1_router_proto_depIdxs = []int32{
-	3,  // 0: sluice.v1.StreamRequest.open:type_name -> sluice.v1.Open
-	10, // 1: sluice.v1.StreamRequest.frame:type_name -> sluice.v1.Frame
-	5,  // 2: sluice.v1.StreamResponse.opened:type_name -> sluice.v1.Opened
-	13, // 3: sluice.v1.StreamResponse.outcome:type_name -> sluice.v1.Outcome
-	9,  // 4: sluice.v1.StreamResponse.credit:type_name -> sluice.v1.Credit
-	14, // 5: sluice.v1.StreamResponse.demand:type_name -> sluice.v1.Demand
-	15, // 6: sluice.v1.StreamResponse.drain:type_name -> sluice.v1.Drain
-	6,  // 7: sluice.v1.Opened.models:type_name -> sluice.v1.Model
-	7,  // 8: sluice.v1.Opened.inputs:type_name -> sluice.v1.Input
-	8,  // 9: sluice.v1.Input.picture:type_name -> sluice.v1.PictureInput
-	0,  // 10: sluice.v1.PictureInput.fit:type_name -> sluice.v1.PictureInput.Fit
-	1,  // 11: sluice.v1.PictureInput.color:type_name -> sluice.v1.PictureInput.Color
-	11, // 12: sluice.v1.Frame.due:type_name -> sluice.v1.Due
-	16, // 13: sluice.v1.Frame.capture_time:type_name -> google.protobuf.Timestamp
-	17, // 14: sluice.v1.Frame.clock:type_name -> sluice.v1.Outcome.Clock
-	12, // 15: sluice.v1.Frame.placement:type_name -> sluice.v1.Placement
-	18, // 16: sluice.v1.Frame.timings:type_name -> sluice.v1.Timings
-	2,  // 17: sluice.v1.RouterService.Stream:input_type -> sluice.v1.StreamRequest
-	4,  // 18: sluice.v1.RouterService.Stream:output_type -> sluice.v1.StreamResponse
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	4,  // 0: sluice.v1.StreamRequest.open:type_name -> sluice.v1.Open
+	14, // 1: sluice.v1.StreamRequest.frame:type_name -> sluice.v1.Frame
+	6,  // 2: sluice.v1.StreamResponse.opened:type_name -> sluice.v1.Opened
+	17, // 3: sluice.v1.StreamResponse.outcome:type_name -> sluice.v1.Outcome
+	13, // 4: sluice.v1.StreamResponse.credit:type_name -> sluice.v1.Credit
+	18, // 5: sluice.v1.StreamResponse.demand:type_name -> sluice.v1.Demand
+	19, // 6: sluice.v1.StreamResponse.drain:type_name -> sluice.v1.Drain
+	7,  // 7: sluice.v1.Opened.models:type_name -> sluice.v1.Model
+	8,  // 8: sluice.v1.Opened.inputs:type_name -> sluice.v1.Input
+	12, // 9: sluice.v1.Input.picture:type_name -> sluice.v1.PictureInput
+	9,  // 10: sluice.v1.Input.sound:type_name -> sluice.v1.SoundInput
+	10, // 11: sluice.v1.Input.tensor:type_name -> sluice.v1.TensorInput
+	11, // 12: sluice.v1.Input.document:type_name -> sluice.v1.DocumentInput
+	1,  // 13: sluice.v1.PictureInput.fit:type_name -> sluice.v1.PictureInput.Fit
+	2,  // 14: sluice.v1.PictureInput.color:type_name -> sluice.v1.PictureInput.Color
+	0,  // 15: sluice.v1.PictureInput.encoding:type_name -> sluice.v1.PictureInput.Encoding
+	15, // 16: sluice.v1.Frame.due:type_name -> sluice.v1.Due
+	20, // 17: sluice.v1.Frame.capture_time:type_name -> google.protobuf.Timestamp
+	21, // 18: sluice.v1.Frame.clock:type_name -> sluice.v1.Outcome.Clock
+	16, // 19: sluice.v1.Frame.placement:type_name -> sluice.v1.Placement
+	22, // 20: sluice.v1.Frame.timings:type_name -> sluice.v1.Timings
+	3,  // 21: sluice.v1.RouterService.Stream:input_type -> sluice.v1.StreamRequest
+	5,  // 22: sluice.v1.RouterService.Stream:output_type -> sluice.v1.StreamResponse
+	22, // [22:23] is the sub-list for method output_type
+	21, // [21:22] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_router_proto_init() }
@@ -1294,19 +1627,24 @@ func file_sluice_v1_router_proto_init() {
 	file_sluice_v1_router_proto_msgTypes[4].OneofWrappers = []any{}
 	file_sluice_v1_router_proto_msgTypes[5].OneofWrappers = []any{
 		(*Input_Picture)(nil),
+		(*Input_Sound)(nil),
+		(*Input_Tensor)(nil),
+		(*Input_Document)(nil),
 	}
 	file_sluice_v1_router_proto_msgTypes[6].OneofWrappers = []any{}
 	file_sluice_v1_router_proto_msgTypes[7].OneofWrappers = []any{}
-	file_sluice_v1_router_proto_msgTypes[8].OneofWrappers = []any{}
 	file_sluice_v1_router_proto_msgTypes[9].OneofWrappers = []any{}
 	file_sluice_v1_router_proto_msgTypes[10].OneofWrappers = []any{}
+	file_sluice_v1_router_proto_msgTypes[11].OneofWrappers = []any{}
+	file_sluice_v1_router_proto_msgTypes[12].OneofWrappers = []any{}
+	file_sluice_v1_router_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_router_proto_rawDesc), len(file_sluice_v1_router_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   11,
+			NumEnums:      3,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -184,8 +184,8 @@ func (c fakeCatalog) Snapshot() ([]media.Model, []media.Input, bool) {
 		{Name: "other", InputID: 8, Result: "classes"},
 	}
 	inputs := []media.Input{
-		{ID: 7, Picture: media.PictureInput{Width: 320, Height: 240, Fit: media.Letterbox, Color: media.RGB}},
-		{ID: 8, Picture: media.PictureInput{Width: 224, Height: 224, Fit: media.Crop, Color: media.BGR}},
+		{ID: 7, Form: media.PictureForm(media.PictureInput{Width: 320, Height: 240, Fit: media.Letterbox, Color: media.RGB})},
+		{ID: 8, Form: media.PictureForm(media.PictureInput{Width: 224, Height: 224, Fit: media.Crop, Color: media.BGR})},
 	}
 	return models, inputs, true
 }

@@ -45,7 +45,9 @@ func (f *Front) models(w http.ResponseWriter, _ *http.Request, _ principal) erro
 	}
 	byID := make(map[uint32]media.PictureInput, len(inputs))
 	for _, input := range inputs {
-		byID[input.ID] = input.Picture
+		if input.Kind == media.KindPicture {
+			byID[input.ID] = input.Picture
+		}
 	}
 	list := modelList{Models: make([]modelEntry, 0, len(models))}
 	for _, model := range models {

@@ -41,7 +41,7 @@ func (fixed) Totals() []media.ModelCounts {
 
 func (fixed) Models() ([]media.Model, []media.Input) {
 	form := media.PictureInput{Width: 320, Height: 240, Fit: media.Letterbox, Color: media.RGB}
-	return []media.Model{{Name: "faces", InputID: 1, Rate: 15, Deadline: time.Second / 4, Ready: true}}, []media.Input{{ID: 1, Picture: form}}
+	return []media.Model{{Name: "faces", InputID: 1, Rate: 15, Deadline: time.Second / 4, Ready: true}}, []media.Input{{ID: 1, Form: media.PictureForm(form)}}
 }
 
 func (f fixed) Explain(session, stream string, sequence uint32) (Unit, bool) {

@@ -44,7 +44,7 @@ func faces() uplink.Catalog {
 	return uplink.Catalog{
 		Known: true, Reachable: true,
 		Models: []media.Model{{Name: "faces", InputID: 1, Deadline: 2 * time.Second, Result: "detections", Ready: true}},
-		Inputs: []media.Input{{ID: 1, Picture: media.PictureInput{Width: 32, Height: 32, Fit: media.Letterbox, Color: media.RGB}}},
+		Inputs: []media.Input{{ID: 1, Form: media.PictureForm(media.PictureInput{Width: 32, Height: 32, Fit: media.Letterbox, Color: media.RGB})}},
 	}
 }
 

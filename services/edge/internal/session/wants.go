@@ -18,7 +18,9 @@ type wants struct {
 func newWants(models []media.Model, inputs []media.Input) *wants {
 	w := &wants{inputs: make(map[uint32]media.PictureInput, len(inputs))}
 	for _, i := range inputs {
-		w.inputs[i.ID] = i.Picture
+		if i.Kind == media.KindPicture {
+			w.inputs[i.ID] = i.Picture
+		}
 	}
 	for _, m := range models {
 		if _, ok := w.inputs[m.InputID]; ok {

@@ -308,7 +308,7 @@ func misbehave(c *conversation, random *rand.Rand) error {
 		form = large
 	}
 	welcome := func() error {
-		return c.welcome(1+random.Uint32N(3), models[:1+random.IntN(2)], []media.Input{{ID: faces.InputID, Picture: form}})
+		return c.welcome(1+random.Uint32N(3), models[:1+random.IntN(2)], []media.Input{{ID: faces.InputID, Form: media.PictureForm(form)}})
 	}
 	if err := welcome(); err != nil {
 		return err

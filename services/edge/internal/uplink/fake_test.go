@@ -137,7 +137,7 @@ func (r *router) Stream(stream sluicev1.RouterService_StreamServer) error {
 func (r *router) ListModels(context.Context, *sluicev1.ListModelsRequest) (*sluicev1.ListModelsResponse, error) {
 	return &sluicev1.ListModelsResponse{
 		Models: []*sluicev1.Model{wire.ModelToProto(faces)},
-		Inputs: []*sluicev1.Input{wire.InputToProto(media.Input{ID: faces.InputID, Picture: small})},
+		Inputs: []*sluicev1.Input{wire.InputToProto(media.Input{ID: faces.InputID, Form: media.PictureForm(small)})},
 	}, nil
 }
 
@@ -161,7 +161,7 @@ func (c *conversation) welcome(window uint32, models []media.Model, inputs []med
 
 // welcomeFaces answers Open with the one model of most tests.
 func (c *conversation) welcomeFaces(window uint32) error {
-	return c.welcome(window, []media.Model{faces}, []media.Input{{ID: faces.InputID, Picture: small}})
+	return c.welcome(window, []media.Model{faces}, []media.Input{{ID: faces.InputID, Form: media.PictureForm(small)}})
 }
 
 // frame waits for the next frame. It is nil after the edge has half-closed the call.

@@ -34,7 +34,7 @@ func (n *needs) wants(input uint32) func(media.Due) bool {
 // form. Its zero value is ready.
 type forms struct {
 	last uint32
-	ids  map[media.Input]uint32 // by the input without its id
+	ids  map[media.Form]uint32
 }
 
 // read translates a router's Opened. Models whose input is of a kind that is not known here are left out, each with an error that says
@@ -44,7 +44,7 @@ func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
 		return nil, nil, fmt.Errorf("%w: a window of %d frames", errProtocol, m.GetWindow())
 	}
 	n = &needs{takes: make(map[string]uint32), wire: make(map[uint32]uint32), window: m.GetWindow()}
-	byCall, ids, last := make(map[uint32]uint32), make(map[media.Input]uint32), f.last
+	byCall, ids, last := make(map[uint32]uint32), make(map[media.Form]uint32), f.last
 	for _, pi := range m.GetInputs() {
 		in, err := wire.InputFromProto(pi)
 		if err != nil {
@@ -52,16 +52,15 @@ func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
 			continue
 		}
 		onCall := in.ID
-		in.ID = 0
-		if _, twice := byCall[onCall]; twice || ids[in] != 0 {
+		if _, twice := byCall[onCall]; twice || ids[in.Form] != 0 {
 			return nil, nil, fmt.Errorf("%w: input %d is there twice", errProtocol, onCall)
 		}
-		id, known := f.ids[in]
+		id, known := f.ids[in.Form]
 		if !known {
 			last++
 			id = last
 		}
-		ids[in], byCall[onCall], n.wire[id] = id, id, onCall
+		ids[in.Form], byCall[onCall], n.wire[id] = id, id, onCall
 		in.ID = id
 		n.inputs = append(n.inputs, in)
 	}

@@ -213,17 +213,17 @@ func TestFormsKeepTheirIDs(t *testing.T) {
 		}
 		return n
 	}
-	first := read(opened(1, []media.Model{model("m", 10), model("n", 20)}, media.Input{ID: 10, Picture: small}, media.Input{ID: 20, Picture: large}))
+	first := read(opened(1, []media.Model{model("m", 10), model("n", 20)}, media.Input{ID: 10, Form: media.PictureForm(small)}, media.Input{ID: 20, Form: media.PictureForm(large)}))
 	// Another router numbers the same forms the other way around.
-	second := read(opened(1, []media.Model{model("m", 20), model("n", 10)}, media.Input{ID: 10, Picture: large}, media.Input{ID: 20, Picture: small}))
+	second := read(opened(1, []media.Model{model("m", 20), model("n", 10)}, media.Input{ID: 10, Form: media.PictureForm(large)}, media.Input{ID: 20, Form: media.PictureForm(small)}))
 	if first.takes["m"] != second.takes["m"] || first.takes["n"] != second.takes["n"] || first.takes["m"] == first.takes["n"] {
 		t.Errorf("ids changed from %v to %v", first.takes, second.takes)
 	}
 	if second.wire[second.takes["m"]] != 20 || second.models[0].InputID != second.takes["m"] {
 		t.Errorf("m takes %d, which is %d on the call; want 20", second.models[0].InputID, second.wire[second.takes["m"]])
 	}
-	gone := read(opened(1, []media.Model{model("n", 1)}, media.Input{ID: 1, Picture: large}))
-	again := read(opened(1, []media.Model{model("m", 1)}, media.Input{ID: 1, Picture: small}))
+	gone := read(opened(1, []media.Model{model("n", 1)}, media.Input{ID: 1, Form: media.PictureForm(large)}))
+	again := read(opened(1, []media.Model{model("m", 1)}, media.Input{ID: 1, Form: media.PictureForm(small)}))
 	if gone.takes["n"] != first.takes["n"] || again.takes["m"] == first.takes["m"] || again.takes["m"] == first.takes["n"] {
 		t.Errorf("a form that was gone got the id %d again, out of %v", again.takes["m"], first.takes)
 	}
@@ -234,11 +234,11 @@ func TestFormsKeepTheirIDs(t *testing.T) {
 
 func TestFormsRefuse(t *testing.T) {
 	t.Parallel()
-	in := media.Input{ID: 1, Picture: small}
+	in := media.Input{ID: 1, Form: media.PictureForm(small)}
 	for name, m := range map[string]*sluicev1.Opened{
 		"no window":           opened(0, nil, in),
-		"an id twice":         opened(1, nil, in, media.Input{ID: 1, Picture: large}),
-		"a form twice":        opened(1, nil, in, media.Input{ID: 2, Picture: small}),
+		"an id twice":         opened(1, nil, in, media.Input{ID: 1, Form: media.PictureForm(large)}),
+		"a form twice":        opened(1, nil, in, media.Input{ID: 2, Form: media.PictureForm(small)}),
 		"a model twice":       opened(1, []media.Model{model("m", 1), model("m", 1)}, in),
 		"a nameless model":    opened(1, []media.Model{model("", 1)}, in),
 		"a model out of time": opened(1, []media.Model{{Name: "m", InputID: 1}}, in),
@@ -256,7 +256,7 @@ func TestFormsRefuse(t *testing.T) {
 // A newer router serves kinds that are not known here; the models that are known work on.
 func TestFormsLeaveOutWhatTheyDoNotKnow(t *testing.T) {
 	t.Parallel()
-	m := opened(1, []media.Model{model("m", 1), model("speech", 2)}, media.Input{ID: 1, Picture: small})
+	m := opened(1, []media.Model{model("m", 1), model("speech", 2)}, media.Input{ID: 1, Form: media.PictureForm(small)})
 	m.Inputs = append(m.Inputs, &sluicev1.Input{Id: new(uint32(2))})
 	var f forms
 	n, left, err := f.read(m)

@@ -110,7 +110,7 @@ func TestUselessRouter(t *testing.T) {
 		"drains after Opened":   func(c *conversation) error { _ = c.welcomeFaces(1); _ = c.drain(); return c.wait() },
 		"no window":             func(c *conversation) error { _ = c.welcomeFaces(0); return c.wait() },
 		"the same input twice": func(c *conversation) error {
-			_ = c.welcome(1, nil, []media.Input{{ID: 1, Picture: small}, {ID: 1, Picture: large}})
+			_ = c.welcome(1, nil, []media.Input{{ID: 1, Form: media.PictureForm(small)}, {ID: 1, Form: media.PictureForm(large)}})
 			return c.wait()
 		},
 		"never answers the Open": func(c *conversation) error { return c.wait() },

@@ -129,7 +129,7 @@ func TestBlockedSend(t *testing.T) {
 		n := newNetwork(t)
 		n.start("a", func(c *conversation) error {
 			model := faces
-			if err := c.welcome(100, []media.Model{model}, []media.Input{{ID: model.InputID, Picture: large}}); err != nil {
+			if err := c.welcome(100, []media.Model{model}, []media.Input{{ID: model.InputID, Form: media.PictureForm(large)}}); err != nil {
 				return err
 			}
 			for i := uint32(1); ; i++ { // reads nothing, says much
@@ -181,7 +181,7 @@ func TestSharedFrame(t *testing.T) {
 		n.start("a", func(c *conversation) error {
 			poses := faces
 			poses.Name = "poses"
-			if err := c.welcome(1, []media.Model{faces, poses}, []media.Input{{ID: faces.InputID, Picture: small}}); err != nil {
+			if err := c.welcome(1, []media.Model{faces, poses}, []media.Input{{ID: faces.InputID, Form: media.PictureForm(small)}}); err != nil {
 				return err
 			}
 			for range 2 {
@@ -273,7 +273,7 @@ func TestNeedsChange(t *testing.T) {
 		change := make(chan struct{})
 		poses := media.Model{Name: "poses", InputID: 20, Rate: 5, Deadline: time.Second}
 		n.start("a", func(c *conversation) error {
-			before := []media.Input{{ID: 10, Picture: small}, {ID: 20, Picture: large}}
+			before := []media.Input{{ID: 10, Form: media.PictureForm(small)}, {ID: 20, Form: media.PictureForm(large)}}
 			if err := c.welcome(1, []media.Model{faces, poses}, before); err != nil {
 				return err
 			}
@@ -283,7 +283,7 @@ func TestNeedsChange(t *testing.T) {
 			<-change
 			changed := faces
 			changed.InputID = 30
-			after := []media.Input{{ID: 20, Picture: large}, {ID: 30, Picture: media.PictureInput{Width: 8, Height: 8, Fit: media.Crop, Color: media.BGR}}}
+			after := []media.Input{{ID: 20, Form: media.PictureForm(large)}, {ID: 30, Form: media.PictureForm(media.PictureInput{Width: 8, Height: 8, Fit: media.Crop, Color: media.BGR})}}
 			if err := c.welcome(1, []media.Model{changed, poses}, after); err != nil {
 				return err
 			}

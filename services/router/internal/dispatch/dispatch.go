@@ -102,7 +102,7 @@ func (d *Dispatcher) inputID(p media.PictureInput) uint32 {
 			return in.ID
 		}
 	}
-	in := media.Input{ID: uint32(len(d.inputs) + 1), Picture: p}
+	in := media.Input{ID: uint32(len(d.inputs) + 1), Form: media.PictureForm(p)}
 	d.inputs = append(d.inputs, in)
 	return in.ID
 }

@@ -40,7 +40,7 @@ func (still) Models() []media.Model {
 }
 
 func (still) Inputs() []media.Input {
-	return []media.Input{{ID: 1, Picture: media.PictureInput{Width: 4, Height: 2, Fit: media.Crop, Color: media.BGR}}}
+	return []media.Input{{ID: 1, Form: media.PictureForm(media.PictureInput{Width: 4, Height: 2, Fit: media.Crop, Color: media.BGR})}}
 }
 
 func (still) Totals() []media.ModelCounts {
