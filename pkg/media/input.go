@@ -65,9 +65,12 @@ const (
 	MaxSoundSamples = 30 * 48000
 	// MaxTensorRank bounds the extents of a tensor.
 	MaxTensorRank = 8
-	// MinSoundRate and MaxSoundRate bound the rates that sound is converted to, in Hz.
-	MinSoundRate, MaxSoundRate = 4000, 48000
-	maxPictureSide             = 8192
+	// MinSoundRate is the lowest rate that sound is converted to, in Hz.
+	MinSoundRate = 4000
+	// MaxSoundRate is the highest rate that sound is converted to, in Hz.
+	MaxSoundRate = 48000
+
+	maxPictureSide = 8192
 )
 
 // PictureInput is the form in which a model takes pictures: Height*Width*3 bytes, rows from the top without padding, 8 bits a channel,
