@@ -93,36 +93,6 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-func TestCaptureClock(t *testing.T) {
-	t.Parallel()
-	const second = 90000
-	ntp := func(unix float64) uint64 { return uint64((unix + 2208988800) * (1 << 32)) }
-	start := time.Unix(5000, 0)
-	c := captureClock{rate: second}
-	if at, clock := c.at(7, start); !at.Equal(start) || clock != media.ClockArrival {
-		t.Errorf("without a report: %v, %v", at, clock)
-	}
-	c.observe(media.SenderReport{RTPTimestamp: 0xffffffff, NTP: ntp(1)}, 20*second) // OBS's first one
-	if c.known {
-		t.Error("a report 20 s away from the media is believed")
-	}
-	// Timestamps wrap between the report and the unit.
-	c.observe(media.SenderReport{RTPTimestamp: 0xffffffff - second/2 + 1, NTP: ntp(1000)}, second/2)
-	want := time.Unix(1001, 0)
-	if at, clock := c.at(second/2, start); at.Sub(want).Abs() > time.Millisecond || clock != media.ClockSenderReport {
-		t.Errorf("%v by %v, want %v", at, clock, want)
-	}
-	// One report that contradicts is doubted, two that agree are believed.
-	c.observe(media.SenderReport{RTPTimestamp: second, NTP: ntp(9000)}, second)
-	if at, _ := c.at(second/2, start); at.Sub(want).Abs() > time.Millisecond {
-		t.Errorf("one report moved the clock to %v", at)
-	}
-	c.observe(media.SenderReport{RTPTimestamp: 2 * second, NTP: ntp(9001)}, 2*second)
-	if at, _ := c.at(second, start); at.Sub(time.Unix(9000, 0)).Abs() > time.Millisecond {
-		t.Errorf("two reports moved the clock to %v", at)
-	}
-}
-
 func TestReportsAreRelayedAtMostEvery50Milliseconds(t *testing.T) {
 	t.Parallel()
 	b := newReportBoard()
@@ -133,7 +103,7 @@ func TestReportsAreRelayedAtMostEvery50Milliseconds(t *testing.T) {
 	}
 	seen := 0
 	for range 2 {
-		b.update(1, func(r media.SenderReport) { seen += int(r.NTP) })
+		b.update(1, func(r media.SenderReport, _ time.Time) { seen += int(r.NTP) })
 	}
 	if seen != 7 {
 		t.Errorf("the newest report was not given once but makes %d", seen)

@@ -55,8 +55,8 @@ func (b *reportBoard) post(r media.SenderReport, now time.Time) (relay bool) {
 	return true
 }
 
-// update calls observe with a source's newest report, once for each report.
-func (b *reportBoard) update(ssrc uint32, observe func(media.SenderReport)) {
+// update calls observe with a source's newest report and its arrival, once for each report.
+func (b *reportBoard) update(ssrc uint32, observe func(r media.SenderReport, arrival time.Time)) {
 	b.mu.Lock()
 	p, ok := b.latest[ssrc]
 	if ok && !p.taken {
@@ -67,6 +67,6 @@ func (b *reportBoard) update(ssrc uint32, observe func(media.SenderReport)) {
 	}
 	b.mu.Unlock()
 	if ok {
-		observe(p.report)
+		observe(p.report, p.at)
 	}
 }

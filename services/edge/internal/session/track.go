@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/sluice-dev/sluice/pkg/clock"
 	"github.com/sluice-dev/sluice/pkg/depacket"
 	"github.com/sluice-dev/sluice/pkg/jitter"
 	"github.com/sluice-dev/sluice/pkg/ledger"
@@ -41,14 +42,14 @@ type trackRunner struct {
 	codec     media.Codec
 	gate      depacket.Gate
 	timeline  *sample.Timeline
-	clock     captureClock
+	clock     *clock.Clock
 	idle      bool // no model is fed, so nothing is decoded
 }
 
 func newTrackRunner(s source, st *stream, c *converter, b *budget, r *reportBoard, maxBytes int) *trackRunner {
 	return &trackRunner{
 		source: s, stream: st, convert: c, budget: b, reports: r, maxBytes: maxBytes,
-		jitter: jitter.New(jitter.Config{}), timeline: sample.NewTimeline(videoClock), clock: captureClock{rate: videoClock},
+		jitter: jitter.New(jitter.Config{}), timeline: sample.NewTimeline(videoClock), clock: clock.New(videoClock),
 	}
 }
 
@@ -139,14 +140,14 @@ func (r *trackRunner) units(ctx context.Context, units []depacket.Unit) {
 
 // unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
 func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
-	r.reports.update(u.RTP.SSRC, func(report media.SenderReport) { r.clock.observe(report, u.RTP.Timestamp) })
-	captured, clock := r.clock.at(u.RTP.Timestamp, u.First)
+	r.reports.update(u.RTP.SSRC, r.clock.Report)
+	captured, quality := r.clock.At(u.RTP.Timestamp, u.First)
 	feeds := r.stream.refresh()
 	// Before the router's first word nobody knows whether there is a model, so the decoder is kept ready for one: a sender's first unit is
 	// often the only key frame for a while.
 	r.setIdle(!feeds && r.stream.wants != nil)
 	sequence, due := r.stream.receive(
-		ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: clock}, r.timeline.At(u.RTP.Timestamp))
+		ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: quality}, r.timeline.At(u.RTP.Timestamp))
 	if sequence == 0 || r.idle {
 		return
 	}
@@ -174,7 +175,7 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 		r.stream.drop(sequence, due, media.Overloaded)
 		return
 	}
-	j := job{unit: u.AccessUnit, sequence: sequence, due: due, captured: captured, clock: clock, begun: u.First, ready: u.Last}
+	j := job{unit: u.AccessUnit, sequence: sequence, due: due, captured: captured, clock: quality, begun: u.First, ready: u.Last}
 	if r.convert.convert(ctx, j, r.stream.wants) {
 		r.gate.Break()
 	}
