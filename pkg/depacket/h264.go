@@ -14,9 +14,6 @@ const (
 	nalFUA        = 28
 )
 
-// parametersMost bounds the parameter sets that are remembered, each kind.
-const parametersMost = 4 << 10
-
 // h264 is the payload format of RFC 6184, packetization modes 0 and 1. It writes Annex B.
 type h264 struct {
 	missing    bool // packets may have been lost before this unit
@@ -25,16 +22,13 @@ type h264 struct {
 	disposable bool
 	recovers   bool
 	recovery   int
-	hasSPS     bool // this unit brings its own
-	hasPPS     bool
 	fragment   byte // type of the NAL unit whose fragments are being added, zero when none
 
-	// sps and pps are the latest parameter sets in Annex B, to be put before key frames that come without.
-	sps, pps []byte
+	sps, pps parameterSets
 }
 
 func (h *h264) begin(missing bool) {
-	*h = h264{missing: missing, sps: h.sps, pps: h.pps}
+	*h = h264{missing: missing, sps: parameterSets{kept: h.sps.kept}, pps: parameterSets{kept: h.pps.kept}}
 }
 
 // starts tells by the first NAL unit: a picture begins with a delimiter, parameter sets or its first slice.
@@ -55,10 +49,6 @@ func (h *h264) starts(payload []byte) bool {
 	return false
 }
 
-// firstSlice tells whether a slice begins at the picture's first macroblock: first_mb_in_slice, the first Exp-Golomb number of its header,
-// is zero exactly when its first bit is one.
-func firstSlice(body []byte) bool { return len(body) > 0 && body[0]&0x80 != 0 }
-
 func (h *h264) add(dst, payload []byte) ([]byte, error) {
 	header := payload[0]
 	kind := header & 0x1f
@@ -78,22 +68,17 @@ func (h *h264) add(dst, payload []byte) ([]byte, error) {
 // addAggregate adds the NAL units of a STAP-A (RFC 6184 section 5.7.1).
 func (h *h264) addAggregate(dst, rest []byte) ([]byte, error) {
 	for len(rest) > 0 {
-		if len(rest) < 2 {
-			return dst, errMalformed
-		}
-		size := int(rest[0])<<8 | int(rest[1])
-		rest = rest[2:]
-		if size > len(rest) {
-			return dst, errMalformed
-		}
-		if size == 0 {
-			continue
-		}
+		var nal []byte
 		var err error
-		if dst, err = h.addNAL(dst, rest[:size]); err != nil {
+		if nal, rest, err = aggregated(rest); err != nil {
 			return dst, err
 		}
-		rest = rest[size:]
+		if len(nal) == 0 {
+			continue
+		}
+		if dst, err = h.addNAL(dst, nal); err != nil {
+			return dst, err
+		}
 	}
 	return dst, nil
 }
@@ -115,7 +100,12 @@ func (h *h264) addFragment(dst, payload []byte) ([]byte, error) {
 			return dst, err
 		}
 		h.fragment = kind
-		h.forget(kind)
+		switch kind {
+		case nalSPS:
+			h.sps.replace()
+		case nalPPS:
+			h.pps.replace()
+		}
 	case h.fragment == 0:
 		return dst, errNoStart
 	case h.fragment != kind:
@@ -136,12 +126,12 @@ func (h *h264) addNAL(dst, nal []byte) ([]byte, error) {
 	}
 	switch kind {
 	case nalSPS:
-		h.sps = remember(h.sps, nal, h.hasSPS)
+		h.sps.remember(nal)
 	case nalPPS:
-		h.pps = remember(h.pps, nal, h.hasPPS)
+		h.pps.remember(nal)
 	case nalSEI:
-		if frames, ok := recoveryPoint(body); ok {
-			h.recovers, h.recovery = true, frames
+		if message, ok := seiMessage(body, recoveryPointType); ok {
+			h.recovery, h.recovers = expGolomb(message) // recovery_frame_cnt (section D.2.8)
 		}
 	}
 	dst, err := h.startNAL(dst, header, body)
@@ -151,34 +141,9 @@ func (h *h264) addNAL(dst, nal []byte) ([]byte, error) {
 	return append(dst, body...), nil
 }
 
-// remember keeps a parameter set: with the others of its unit when there are any, in place of those of earlier units otherwise.
-func remember(kept, nal []byte, more bool) []byte {
-	if !more {
-		kept = kept[:0]
-	}
-	if len(kept)+len(nal)+4 > parametersMost {
-		return kept
-	}
-	return append(append(kept, 0, 0, 0, 1), nal...)
-}
-
-// forget lets go of remembered parameter sets that fragments replace: their bytes are not collected.
-func (h *h264) forget(kind byte) {
-	switch kind {
-	case nalSPS:
-		h.sps = h.sps[:0]
-	case nalPPS:
-		h.pps = h.pps[:0]
-	}
-}
-
 // startNAL writes the beginning of a NAL unit of which body is the first part, and notes what it is.
 func (h *h264) startNAL(dst []byte, header byte, body []byte) ([]byte, error) {
 	switch kind := header & 0x1f; kind {
-	case nalSPS:
-		h.hasSPS = true
-	case nalPPS:
-		h.hasPPS = true
 	case nalSlice, nalPartitionA, nalIDR:
 		if !h.slices {
 			var err error
@@ -201,16 +166,10 @@ func (h *h264) startPicture(dst []byte, kind byte, body []byte) ([]byte, error) 
 	if kind != nalIDR && !h.recovers {
 		return dst, nil
 	}
-	if h.missing && !h.hasSPS && kind == nalIDR {
+	if h.missing && !h.sps.here && kind == nalIDR {
 		return dst, errNoStart // what was lost may be new parameter sets; the old ones would make a wrong picture of it
 	}
-	if !h.hasSPS {
-		dst = append(dst, h.sps...)
-	}
-	if !h.hasPPS {
-		dst = append(dst, h.pps...)
-	}
-	return dst, nil
+	return h.pps.complete(h.sps.complete(dst)), nil
 }
 
 func (h *h264) picture() bool { return h.slices }
@@ -224,7 +183,7 @@ func (h *h264) finish(_ []byte, u *Unit) error {
 	if h.fragment != 0 {
 		return errMalformed
 	}
-	parameters := (h.hasSPS || len(h.sps) > 0) && (h.hasPPS || len(h.pps) > 0)
+	parameters := h.sps.known() && h.pps.known()
 	u.Key = h.idr && parameters
 	u.Recovers = h.recovers && parameters && !u.Key
 	if u.Recovers {
@@ -232,50 +191,4 @@ func (h *h264) finish(_ []byte, u *Unit) error {
 	}
 	h.describe(u)
 	return nil
-}
-
-// recoveryPoint looks for a recovery point among SEI messages (H.264 sections 7.3.2.3.1 and D.2.8) and gives its recovery_frame_cnt.
-func recoveryPoint(sei []byte) (frames int, ok bool) {
-	const recoveryPointType = 6
-	for len(sei) >= 3 { // type, size and at least one byte: payload or trailing bits
-		var kind, size int
-		if kind, sei, ok = seiNumber(sei); !ok {
-			return 0, false
-		}
-		if size, sei, ok = seiNumber(sei); !ok || size > len(sei) {
-			return 0, false
-		}
-		if kind == recoveryPointType {
-			return expGolomb(sei[:size])
-		}
-		sei = sei[size:]
-	}
-	return 0, false
-}
-
-// seiNumber reads a number that is written as the sum of bytes up to the first that is not 255.
-func seiNumber(b []byte) (n int, rest []byte, ok bool) {
-	for i, v := range b {
-		n += int(v)
-		if v != 0xff {
-			return n, b[i+1:], true
-		}
-	}
-	return 0, nil, false
-}
-
-// expGolomb reads an unsigned Exp-Golomb number of at most 16 bits (H.264 section 9.1) from the start of b.
-func expGolomb(b []byte) (n int, ok bool) {
-	bit := func(i int) int { return int(b[i/8]>>(7-i%8)) & 1 }
-	zeros := 0
-	for zeros < 8*len(b) && bit(zeros) == 0 {
-		zeros++
-	}
-	if zeros > 16 || 2*zeros+1 > 8*len(b) {
-		return 0, false
-	}
-	for i := zeros; i <= 2*zeros; i++ {
-		n = n<<1 | bit(i)
-	}
-	return n - 1, true
 }

@@ -124,7 +124,7 @@ func TestHugeParameterSetsAreNotRemembered(t *testing.T) {
 	for i := range uint32(1000) {
 		feed(a, last(3+i, pps...))
 	}
-	if kept := cap(a.format.(*h264).sps) + cap(a.format.(*h264).pps); kept > 3*parametersMost {
+	if kept := cap(a.format.(*h264).sps.kept) + cap(a.format.(*h264).pps.kept); kept > 3*parametersMost {
 		t.Errorf("%d bytes of parameter sets kept", kept)
 	}
 }
@@ -153,7 +153,12 @@ func TestRecoveryPoint(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			if frames, ok := recoveryPoint(c.sei); frames != c.frames && c.ok || ok != c.ok {
+			message, ok := seiMessage(c.sei, recoveryPointType)
+			frames := 0
+			if ok {
+				frames, ok = expGolomb(message)
+			}
+			if frames != c.frames && c.ok || ok != c.ok {
 				t.Errorf("recoveryPoint = %d, %v, want %d, %v", frames, ok, c.frames, c.ok)
 			}
 		})
