@@ -2,7 +2,7 @@
 // decides which of these can be decoded without a picture that was never there.
 //
 // Both are single-threaded values that read no clock. Payload formats: VP8 (RFC 7741), VP9 (RFC 9628), H.264 (RFC 6184) in packetization
-// modes 0 and 1, and AV1 (the Alliance for Open Media's RTP payload format).
+// modes 0 and 1, H.265 (RFC 7798) without decoding order numbers, and AV1 (the Alliance for Open Media's RTP payload format).
 package depacket
 
 import (
@@ -41,10 +41,15 @@ type Unit struct {
 	Layer uint8
 	// Switch is true when no later unit of a higher layer depends on a unit of a higher layer before this one.
 	Switch bool
+	// Fresh is true when neither this unit nor a later one of its layer depends on a unit of its layer before this one.
+	Fresh bool
+	// Leading is true when the unit depends on units before the key frame that it follows, as pictures shown before a key frame of an open
+	// group may (H.265 RASL). No other unit than such ones depends on it.
+	Leading bool
 	// Disposable is true when no other unit depends on this one.
 	Disposable bool
 	// Recovers is true when decoding can start here although it is no key frame: after Recovery more reference units the pictures are
-	// right (H.264 recovery point, as intra-refresh streams have them instead of key frames).
+	// right (recovery points of H.264 and H.265, as intra-refresh streams have them instead of key frames).
 	Recovers bool
 	Recovery int
 	// Drop and Error say why the unit is lost, in the words of its outcome: Damaged or TooLarge, or DecoderError. Both are zero when it is
@@ -96,7 +101,7 @@ type Assembler struct {
 	out  []Unit
 }
 
-// New makes an assembler for VP8, VP9, H.264 or AV1. Units larger than maxBytes are lost as TooLarge; zero means 4 MiB.
+// New makes an assembler for VP8, VP9, H.264, H.265 or AV1. Units larger than maxBytes are lost as TooLarge; zero means 4 MiB.
 func New(codec media.Codec, maxBytes int) (*Assembler, error) {
 	if maxBytes <= 0 {
 		maxBytes = defaultMaxBytes
@@ -109,10 +114,12 @@ func New(codec media.Codec, maxBytes int) (*Assembler, error) {
 		a.format = new(vp9)
 	case media.H264:
 		a.format = new(h264)
+	case media.H265:
+		a.format = new(h265)
 	case media.AV1:
 		a.format = new(av1)
 	default:
-		return nil, fmt.Errorf("depacket: %v does not come by RTP here; VP8, VP9, H264 and AV1 do", codec)
+		return nil, fmt.Errorf("depacket: %v is no video that comes by RTP; VP8, VP9, H264, H265 and AV1 are", codec)
 	}
 	return a, nil
 }

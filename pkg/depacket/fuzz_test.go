@@ -65,10 +65,17 @@ func FuzzAssembler(f *testing.F) {
 	} {
 		f.Add(byte(3), encode(steps...))
 	}
-	byRTP := []media.Codec{media.VP8, media.H264, media.VP9, media.AV1}
+	for _, steps := range [][]step{
+		{last(1, hKey...), more(2, hTrail...), last(2, hSecond...), gap, last(3, hSecond...), last(4, hIDR...), last(5, hOpen...), last(6, hRASL...)},
+		{more(1, hevcFU(19, 0x80, 0xaf)...), more(1, hevcFU(19, 0)...), last(1, hevcFU(19, 0x40, 1)...), last(2, hTop...), last(2, hUpper...)},
+		{last(1, hevcAP(hVPS, hSPS, hPPS, hRecover4, hTrail)...), last(2, 96, 1, 0, 9, 2, 1), last(3, hevcAP(hAUD, hCRA)...)},
+	} {
+		f.Add(byte(4), encode(steps...))
+	}
+	byRTP := []media.Codec{media.VP8, media.H264, media.VP9, media.AV1, media.H265}
 	f.Fuzz(func(t *testing.T, codec byte, data []byte) {
 		const most = 512
-		a, err := New(byRTP[codec%4], most)
+		a, err := New(byRTP[int(codec)%len(byRTP)], most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +98,7 @@ func FuzzAssembler(f *testing.F) {
 				}
 				a.Recycle(u.Data)
 			}
-			if len(a.unit.Data) > most+2*parametersMost+5*256 || len(a.free) > 0 {
+			if len(a.unit.Data) > most+3*parametersMost+5*256 || len(a.free) > 0 {
 				t.Fatalf("%d bytes held", len(a.unit.Data))
 			}
 		}

@@ -1,6 +1,10 @@
 package depacket
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+)
 
 // closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
 const closest = 500 * time.Millisecond
@@ -47,6 +51,8 @@ type Gate struct {
 	// sound is the lowest temporal layer whose units cannot be decoded, while decoding; refused counts the units given up for it.
 	sound   uint8
 	refused int
+	// orphans is true when decoding began with the latest key frame, so that leading units of it lack what they depend on.
+	orphans bool
 
 	wanted   bool // something was refused: a key frame should be asked for
 	asked    int  // requests since it was wanted
@@ -54,27 +60,34 @@ type Gate struct {
 	requests uint64
 }
 
-// Step judges the next unit of the stream.
+// Step judges the next unit of the stream. Where decoding starts anew with an H.265 picture that also could go on from those before it, it writes
+// so into the unit's Data (type BLA in place of CRA): the decoder would number and refer to pictures as if nothing were missing.
 func (g *Gate) Step(u *Unit) Verdict {
 	switch {
-	case !u.Whole() && u.Disposable && !u.Missing:
+	case !u.Whole() && !u.Missing && (u.Disposable || u.Leading && g.orphans):
 		return Refuse // nothing depends on it
 	case !u.Whole():
 		g.lose(u)
 		return Refuse
 	case u.Key:
-		*g = Gate{decoding: true, sound: everyLayer, lastAsk: g.lastAsk, requests: g.requests}
+		g.start(u)
 		return Decode
 	case u.Missing:
 		g.loseLayer(u.MissingLayer)
 	}
 	if !g.decoding && u.Recovers {
-		g.decoding, g.priming, g.sound, g.wanted, g.asked = true, u.Recovery, everyLayer, false, 0
+		g.decoding, g.priming, g.sound, g.orphans, g.wanted, g.asked = true, u.Recovery, everyLayer, false, false, 0
 		return g.primed()
 	}
 	if !g.decoding {
 		g.wanted = true
 		return Refuse
+	}
+	if u.Leading && g.orphans {
+		return Refuse
+	}
+	if u.Fresh && u.Layer == g.sound {
+		g.sound++
 	}
 	if u.Layer >= g.sound {
 		g.refused++
@@ -88,6 +101,15 @@ func (g *Gate) Step(u *Unit) Verdict {
 		g.priming--
 	}
 	return g.primed()
+}
+
+// start begins with a key frame.
+func (g *Gate) start(u *Unit) {
+	anew := !g.decoding || u.Missing
+	if anew && u.Codec == media.H265 {
+		breakLink(u.Data)
+	}
+	*g = Gate{decoding: true, sound: everyLayer, orphans: anew, lastAsk: g.lastAsk, requests: g.requests}
 }
 
 // lose takes note of a unit that is lost, and of what may be missing before it.

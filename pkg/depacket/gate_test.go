@@ -46,6 +46,35 @@ func gateScript(t *testing.T, g *Gate, words string) string {
 	return strings.Join(out, " ")
 }
 
+// TestGateLetsLayersBeginAfresh loses a picture of the lowest but one of four temporal layers: each layer goes on where it is told to.
+func TestGateLetsLayersBeginAfresh(t *testing.T) {
+	t.Parallel()
+	g := new(Gate)
+	g.Step(&Unit{AccessUnit: media.AccessUnit{Key: true}})
+	g.Step(&Unit{Drop: media.Damaged, Layer: 1})
+	for i, c := range []struct {
+		unit Unit
+		want Verdict
+	}{
+		{Unit{Layer: 1}, Refuse},
+		{Unit{Layer: 2, Fresh: true}, Refuse}, // it depends on the layer below
+		{Unit{}, Decode},
+		{Unit{Layer: 1, Fresh: true}, Decode},
+		{Unit{Layer: 1}, Decode},
+		{Unit{Layer: 2}, Refuse},
+		{Unit{Layer: 3, Fresh: true, Switch: true}, Refuse},
+		{Unit{Layer: 2, Fresh: true, Switch: true}, Decode},
+		{Unit{Layer: 3}, Decode},
+	} {
+		if got := g.Step(&c.unit); got != c.want || g.Waiting() {
+			t.Errorf("unit %d, of layer %d: %v, want %v", i, c.unit.Layer, got, c.want)
+		}
+	}
+	if _, asks := g.Next(); asks {
+		t.Error("a key frame is wanted")
+	}
+}
+
 // TestGateIsPatientWithHigherLayers loses a picture of a layer that never starts afresh: a key frame is asked for in the end, and helps.
 func TestGateIsPatientWithHigherLayers(t *testing.T) {
 	t.Parallel()
