@@ -42,7 +42,7 @@ func (c Codec) String() string {
 }
 
 // Intra tells whether every unit of the codec stands alone, so that a lost one costs only itself.
-func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP }
+func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP || c == Raw }
 
 // AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 and H.265 (start codes, parameter sets included when they
 // arrived with it), the frame without payload descriptor for VP8, the frame or superframe of all spatial layers for VP9 (VP9 annex B), the

@@ -156,6 +156,7 @@ func (e *edge) manage() error {
 	manager, err := session.NewManager(session.Deps{
 		Limits: session.Limits{
 			Sessions: e.cfg.Limits.Sessions, Bitrate: int64(e.cfg.Limits.Bitrate), Message: int(e.cfg.Limits.Message),
+			Pixels: int64(e.cfg.Limits.Pixels.Width) * int64(e.cfg.Limits.Pixels.Height),
 		},
 		Endpoint:   e.endpoint,
 		NewDecoder: func() (session.Decoder, error) { return decoder.New(decoders) },

@@ -80,7 +80,7 @@ func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) 
 		codec = sniff(message)
 	}
 	switch {
-	case codec == media.CodecUnknown:
+	case c.kind.problem != nil || codec == media.CodecUnknown || c.kind.kind == media.KindSound:
 		c.stream.fail(sequence, due, media.Unsupported)
 		return
 	case !c.budget.take(len(message), now):
@@ -115,10 +115,7 @@ func (c *channelIntake) receive(first time.Time) (sequence uint32, due []media.D
 		c.origin = first
 	}
 	u := ledger.Unit{Arrival: first, Captured: first, Clock: media.ClockArrival}
-	if !c.stream.refresh() || !c.kind.known {
-		c.stream.count(u)
-		return 0, nil
-	}
+	c.stream.refresh()
 	sequence, due = c.stream.receive(u, first.Sub(c.origin))
 	if sequence == 0 {
 		return 0, nil // the session is ending
@@ -168,7 +165,7 @@ func (s *slot) take(ctx context.Context) (job, bool) {
 	}
 }
 
-// convertMessages takes a channel's messages through the decoder, the newest each time, until ctx ends.
+// convertMessages takes a channel's messages to the uplink, the newest each time, until ctx ends.
 func convertMessages(ctx context.Context, waiting *slot, c *converter, live liveWants) {
 	for {
 		j, ok := waiting.take(ctx)

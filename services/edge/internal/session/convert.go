@@ -19,6 +19,7 @@ type converter struct {
 	number  uint32 // names the stream to the decoder
 	decoder Decoder
 	uplink  Uplink
+	pixels  int64 // of the largest picture
 	logger  *slog.Logger
 
 	// waiting holds the units whose pictures have not come yet. Most codecs give a unit's picture at once; H.264 may reorder.
@@ -36,22 +37,22 @@ type converting struct {
 // maxReorder is how many units a decoder may hold back (H.264 allows 16).
 const maxReorder = 32
 
-func newConverter(s *stream, number uint32, d Decoder, u Uplink, logger *slog.Logger) *converter {
+func newConverter(s *stream, number uint32, d Decoder, u Uplink, pixels int64, logger *slog.Logger) *converter {
 	return &converter{
-		stream: s, number: number, decoder: d, uplink: u, logger: logger,
+		stream: s, number: number, decoder: d, uplink: u, pixels: pixels, logger: logger,
 		waiting: make(map[uint32]converting), offered: make(map[uint32]uint32),
 	}
 }
 
 // convert takes one unit. It returns true when the decoder has lost what the next units depend on.
 func (c *converter) convert(ctx context.Context, j job, w *wants) (broken bool) {
-	groups := c.groups(j, w)
+	groups := c.asItIs(j, c.groups(j, w))
 	if len(groups) == 0 && j.unit.Codec.Intra() {
 		return false // nothing depends on it either
 	}
 	request := decoder.Request{Stream: c.number, Tag: uint64(j.sequence), Unit: j.unit}
 	for _, g := range groups {
-		request.Targets = append(request.Targets, g.picture)
+		request.Targets = append(request.Targets, g.form.Picture)
 	}
 	if len(groups) > 0 {
 		c.await(j, groups)
@@ -73,7 +74,7 @@ func (c *converter) groups(j job, w *wants) []group {
 		c.stream.drop(j.sequence, due, media.NoRouter)
 		return nil
 	}
-	groups, rest := w.groups(due)
+	groups, rest := w.groups(c.stream.content, due)
 	c.stream.drop(j.sequence, rest, media.NoRouter)
 	return groups
 }
@@ -102,23 +103,24 @@ func (c *converter) offer(p decoder.Picture) {
 		delete(c.waiting, sequence)
 	}
 	timings := media.Timings{Receive: u.job.ready.Sub(u.job.begun), Decode: p.Decode, Convert: p.Convert}
-	c.stream.book.prepared(c.stream.name, sequence, g.due, timings)
-	if due := c.stream.expire(sequence, g.due, time.Now()); len(due) < len(g.due) {
-		g.due = due
-	}
+	c.send(u.job, g, media.Frame{Placement: p.Placement, Timings: timings, Payload: p.Payload, Release: p.Release})
+}
+
+// send offers a unit to the uplink in one form. The frame comes with its payload and what was found out on the way to it.
+func (c *converter) send(j job, g group, f media.Frame) {
+	c.stream.book.prepared(c.stream.name, j.sequence, g.due, f.Timings)
+	due := c.stream.expire(j.sequence, g.due, time.Now())
 	switch newest := c.offered[g.input]; {
-	case len(g.due) == 0:
-		p.Release()
-	case sequence <= newest: // the decoder reordered, and a newer one has left
-		c.stream.drop(sequence, g.due, media.Superseded)
-		p.Release()
+	case len(due) == 0:
+		f.Free()
+	case j.sequence <= newest: // the decoder reordered, and a newer one has left
+		c.stream.drop(j.sequence, due, media.Superseded)
+		f.Free()
 	default:
-		c.offered[g.input] = sequence
-		c.uplink.Offer(media.Frame{
-			Stream: c.stream.name, Sequence: sequence, InputID: g.input, Due: g.due,
-			RTP: u.job.unit.RTP, Captured: u.job.captured, Clock: u.job.clock,
-			Placement: p.Placement, Timings: timings, Payload: p.Payload, Release: p.Release,
-		})
+		c.offered[g.input] = j.sequence
+		f.Stream, f.Sequence, f.InputID, f.Due = c.stream.name, j.sequence, g.input, due
+		f.RTP, f.Captured, f.Clock = j.unit.RTP, j.captured, j.clock
+		c.uplink.Offer(f)
 	}
 }
 

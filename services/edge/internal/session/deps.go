@@ -21,6 +21,8 @@ type Limits struct {
 	Bitrate int64
 	// Message is the size of the largest message of a data channel in bytes, in chunks or whole.
 	Message int
+	// Pixels of the largest picture that goes to a model as it came; the decoder has the same limit for what it decodes.
+	Pixels int64
 }
 
 // Decoder turns units into payloads; see decoder.Decoder. It is safe for concurrent use.
@@ -67,6 +69,8 @@ func (d *Deps) validate() error {
 		return errors.New("limits.bitrate must be positive")
 	case d.Limits.Message <= 0:
 		return errors.New("limits.message must be positive")
+	case d.Limits.Pixels <= 0:
+		return errors.New("limits.pixels must be positive")
 	case d.Endpoint == nil || d.NewDecoder == nil || d.OpenUplink == nil || d.Catalog == nil || d.Logger == nil:
 		return errors.New("session: a dependency is missing")
 	default:

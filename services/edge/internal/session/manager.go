@@ -197,7 +197,7 @@ func (m *Manager) checkModels(wanted []string) *Refusal {
 func (m *Manager) lastKnown(wanted []string) *wants {
 	catalog := m.deps.Catalog()
 	w := newWants(catalog.Models, catalog.Inputs)
-	w.models, w.hearsay = w.fitting(wanted), true
+	w.models, w.hearsay = w.narrowed(wanted), true
 	return w
 }
 

@@ -6,38 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
-
-func TestParseProtocol(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		protocol string
-		want     channelType
-	}{
-		{"", channelType{known: true}},
-		{"sluice.v1+json", channelType{known: true, control: true}},
-		{"image/jpeg", channelType{known: true, codec: media.JPEG}},
-		{"IMAGE/PNG;model=faces", channelType{known: true, codec: media.PNG, models: []string{"faces"}}},
-		{"image/webp; model=faces,hands; model=\"cars\"", channelType{known: true, codec: media.WebP, models: []string{"faces", "hands", "cars"}}},
-		{";model=faces", channelType{known: true, models: []string{"faces"}}},
-		{"audio/x-raw;format=S16LE;rate=16000;channels=1", channelType{}},
-		{"application/x-tensor;dtype=FP32;shape=1,63", channelType{}},
-		{"application/octet-stream", channelType{known: true}},
-		{"my chat", channelType{known: true}},
-		{"model=faces", channelType{known: true}},
-	} {
-		if got := parseProtocol(c.protocol); got.control != c.want.control || got.known != c.want.known ||
-			got.codec != c.want.codec || !slices.Equal(got.models, c.want.models) {
-			t.Errorf("%q: %+v, want %+v", c.protocol, got, c.want)
-		}
-	}
-}
 
 func TestSniff(t *testing.T) {
 	t.Parallel()

@@ -69,7 +69,7 @@ func newRigOn(t *testing.T, network transport.Net, change func(*Deps)) *rig {
 	}
 	r := &rig{t: t, endpoint: endpoint, catalog: faces()}
 	deps := Deps{
-		Limits:     Limits{Sessions: 4, Bitrate: 100e6, Message: 4 << 20},
+		Limits:     Limits{Sessions: 4, Bitrate: 100e6, Message: 4 << 20, Pixels: 1 << 20},
 		Endpoint:   endpoint,
 		NewDecoder: r.newDecoder,
 		OpenUplink: r.openUplink,

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
@@ -141,11 +142,11 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 		return
 	}
 	v.layers[t.ID] = t.RID != ""
-	fallback := "audio"
+	fallback, holds := "audio", content{kind: media.KindSound}
 	if t.Video {
-		fallback = "video"
+		fallback, holds = "video", content{kind: media.KindPicture}
 	}
-	st, err := newStream(v.names.take(t.ID, fallback), nil, v, v.book)
+	st, err := newStream(v.names.take(t.ID, fallback), holds, nil, v, v.book)
 	if err != nil {
 		v.end("the client started too many streams")
 		return
@@ -158,7 +159,7 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 			v.book.closeStream(st.name)
 			return
 		}
-		c := newConverter(st, number, v.decoder, v.uplink, v.logger)
+		c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
 		newTrackRunner(t, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
 		v.endStream(st, number)
 	})
@@ -172,10 +173,13 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 		v.readers.Go(func() { v.listen(c) })
 		return
 	}
-	st, err := newStream(v.names.take(c.Label, "messages"), kind.models, v, v.book)
+	st, err := newStream(v.names.take(c.Label, "messages"), kind.content, kind.models, v, v.book)
 	if err != nil {
 		v.end("the client started too many streams")
 		return
+	}
+	if kind.problem != nil {
+		v.logger.Info("a channel's messages are UNSUPPORTED", slog.String("stream", st.name), slog.String("reason", kind.problem.Error()))
 	}
 	v.outlets.addFrames(relaying, c, st.name)
 	v.streams++
@@ -188,7 +192,7 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 		v.post(event{gone: c})
 	})
 	v.work.Go(func() {
-		convertMessages(ctx, waiting, newConverter(st, number, v.decoder, v.uplink, v.logger), v)
+		convertMessages(ctx, waiting, newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger), v)
 		v.endStream(st, number)
 	})
 }

@@ -9,16 +9,19 @@ import (
 	"github.com/sluice-dev/sluice/pkg/sample"
 )
 
-// stream is what a track and a channel have in common: units are numbered, sampled and entered in the book. It is used by one goroutine.
+// stream is what a track and a channel have in common: units are numbered, sampled and entered in the book. It is used by one goroutine,
+// but for what does not change.
 type stream struct {
 	name string
+	content
 	only []string // models that the channel's protocol narrows it to; empty means all
 	live liveWants
 	book *book
 
 	sampler sample.Sampler
-	wants   *wants // what the sampler was set with
-	feeds   bool   // whether there is a model to feed
+	wants   *wants   // what the sampler was set with
+	feeds   bool     // whether there is a model to feed
+	refused []string // models for which every due unit is UNSUPPORTED
 }
 
 // liveWants gives what the session's models need now; nil while nothing is known.
@@ -36,8 +39,8 @@ type job struct {
 }
 
 // newStream enters a stream in the book.
-func newStream(name string, only []string, live liveWants, b *book) (*stream, error) {
-	s := &stream{name: name, only: only, live: live, book: b}
+func newStream(name string, c content, only []string, live liveWants, b *book) (*stream, error) {
+	s := &stream{name: name, content: c, only: only, live: live, book: b}
 	return s, b.open(name, nil)
 }
 
@@ -48,9 +51,14 @@ func (s *stream) refresh() bool {
 		return s.feeds
 	}
 	s.wants = w
-	models := w.fitting(s.only)
-	s.sampler.Set(models)
+	models, refused := w.fitting(s.content, s.only)
 	s.feeds = len(models) > 0
+	s.refused = s.refused[:0]
+	for _, m := range refused {
+		s.refused = append(s.refused, m.Name)
+	}
+	models = slices.Concat(models, refused)
+	s.sampler.Set(models)
 	names := make([]string, 0, len(models))
 	for _, m := range models {
 		names = append(names, m.Name)
@@ -60,10 +68,16 @@ func (s *stream) refresh() bool {
 	return s.feeds
 }
 
-// receive numbers a unit and decides what it is due for. pts is its media time.
+// receive numbers a unit and decides what it is due for. pts is its media time. For models that cannot take the stream, the unit ends here.
 func (s *stream) receive(u ledger.Unit, pts time.Duration) (sequence uint32, due []media.Due) {
 	due = s.sampler.Due(nil, pts, u.Arrival)
-	return s.book.receive(s.name, u, due), due
+	sequence = s.book.receive(s.name, u, due)
+	if len(s.refused) == 0 || sequence == 0 {
+		return sequence, due
+	}
+	due, refused := split(due, func(d media.Due) bool { return !slices.Contains(s.refused, d.Model) })
+	s.fail(sequence, refused, media.Unsupported)
+	return sequence, due
 }
 
 // count numbers a unit that no model can take.
@@ -85,18 +99,22 @@ func (s *stream) fail(sequence uint32, due []media.Due, code media.ErrorCode) {
 
 // expire drops what cannot make its deadline any more and gives the rest.
 func (s *stream) expire(sequence uint32, due []media.Due, now time.Time) []media.Due {
-	late := func(d media.Due) bool { return !d.Deadline.After(now) }
-	if !slices.ContainsFunc(due, late) {
-		return due
-	}
-	var rest, gone []media.Due
-	for _, d := range due {
-		if late(d) {
-			gone = append(gone, d)
-		} else {
-			rest = append(rest, d)
-		}
-	}
+	rest, gone := split(due, func(d media.Due) bool { return d.Deadline.After(now) })
 	s.drop(sequence, gone, media.Expired)
 	return rest
+}
+
+// split parts what a unit is due for; where all of it stays, due itself does.
+func split(due []media.Due, stays func(media.Due) bool) (stay, leave []media.Due) {
+	if !slices.ContainsFunc(due, func(d media.Due) bool { return !stays(d) }) {
+		return due, nil
+	}
+	for _, d := range due {
+		if stays(d) {
+			stay = append(stay, d)
+		} else {
+			leave = append(leave, d)
+		}
+	}
+	return stay, leave
 }

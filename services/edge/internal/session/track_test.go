@@ -69,11 +69,11 @@ func newBench(t *testing.T, catalog uplink.Catalog, bitrate int64) *bench {
 	}
 	b.book = newBook("s", func(o media.Outcome) { b.outcomes <- o })
 	b.uplink = &fakeUplink{handler: bookOnly{b.book}}
-	st, err := newStream("camera", nil, &b.live, b.book)
+	st, err := newStream("camera", content{kind: media.KindPicture}, nil, &b.live, b.book)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := newConverter(st, 1, b.decoder, b.uplink, slog.New(slog.DiscardHandler))
+	c := newConverter(st, 1, b.decoder, b.uplink, 1<<20, slog.New(slog.DiscardHandler))
 	b.runner = newTrackRunner(b, st, c, newBudget(bitrate, 1000), newReportBoard(), 1000)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
