@@ -4,7 +4,7 @@
 set -euo pipefail
 
 declare -A packages=(
-  [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libyuv-dev python3 python3-venv ca-certificates"
+  [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg"
   [e2e]="chromium iproute2 procps curl"
 )

@@ -44,6 +44,18 @@ func (c Codec) String() string {
 // Intra tells whether every unit of the codec stands alone, so that a lost one costs only itself.
 func (c Codec) Intra() bool { return c == JPEG || c == PNG || c == WebP || c == Raw }
 
+// Kind gives what a stream of the codec carries; 0 for Raw, which may be a tensor or a document, and for CodecUnknown.
+func (c Codec) Kind() Kind {
+	switch {
+	case c >= VP8 && c <= H265:
+		return KindPicture
+	case c >= Opus && c <= PCMF32:
+		return KindSound
+	default:
+		return 0
+	}
+}
+
 // AccessUnit is one compressed picture as it arrived, whole. Data is Annex B for H.264 and H.265 (start codes, parameter sets included when they
 // arrived with it), the frame without payload descriptor for VP8, the frame or superframe of all spatial layers for VP9 (VP9 annex B), the
 // temporal unit in the low-overhead format for AV1 (AV1 section 5.2), the file for images. The receiver owns Data.

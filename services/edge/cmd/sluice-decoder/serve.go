@@ -73,11 +73,8 @@ func exitWithEdge() {
 
 // serve answers requests, one at a time. A request that it does not understand means that edge and decoder differ: it gives up.
 func serve(engine *codec.Engine, layout ipc.Layout) error {
-	var (
-		in, out [ipc.MaxMessage]byte
-		request ipc.Request
-		reply   ipc.Reply
-	)
+	var in, out [ipc.MaxMessage]byte
+	a := answerer{engine: engine, layout: layout}
 	for {
 		n, err := unix.Read(socketFD, in[:])
 		switch {
@@ -88,17 +85,43 @@ func serve(engine *codec.Engine, layout ipc.Layout) error {
 		case n == 0:
 			return nil
 		}
-		if err := request.Parse(in[:n], layout); err != nil {
+		answer, err := a.answer(in[:n], out[:0])
+		if err != nil {
 			return fmt.Errorf("reading a request: %w", err)
 		}
-		if request.Op == ipc.Forget {
-			engine.Forget(request.Stream)
-			reply = ipc.Reply{Status: ipc.OK, Stream: request.Stream, Tag: request.Tag, Pictures: reply.Pictures[:0]}
-		} else {
-			engine.Decode(&request, &reply)
-		}
-		if _, err := unix.Write(socketFD, reply.Append(out[:0])); err != nil {
+		if _, err := unix.Write(socketFD, answer); err != nil {
 			return fmt.Errorf("writing a reply: %w", err)
 		}
 	}
+}
+
+// answerer holds the messages, so that none is allocated.
+type answerer struct {
+	engine       *codec.Engine
+	layout       ipc.Layout
+	request      ipc.Request
+	reply        ipc.Reply
+	soundRequest ipc.SoundRequest
+	soundReply   ipc.SoundReply
+}
+
+// answer does what a request's message asks for and appends the reply's to out.
+func (a *answerer) answer(message, out []byte) ([]byte, error) {
+	if ipc.OpOf(message).Sound() {
+		if err := a.soundRequest.Parse(message, a.layout); err != nil {
+			return nil, err
+		}
+		a.engine.Sound(&a.soundRequest, &a.soundReply)
+		return a.soundReply.Append(out), nil
+	}
+	if err := a.request.Parse(message, a.layout); err != nil {
+		return nil, err
+	}
+	if a.request.Op == ipc.Forget {
+		a.engine.Forget(a.request.Stream)
+		a.reply = ipc.Reply{Status: ipc.OK, Stream: a.request.Stream, Tag: a.request.Tag, Pictures: a.reply.Pictures[:0]}
+	} else {
+		a.engine.Decode(&a.request, &a.reply)
+	}
+	return a.reply.Append(out), nil
 }

@@ -30,7 +30,7 @@ func run(m *testing.M) int {
 	build := exec.Command("go", "build", "-o", decoderProgram, "../../cmd/sluice-decoder")
 	build.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if output, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building sluice-decoder (are gcc, libavcodec-dev and libyuv-dev installed?): %v\n%s", err, output)
+		fmt.Fprintf(os.Stderr, "building sluice-decoder (are gcc, libavcodec-dev, libswresample-dev, libopus-dev and libyuv-dev installed?): %v\n%s", err, output)
 		return 1
 	}
 	code := m.Run()

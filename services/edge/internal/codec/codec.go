@@ -1,13 +1,14 @@
 //go:build cgo && linux
 
-// Package codec decodes and converts pictures: a thin binding of libavcodec and libyuv with the bookkeeping of streams in Go. It is the
-// only cgo of the edge, and runs in the decoder process only, inside its sandbox.
+// Package codec decodes and converts pictures and sound: a thin binding of libavcodec, libyuv, libopus and libswresample with the bookkeeping
+// of streams in Go. It is the only cgo of the edge, and runs in the decoder process only, inside its sandbox.
 package codec
 
 /*
 #cgo CFLAGS: -O2 -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE
-#cgo LDFLAGS: -lavcodec -lavutil -lyuv
+#cgo LDFLAGS: -lavcodec -lswresample -lavutil -lopus -lyuv -lm
 #include "codec.h"
+#include "sound.h"
 #include <stdlib.h>
 */
 import "C"
@@ -29,9 +30,11 @@ type Engine struct {
 	memory    []byte
 	maxPixels int
 	streams   map[uint32]*stream
+	sounds    map[soundKey]*sound
 	// job is C memory, so that a call hands over one pointer and nothing has to be pinned.
-	job     *C.slc_job
-	scratch *C.slc_scratch
+	job      *C.slc_job
+	soundJob *C.slc_sound_job
+	scratch  *C.slc_scratch
 }
 
 // stream is the counterpart of the client's: both keep the list of awaited pictures by the same rules.
@@ -53,10 +56,10 @@ type pending struct {
 func New(layout ipc.Layout, memory []byte, maxPixels int) (*Engine, error) {
 	C.slc_prepare()
 	e := &Engine{
-		layout: layout, memory: memory, maxPixels: maxPixels, streams: make(map[uint32]*stream),
-		job: (*C.slc_job)(C.calloc(1, C.sizeof_slc_job)), scratch: C.slc_scratch_new(),
+		layout: layout, memory: memory, maxPixels: maxPixels, streams: make(map[uint32]*stream), sounds: make(map[soundKey]*sound),
+		job: (*C.slc_job)(C.calloc(1, C.sizeof_slc_job)), soundJob: (*C.slc_sound_job)(C.calloc(1, C.sizeof_slc_sound_job)), scratch: C.slc_scratch_new(),
 	}
-	if e.job == nil || e.scratch == nil {
+	if e.job == nil || e.soundJob == nil || e.scratch == nil {
 		e.Close()
 		return nil, errors.New("no memory for the decoder")
 	}
@@ -68,21 +71,38 @@ func New(layout ipc.Layout, memory []byte, maxPixels int) (*Engine, error) {
 		}
 		C.slc_close(decoder)
 	}
+	if err := tryAllSounds(); err != nil {
+		e.Close()
+		return nil, err
+	}
 	return e, nil
 }
 
 // Close frees everything.
 func (e *Engine) Close() {
 	for id := range e.streams {
-		e.Forget(id)
+		e.forgetPictures(id)
+	}
+	for key := range e.sounds {
+		e.forgetSound(key)
 	}
 	C.free(unsafe.Pointer(e.job))
+	C.free(unsafe.Pointer(e.soundJob))
 	C.slc_scratch_free(e.scratch)
-	e.job, e.scratch = nil, nil
+	e.job, e.soundJob, e.scratch = nil, nil, nil
 }
 
-// Forget frees a stream's decoder.
+// Forget frees a stream's decoders.
 func (e *Engine) Forget(id uint32) {
+	e.forgetPictures(id)
+	for key := range e.sounds {
+		if key.stream == id {
+			e.forgetSound(key)
+		}
+	}
+}
+
+func (e *Engine) forgetPictures(id uint32) {
 	if s := e.streams[id]; s != nil {
 		C.slc_close(s.decoder)
 		delete(e.streams, id)
@@ -120,7 +140,7 @@ func (e *Engine) stream(r *ipc.Request) *stream {
 	if s := e.streams[r.Stream]; s != nil && s.codec == r.Codec {
 		return s
 	}
-	e.Forget(r.Stream)
+	e.forgetPictures(r.Stream)
 	decoder := C.slc_open(C.int(r.Codec), C.int64_t(e.maxPixels))
 	if decoder == nil {
 		return nil

@@ -9,7 +9,7 @@
 enum { SLC_MAX_TARGETS = 16 };
 
 // Numbers of media.Codec.
-enum { SLC_VP8 = 1, SLC_H264, SLC_JPEG, SLC_PNG, SLC_WEBP, SLC_VP9, SLC_AV1 };
+enum { SLC_VP8 = 1, SLC_H264, SLC_JPEG, SLC_PNG, SLC_WEBP, SLC_VP9, SLC_AV1, SLC_H265 };
 
 // What a step came to.
 enum {
@@ -54,6 +54,9 @@ typedef struct slc_scratch slc_scratch;
 
 // slc_prepare sets the process up: libavcodec's log, which would go to standard error, is silent, and malloc has one arena.
 void slc_prepare(void);
+
+// slc_now_ns gives the time by a clock that never goes back.
+int64_t slc_now_ns(void);
 
 // slc_scratch_new gives buffers that all streams share; NULL without memory.
 slc_scratch *slc_scratch_new(void);

@@ -21,7 +21,7 @@ void slc_prepare(void) {
   mallopt(M_ARENA_MAX, 1);
 }
 
-static int64_t now_ns(void) {
+int64_t slc_now_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -156,11 +156,11 @@ static int take(slc_stream *s, slc_job *job) {
 }
 
 int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
-  int64_t begin = now_ns();
+  int64_t begin = slc_now_ns();
   av_frame_unref(s->frame);
   int error = send(s, job);
   int status = error < 0 ? status_of(error) : take(s, job);
-  job->decode_ns = now_ns() - begin;
+  job->decode_ns = slc_now_ns() - begin;
   if (status != SLC_PICTURE || job->picture_tag != job->tag || job->picture_width != job->expected_width ||
       job->picture_height != job->expected_height)
     return status;
@@ -168,14 +168,14 @@ int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
 }
 
 int slc_next(slc_stream *s, slc_job *job) {
-  int64_t begin = now_ns();
+  int64_t begin = slc_now_ns();
   int status = take(s, job);
-  job->decode_ns += now_ns() - begin;
+  job->decode_ns += slc_now_ns() - begin;
   return status;
 }
 
 int slc_convert(slc_stream *s, slc_scratch *scratch, slc_job *job) {
-  int64_t begin = now_ns();
+  int64_t begin = slc_now_ns();
   int status = SLC_PICTURE;
   job->done = 0;
   for (int i = 0; i < job->target_count && status == SLC_PICTURE; i++) {
@@ -183,6 +183,6 @@ int slc_convert(slc_stream *s, slc_scratch *scratch, slc_job *job) {
     if (status == SLC_PICTURE) job->done |= 1u << i;
   }
   job->converted = 1;
-  job->convert_ns = now_ns() - begin;
+  job->convert_ns = slc_now_ns() - begin;
   return status;
 }

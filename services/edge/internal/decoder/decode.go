@@ -55,7 +55,7 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 
 // stream gives the state of the request's stream, made anew when it is unknown or has changed its codec.
 func (d *Decoder) stream(r Request) (*stream, error) {
-	if r.Unit.Codec < media.VP8 || r.Unit.Codec > media.AV1 {
+	if r.Unit.Codec.Kind() != media.KindPicture {
 		return nil, &Error{Code: media.Unsupported, Err: fmt.Errorf("codec %v", r.Unit.Codec)}
 	}
 	d.mu.Lock()
@@ -220,14 +220,21 @@ func (d *Decoder) settle(s *stream) error {
 	}
 	s.abandon(d.shared)
 	s.lose()
-	e := &Error{NeedKey: s.needKey.Load()}
-	switch d.reply.Status {
-	case ipc.Unsupported:
-		e.Code, e.Err = media.Unsupported, errors.New("a pixel format or size that is not converted")
-	case ipc.NoMemory:
-		e.Drop, e.Err = media.Overloaded, errors.New("the decoder's memory limit is reached")
-	default:
-		e.Code, e.Err = media.DecoderError, errors.New("the bytes cannot be decoded")
-	}
+	e := failed(d.reply.Status)
+	e.NeedKey = s.needKey.Load()
 	return e
+}
+
+// failed says what a status means, nil for OK.
+func failed(status ipc.Status) *Error {
+	switch status {
+	case ipc.OK:
+		return nil
+	case ipc.Unsupported:
+		return &Error{Code: media.Unsupported, Err: errors.New("a format or size that is not converted")}
+	case ipc.NoMemory:
+		return &Error{Drop: media.Overloaded, Err: errors.New("the decoder's memory limit is reached")}
+	default:
+		return &Error{Code: media.DecoderError, Err: errors.New("the bytes cannot be decoded")}
+	}
 }

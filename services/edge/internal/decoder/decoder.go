@@ -1,6 +1,6 @@
-// Package decoder turns compressed pictures into payloads in a sandboxed process of their own, one process for each Decoder, which is one
-// for each session. It is the edge's side: it starts, feeds, times and kills the process, and hands on pictures that lie in memory shared
-// with it. It is pure Go. What the process says is believed only as bounded numbers.
+// Package decoder turns compressed pictures into payloads, and compressed sound into samples, in a sandboxed process of their own, one
+// process for each Decoder, which is one for each session. It is the edge's side: it starts, feeds, times and kills the process, and hands
+// on pictures that lie in memory shared with it. It is pure Go. What the process says is believed only as bounded numbers.
 package decoder
 
 import (
@@ -72,6 +72,8 @@ type Decoder struct {
 	starts  [restartBudget + 1]time.Time // the last starts, oldest first
 	message []byte
 	reply   ipc.Reply
+	sound   ipc.SoundReply
+	sounds  map[soundKey]struct{}
 
 	// mu guards what other goroutines than the turn's holder may touch, for moments.
 	mu      sync.Mutex
@@ -82,7 +84,7 @@ type Decoder struct {
 
 const (
 	defaultSlots = 8
-	// maxStreams bounds what the process keeps; a session has at most 8 channels and a few tracks.
+	// maxStreams bounds what the process keeps, of pictures and of sound; a session has at most 8 channels and a few tracks.
 	maxStreams = 32
 	// restartBudget is the number of restarts allowed in restartWindow: a session that crashes its decoder for sport pays with silence.
 	restartBudget = 3
@@ -102,6 +104,7 @@ func New(cfg Config) (*Decoder, error) {
 		layout:  ipc.Layout{Unit: cfg.MaxUnit, Slots: cfg.Slots, SlotBytes: cfg.SlotBytes},
 		turn:    make(chan struct{}, 1),
 		streams: make(map[uint32]*stream),
+		sounds:  make(map[soundKey]struct{}),
 	}
 	if err := d.layout.Check(); err != nil {
 		return nil, err
@@ -158,11 +161,17 @@ func (d *Decoder) Forget(id uint32) {
 	s, proc := d.streams[id], d.proc
 	delete(d.streams, id)
 	d.mu.Unlock()
-	if s == nil {
-		return
+	known := s != nil
+	if known {
+		s.abandon(d.shared)
 	}
-	s.abandon(d.shared)
-	if proc == nil {
+	for key := range d.sounds {
+		if key.stream == id {
+			delete(d.sounds, key)
+			known = true
+		}
+	}
+	if !known || proc == nil {
 		return
 	}
 	request := ipc.Request{Op: ipc.Forget, Stream: id}

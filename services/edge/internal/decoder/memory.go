@@ -84,6 +84,9 @@ func (m *memory) setInput(unit []byte) {
 	clear(area[n : n+ipc.Padding])
 }
 
+// sound gives the area of the first n samples of a reply.
+func (m *memory) sound(n int) []byte { return m.layout.Sound(m.bytes)[: 2*n : 2*n] }
+
 func (m *memory) payload(slot, size int) []byte { return m.layout.Slot(m.bytes, slot)[:size:size] }
 
 // close gives the block back, at once or when the last lease ends. No unit may be under way.

@@ -17,7 +17,7 @@ import (
 
 const (
 	// Version is raised when a message changes; edge and decoder must be of one build.
-	Version = 1
+	Version = 2
 	// MaxTargets bounds the forms in which one picture is asked for.
 	MaxTargets = 16
 	// MaxPictures bounds the pictures that one unit can bring out. H.264 reorders by at most 16.
@@ -45,6 +45,10 @@ const (
 	Decode Op = iota + 1
 	// Forget frees what is kept for a stream.
 	Forget
+	// DecodeSound, RecoverSound and ConcealSound ask for samples: of a packet, of the packet before it, of a packet that nothing is known of.
+	DecodeSound
+	RecoverSound
+	ConcealSound
 )
 
 // Target is a form in which a picture is wanted and the slot that takes it.
@@ -53,7 +57,7 @@ type Target struct {
 	Slot  uint16
 }
 
-// Request is a message to the decoder process. A Forget has only Stream.
+// Request is a message to the decoder process about pictures. A Forget has only Stream, and concerns its sound too.
 type Request struct {
 	Op     Op
 	Codec  media.Codec

@@ -74,7 +74,7 @@ func TestTheLongestMessagesFit(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Request){
-		"unknown operation":   func(r *Request) { r.Op = 3 },
+		"unknown operation":   func(r *Request) { r.Op = ConcealSound + 1 },
 		"unit too large":      func(r *Request) { r.Size = 1001 },
 		"no orientation":      func(r *Request) { r.Orientation = 0 },
 		"unknown orientation": func(r *Request) { r.Orientation = 9 },
@@ -126,7 +126,7 @@ func TestRepliesThatAreRefused(t *testing.T) {
 func TestLayout(t *testing.T) {
 	t.Parallel()
 	memory := make([]byte, testLayout.Size())
-	areas := [][]byte{testLayout.Input(memory)}
+	areas := [][]byte{testLayout.Input(memory), testLayout.Sound(memory)}
 	for i := range testLayout.Slots {
 		areas = append(areas, testLayout.Slot(memory, i))
 	}

@@ -10,7 +10,8 @@ const (
 	MaxMemory = 1 << 30
 )
 
-// Layout divides the shared memory: an input area for one unit, then slots for payloads, each beginning on a page.
+// Layout divides the shared memory: an input area for one unit, an area for the samples of one request, then slots for payloads, each
+// beginning on a page.
 type Layout struct {
 	Unit      int // bytes of the largest unit
 	Slots     int
@@ -34,12 +35,22 @@ func (l Layout) Size() int { return l.slot(l.Slots) }
 // Input gives the input area of memory, Padding included.
 func (l Layout) Input(memory []byte) []byte { return memory[: l.Unit+Padding : l.Unit+Padding] }
 
+// Sound gives the area for samples of memory: MaxSamples of 16 bits, little endian.
+func (l Layout) Sound(memory []byte) []byte {
+	start := l.sound()
+	return memory[start : start+MaxSamples*sampleBytes : start+MaxSamples*sampleBytes]
+}
+
 // Slot gives the slot i of memory.
 func (l Layout) Slot(memory []byte, i int) []byte {
 	start := l.slot(i)
 	return memory[start : start+l.SlotBytes : start+l.SlotBytes]
 }
 
-func (l Layout) slot(i int) int { return pages(l.Unit+Padding) + i*pages(l.SlotBytes) }
+func (l Layout) sound() int { return pages(l.Unit + Padding) }
+
+func (l Layout) slot(i int) int {
+	return l.sound() + pages(MaxSamples*sampleBytes) + i*pages(l.SlotBytes)
+}
 
 func pages(n int) int { return (n + page - 1) &^ (page - 1) }
