@@ -1,0 +1,185 @@
+package sound
+
+import "time"
+
+// Op says what makes the samples of a step.
+type Op uint8
+
+// The operations. Decode and Recover need the step's Data; Silence is zeros and needs no decoder.
+const (
+	Decode  Op = iota + 1
+	Recover    // what a packet tells of the one before it: in-band FEC
+	Conceal    // what the decoder makes up
+	Silence
+)
+
+// Step is a span of a timeline and what fills it.
+type Step struct {
+	Op Op
+	// Begins is true for the first step of a segment: what came before does not lead up to it.
+	Begins bool
+	// From and To bound the span in ticks from the timeline's beginning, To excluded. Within a segment a step begins where the one before ended.
+	From, To int64
+	// Overlap is how many ticks at the beginning of a packet to decode lie before From: they are there already. Else it is 0.
+	Overlap int64
+	// Data is the packet to decode or to recover from, as it was pushed.
+	Data []byte
+	// Fault is why a packet is missing that is not there to decode, as far as it matters to who listens.
+	Fault Fault
+}
+
+// Fault says what is wrong with a step.
+type Fault uint8
+
+// The faults.
+const (
+	// NoFault is also what sound has that was recovered or concealed, and silence.
+	NoFault Fault = iota
+	// Outage is a step of zeros in a loss so long that nothing bridges it.
+	Outage
+	// Broken is a step in place of a packet that came and cannot be read.
+	Broken
+)
+
+const (
+	// maxConcealed is how long a decoder may go on by itself; after that it only makes noises.
+	maxConcealed = 100 * time.Millisecond
+	// outage is the longest loss that windows are made across as if nothing were the matter.
+	outage = 500 * time.Millisecond
+	// maxLost is the longest loss that is filled at all.
+	maxLost = 2 * time.Second
+	// maxSilence is the longest silence that is filled; encoders with DTX send a packet every 400 ms all the same.
+	maxSilence = 15 * time.Second
+	// maxAhead is how much longer than the time that has passed a silence may be, so that nobody can have hours of it made by a packet.
+	maxAhead = 2 * time.Second
+	// maxEarly is how far behind its place a packet may lie and still be a matter of a sender's wobbling clock.
+	maxEarly = 200 * time.Millisecond
+)
+
+// Packet is a packet of sound in its turn.
+type Packet struct {
+	Timestamp uint32
+	// Ticks is how long it lasts, at least 1; see Format.Ticks.
+	Ticks int64
+	Data  []byte
+	// Arrival is when it arrived.
+	Arrival time.Time
+}
+
+// Timeline lays packets out in time and says what fills the space between them. It is not safe for concurrent use.
+type Timeline struct {
+	clock    int64
+	conceals bool
+
+	started bool
+	end     int64  // the tick up to which steps were given
+	next    uint32 // the timestamp there
+	ticks   int64  // of the packet before
+	arrival time.Time
+	lost    int64 // packets since then
+	broken  bool  // at least one of them came
+	steps   [4]Step
+	n       int
+}
+
+// NewTimeline makes a timeline for a clock in ticks a second, which must be positive. It begins at a whole second, 0 for the first timeline of
+// a source; see After. conceals tells that the codec can recover and conceal what is lost.
+func NewTimeline(clock int, second int64, conceals bool) *Timeline {
+	return &Timeline{clock: int64(clock), conceals: conceals, end: second * int64(clock)}
+}
+
+// Clock gives the ticks a second.
+func (t *Timeline) Clock() int { return int(t.clock) }
+
+// After gives a second at which nothing of the timeline can be mistaken for its continuation: that at which a source whose clock changes
+// goes on.
+func (t *Timeline) After() int64 { return t.end/t.clock + 2 }
+
+// Timestamp gives the RTP timestamp of a tick of the present segment.
+func (t *Timeline) Timestamp(tick int64) uint32 { return t.next - uint32(t.end-tick) }
+
+// Lose notes packets that were lost before the next one.
+func (t *Timeline) Lose(packets int) { t.lost += int64(packets) }
+
+// Spoil notes a packet that came and cannot be read, so that nobody knows how long it lasts.
+func (t *Timeline) Spoil() { t.lost, t.broken = t.lost+1, true }
+
+// Push takes the next packet and gives the steps up to its end: nothing for one whose time is over. They are valid until the next call; their
+// Data is the packet's.
+func (t *Timeline) Push(p Packet) []Step {
+	t.n = 0
+	ahead := int64(int32(p.Timestamp - t.next))
+	begins := !t.started || ahead > t.longest(p.Arrival) || ahead < -t.span(maxEarly)
+	switch {
+	case !t.started:
+	case begins && ahead > 0:
+		t.end += ahead
+	case begins:
+		t.end = t.After() * t.clock
+	case ahead+p.Ticks <= 0:
+		t.arrival = p.Arrival
+		return nil
+	case ahead > 0:
+		t.fill(t.end+ahead, p)
+	}
+	overlap := int64(0)
+	if !begins && ahead < 0 {
+		overlap = -ahead
+	}
+	t.add(Step{Op: Decode, Begins: begins, To: t.end + p.Ticks - overlap, Overlap: overlap, Data: p.Data})
+	t.started, t.next, t.ticks, t.arrival = true, p.Timestamp+uint32(p.Ticks), p.Ticks, p.Arrival
+	t.lost, t.broken = 0, false
+	return t.steps[:t.n]
+}
+
+// longest gives how many ticks may be filled before a packet that arrived now.
+func (t *Timeline) longest(now time.Time) int64 {
+	if t.lost > 0 {
+		return t.span(maxLost)
+	}
+	return t.span(min(maxSilence, max(0, now.Sub(t.arrival))+maxAhead))
+}
+
+func (t *Timeline) span(d time.Duration) int64 { return t.clock * int64(d) / int64(time.Second) }
+
+// fill closes the gap before a packet, which begins at a tick.
+func (t *Timeline) fill(to int64, next Packet) {
+	if t.lost == 0 {
+		t.add(Step{Op: Silence, To: to})
+		return
+	}
+	total := to - t.end
+	// How long the lost packets were nobody knows. If the gap is longer than their number tells, the rest of it is silence.
+	missing := min(total, t.lost*max(t.ticks, next.Ticks))
+	var fault Fault
+	switch {
+	case t.broken:
+		fault = Broken
+	case missing == total && total > t.span(outage):
+		fault = Outage
+	}
+	var concealed, recovered int64
+	if t.conceals {
+		grain := max(t.clock/400, 1) // decoders conceal in steps of 2.5 ms (RFC 6716 section 2.1.4)
+		recovered = min(total, next.Ticks) / grain * grain
+		concealed = max(0, min(missing-recovered, t.span(maxConcealed))) / grain * grain
+	}
+	bridge := fault
+	if bridge == Outage {
+		bridge = NoFault
+	}
+	t.add(Step{Op: Conceal, To: t.end + concealed, Fault: bridge})
+	t.add(Step{Op: Silence, To: to - recovered, Fault: fault})
+	t.add(Step{Op: Recover, To: to, Data: next.Data, Fault: bridge})
+}
+
+// add appends a step that begins at the end, unless it is empty.
+func (t *Timeline) add(s Step) {
+	if s.To == t.end {
+		return
+	}
+	s.From = t.end
+	t.end = s.To
+	t.steps[t.n] = s
+	t.n++
+}
