@@ -182,10 +182,16 @@ func (c fakeCatalog) Snapshot() ([]media.Model, []media.Input, bool) {
 	models := []media.Model{
 		{Name: "faces", InputID: 7, Rate: 15, Deadline: 250 * time.Millisecond, Result: "detections", Ready: true},
 		{Name: "other", InputID: 8, Result: "classes"},
+		{Name: "files", InputID: 9}, {Name: "speech", InputID: 10}, {Name: "pose", InputID: 11}, {Name: "words", InputID: 12},
+		{Name: "stranger", InputID: 13},
 	}
 	inputs := []media.Input{
 		{ID: 7, Form: media.PictureForm(media.PictureInput{Width: 320, Height: 240, Fit: media.Letterbox, Color: media.RGB})},
 		{ID: 8, Form: media.PictureForm(media.PictureInput{Width: 224, Height: 224, Fit: media.Crop, Color: media.BGR})},
+		{ID: 9, Form: media.PictureForm(media.PictureInput{Width: 640, Height: 480, Encoding: media.EncodedJPEG})},
+		{ID: 10, Form: media.SoundForm(media.SoundInput{Rate: 16000, Window: 512, Hop: 256, Context: 64})},
+		{ID: 11, Form: media.TensorForm(media.TensorInput{Datatype: media.FP32, Shape: "1,63"})},
+		{ID: 12, Form: media.DocumentForm()},
 	}
 	return models, inputs, true
 }

@@ -25,14 +25,51 @@ type modelEntry struct {
 
 // modelInput holds one member, named after the kind of input.
 type modelInput struct {
-	Picture *pictureInput `json:"picture,omitempty"`
+	Picture  *pictureInput  `json:"picture,omitempty"`
+	Sound    *soundInput    `json:"sound,omitempty"`
+	Tensor   *tensorInput   `json:"tensor,omitempty"`
+	Document *documentInput `json:"document,omitempty"`
 }
 
 type pictureInput struct {
-	Width  int    `json:"width"`
-	Height int    `json:"height"`
-	Fit    string `json:"fit"`
-	Color  string `json:"color"`
+	Width    int    `json:"width"`
+	Height   int    `json:"height"`
+	Fit      string `json:"fit,omitempty"`
+	Color    string `json:"color,omitempty"`
+	Encoding string `json:"encoding,omitempty"` // absent for pixels
+}
+
+// soundInput counts in samples, Rate of which are a second.
+type soundInput struct {
+	Rate    int `json:"rate"`
+	Window  int `json:"window"`
+	Hop     int `json:"hop"`
+	Context int `json:"context"`
+}
+
+type tensorInput struct {
+	Datatype string `json:"datatype"`
+	Shape    []int  `json:"shape"`
+}
+
+type documentInput struct{}
+
+// describe puts a form into a client's words.
+func describe(f media.Form) (in modelInput) {
+	switch f.Kind {
+	case media.KindPicture:
+		in.Picture = &pictureInput{Width: f.Picture.Width, Height: f.Picture.Height, Fit: fitName(f.Picture.Fit), Color: colorName(f.Picture.Color)}
+		if f.Picture.Encoding == media.EncodedJPEG {
+			in.Picture.Encoding = "JPEG"
+		}
+	case media.KindSound:
+		in.Sound = &soundInput{Rate: f.Sound.Rate, Window: f.Sound.Window, Hop: f.Sound.Hop, Context: f.Sound.Context}
+	case media.KindTensor:
+		in.Tensor = &tensorInput{Datatype: string(f.Tensor.Datatype), Shape: f.Tensor.Shape.Extents()}
+	case media.KindDocument:
+		in.Document = &documentInput{}
+	}
+	return in
 }
 
 // models answers GET /models.
@@ -43,21 +80,16 @@ func (f *Front) models(w http.ResponseWriter, _ *http.Request, _ principal) erro
 		problem.RetryAfter = retryLater
 		return problem
 	}
-	byID := make(map[uint32]media.PictureInput, len(inputs))
+	byID := make(map[uint32]media.Form, len(inputs))
 	for _, input := range inputs {
-		if input.Kind == media.KindPicture {
-			byID[input.ID] = input.Picture
-		}
+		byID[input.ID] = input.Form
 	}
 	list := modelList{Models: make([]modelEntry, 0, len(models))}
 	for _, model := range models {
-		entry := modelEntry{
-			Name: model.Name, Result: model.Result, Ready: model.Ready, Rate: model.Rate, Deadline: model.Deadline.Seconds(),
-		}
-		if in, ok := byID[model.InputID]; ok {
-			entry.Input.Picture = &pictureInput{Width: in.Width, Height: in.Height, Fit: fitName(in.Fit), Color: colorName(in.Color)}
-		}
-		list.Models = append(list.Models, entry)
+		list.Models = append(list.Models, modelEntry{
+			Name: model.Name, Input: describe(byID[model.InputID]), Result: model.Result, Ready: model.Ready, Rate: model.Rate,
+			Deadline: model.Deadline.Seconds(),
+		})
 	}
 	body, err := json.Marshal(list)
 	if err != nil {

@@ -72,7 +72,12 @@ func TestModels(t *testing.T) {
 	}
 	err := json.Unmarshal([]byte(`{"models":[
 		{"name":"faces","input":{"picture":{"width":320,"height":240,"fit":"LETTERBOX","color":"RGB"}},"result":"detections","ready":true,"rate":15,"deadline":0.25},
-		{"name":"other","input":{"picture":{"width":224,"height":224,"fit":"CROP","color":"BGR"}},"result":"classes","ready":false,"rate":0,"deadline":0}]}`), &want)
+		{"name":"other","input":{"picture":{"width":224,"height":224,"fit":"CROP","color":"BGR"}},"result":"classes","ready":false,"rate":0,"deadline":0},
+		{"name":"files","input":{"picture":{"width":640,"height":480,"encoding":"JPEG"}},"result":"","ready":false,"rate":0,"deadline":0},
+		{"name":"speech","input":{"sound":{"rate":16000,"window":512,"hop":256,"context":64}},"result":"","ready":false,"rate":0,"deadline":0},
+		{"name":"pose","input":{"tensor":{"datatype":"FP32","shape":[1,63]}},"result":"","ready":false,"rate":0,"deadline":0},
+		{"name":"words","input":{"document":{}},"result":"","ready":false,"rate":0,"deadline":0},
+		{"name":"stranger","input":{},"result":"","ready":false,"rate":0,"deadline":0}]}`), &want)
 	if err != nil {
 		t.Fatal(err)
 	}
