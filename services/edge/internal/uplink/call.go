@@ -133,7 +133,7 @@ func (c *call) credit(at slot) uint32 {
 	if n, ok := c.credits[at]; ok {
 		return n
 	}
-	return c.needs.window
+	return c.needs.windows[at.input]
 }
 
 // grant adds credit. It counts only for slots that have spent some, so that a router cannot make the edge remember streams.

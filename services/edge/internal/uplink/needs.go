@@ -3,6 +3,7 @@ package uplink
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
@@ -19,7 +20,19 @@ type needs struct {
 	inputs []media.Input
 	takes  map[string]uint32 // a model's input
 	wire   map[uint32]uint32 // an input's id on the call
-	window uint32
+	// windows holds how many frames of a stream may be outstanding, by the input's id on the call.
+	windows map[uint32]uint32
+	// lines holds how many frames of a stream may wait, by input; none for those of which the newest wins.
+	lines map[uint32]int
+}
+
+// longestLine bounds a line of sound, whatever a router says about deadlines.
+const longestLine = 256
+
+// line gives how many windows of sound begin within a deadline: one that waits behind more of them cannot be answered in time.
+func line(s media.SoundInput, deadline time.Duration) int {
+	windows := deadline.Seconds() * float64(s.Rate) / float64(s.Hop)
+	return int(min(windows, longestLine-1)) + 1
 }
 
 // wants gives the test whether a model takes an input.
@@ -43,8 +56,8 @@ func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
 	if m.GetWindow() < 1 {
 		return nil, nil, fmt.Errorf("%w: a window of %d frames", errProtocol, m.GetWindow())
 	}
-	n = &needs{takes: make(map[string]uint32), wire: make(map[uint32]uint32), window: m.GetWindow()}
-	byCall, ids, last := make(map[uint32]uint32), make(map[media.Form]uint32), f.last
+	n = &needs{takes: make(map[string]uint32), wire: make(map[uint32]uint32), windows: make(map[uint32]uint32), lines: make(map[uint32]int)}
+	byCall, sounds, ids, last := make(map[uint32]uint32), make(map[uint32]media.SoundInput), make(map[media.Form]uint32), f.last
 	for _, pi := range m.GetInputs() {
 		in, err := wire.InputFromProto(pi)
 		if err != nil {
@@ -62,6 +75,13 @@ func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
 		}
 		ids[in.Form], byCall[onCall], n.wire[id] = id, id, onCall
 		in.ID = id
+		n.windows[onCall] = m.GetWindow()
+		if in.Window > 0 {
+			n.windows[onCall] = uint32(in.Window)
+		}
+		if in.Kind == media.KindSound {
+			sounds[id] = in.Sound
+		}
 		n.inputs = append(n.inputs, in)
 	}
 	for _, pm := range m.GetModels() {
@@ -79,6 +99,9 @@ func (f *forms) read(m *sluicev1.Opened) (n *needs, left []error, err error) {
 		}
 		model.InputID = id
 		n.takes[model.Name] = id
+		if in, ok := sounds[id]; ok {
+			n.lines[id] = max(n.lines[id], line(in, model.Deadline))
+		}
 		n.models = append(n.models, model)
 	}
 	f.last, f.ids = last, ids

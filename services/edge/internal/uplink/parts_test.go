@@ -49,46 +49,77 @@ func TestSlots(t *testing.T) {
 		left []uint32 // sequences in the order they would be taken
 	}{
 		{"one a stream and input", func(s *slots) []drop {
-			return append(append(s.put(frame("a", 1, 1, due("m", 9)), at(0)), s.put(frame("a", 2, 2, due("n", 9)), at(0))...),
-				s.put(frame("b", 1, 3, due("m", 9)), at(0))...)
+			return append(append(s.put(frame("a", 1, 1, due("m", 9)), newestWins, at(0)), s.put(frame("a", 2, 2, due("n", 9)), newestWins, at(0))...),
+				s.put(frame("b", 1, 3, due("m", 9)), newestWins, at(0))...)
 		}, nil, []uint32{1, 2, 3}},
 		{"newest wins and keeps its turn", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 9)), at(0))
-			s.put(frame("b", 1, 2, due("m", 9)), at(0))
-			return s.put(frame("a", 1, 3, due("m", 9)), at(0))
+			s.put(frame("a", 1, 1, due("m", 9)), newestWins, at(0))
+			s.put(frame("b", 1, 2, due("m", 9)), newestWins, at(0))
+			return s.put(frame("a", 1, 3, due("m", 9)), newestWins, at(0))
 		}, []string{"a/1:1 m SUPERSEDED +payload"}, []uint32{3, 2}},
 		{"an older one does not come back", func(s *slots) []drop {
-			s.put(frame("a", 1, 5, due("m", 9)), at(0))
+			s.put(frame("a", 1, 5, due("m", 9)), newestWins, at(0))
 			s.take(always)
-			return s.put(frame("a", 1, 5, due("m", 9)), at(0))
+			return s.put(frame("a", 1, 5, due("m", 9)), newestWins, at(0))
 		}, []string{"a/1:5 m SUPERSEDED +payload"}, nil},
 		{"late on arrival takes no place", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 9)), at(0))
-			return s.put(frame("a", 1, 2, due("m", 5)), at(5))
+			s.put(frame("a", 1, 1, due("m", 9)), newestWins, at(0))
+			return s.put(frame("a", 1, 2, due("m", 5)), newestWins, at(5))
 		}, []string{"a/1:2 m EXPIRED +payload"}, []uint32{1}},
 		{"late for one model only", func(s *slots) []drop {
-			return s.put(frame("a", 1, 2, due("m", 5), due("n", 6)), at(5))
+			return s.put(frame("a", 1, 2, due("m", 5), due("n", 6)), newestWins, at(5))
 		}, []string{"a/1:2 m EXPIRED"}, []uint32{2}},
 		{"expire", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 5), due("n", 7)), at(0))
-			s.put(frame("b", 1, 2, due("m", 5)), at(0))
+			s.put(frame("a", 1, 1, due("m", 5), due("n", 7)), newestWins, at(0))
+			s.put(frame("b", 1, 2, due("m", 5)), newestWins, at(0))
 			return append(append(s.expire(at(4)), s.expire(at(5))...), s.expire(at(7))...)
 		}, []string{"a/1:1 m EXPIRED", "b/1:2 m EXPIRED +payload", "a/1:1 n EXPIRED +payload"}, nil},
 		{"forget", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 5)), at(0))
-			s.put(frame("b", 1, 2, due("m", 5)), at(0))
+			s.put(frame("a", 1, 1, due("m", 5)), newestWins, at(0))
+			s.put(frame("b", 1, 2, due("m", 5)), newestWins, at(0))
 			return s.forget("a", media.Draining)
 		}, []string{"a/1:1 m DRAINING +payload"}, []uint32{2}},
 		{"clear", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 5)), at(0))
-			s.put(frame("b", 1, 2, due("m", 5)), at(0))
+			s.put(frame("a", 1, 1, due("m", 5)), newestWins, at(0))
+			s.put(frame("b", 1, 2, due("m", 5)), newestWins, at(0))
 			return s.clear(media.NoRouter)
 		}, []string{"a/1:1 m NO_ROUTER +payload", "b/1:2 m NO_ROUTER +payload"}, nil},
 		{"refit", func(s *slots) []drop {
-			s.put(frame("a", 1, 1, due("m", 5), due("n", 5)), at(0))
-			s.put(frame("a", 2, 2, due("o", 5)), at(0))
+			s.put(frame("a", 1, 1, due("m", 5), due("n", 5)), newestWins, at(0))
+			s.put(frame("a", 2, 2, due("o", 5)), newestWins, at(0))
 			return s.refit(&needs{takes: map[string]uint32{"m": 1, "n": 3}, wire: map[uint32]uint32{1: 1, 3: 3}})
 		}, []string{"a/1:1 n EXPIRED", "a/2:2 o EXPIRED +payload"}, []uint32{1}},
+		{"a line keeps its order and goes by turns", func(s *slots) []drop {
+			return append(append(s.put(frame("a", 1, 1, due("m", 9)), 3, at(0)), s.put(frame("a", 1, 2, due("m", 9)), 3, at(0))...),
+				s.put(frame("b", 1, 1, due("m", 9)), newestWins, at(0))...)
+		}, nil, []uint32{1, 1, 2}},
+		{"a full line loses its oldest", func(s *slots) []drop {
+			for sequence := range uint32(3) {
+				s.put(frame("a", 1, sequence+1, due("m", 9)), 3, at(0))
+			}
+			return s.put(frame("a", 1, 4, due("m", 9)), 3, at(0))
+		}, []string{"a/1:1 m EXPIRED +payload"}, []uint32{2, 3, 4}},
+		{"a line that became shorter", func(s *slots) []drop {
+			for sequence := range uint32(3) {
+				s.put(frame("a", 1, sequence+1, due("m", 9)), 3, at(0))
+			}
+			return s.put(frame("a", 1, 4, due("m", 9)), 2, at(0))
+		}, []string{"a/1:1 m EXPIRED +payload", "a/1:2 m EXPIRED +payload"}, []uint32{3, 4}},
+		{"a line is never put in order", func(s *slots) []drop {
+			s.put(frame("a", 1, 2, due("m", 9)), 3, at(0))
+			return s.put(frame("a", 1, 1, due("m", 9)), 3, at(0))
+		}, []string{"a/1:1 m EXPIRED +payload"}, []uint32{2}},
+		{"of a line what is late goes", func(s *slots) []drop {
+			s.put(frame("a", 1, 1, due("m", 5), due("n", 7)), 3, at(0))
+			s.put(frame("a", 1, 2, due("m", 6), due("n", 8)), 3, at(0))
+			s.put(frame("a", 1, 3, due("m", 7), due("n", 9)), 3, at(0))
+			return s.expire(at(7))
+		}, []string{"a/1:1 m n EXPIRED +payload", "a/1:2 m EXPIRED", "a/1:3 m EXPIRED"}, []uint32{2, 3}},
+		{"a line is cleared whole", func(s *slots) []drop {
+			s.put(frame("a", 1, 1, due("m", 5)), 3, at(0))
+			s.put(frame("a", 1, 2, due("m", 6)), 3, at(0))
+			return s.clear(media.NoRouter)
+		}, []string{"a/1:1 m NO_ROUTER +payload", "a/1:2 m NO_ROUTER +payload"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -110,8 +141,8 @@ func TestSlots(t *testing.T) {
 func TestSlotsTakeOnlyWhatMay(t *testing.T) {
 	t.Parallel()
 	s := newSlots()
-	s.put(frame("a", 1, 1, due("m", 9)), at(0))
-	s.put(frame("b", 1, 2, due("m", 5)), at(0))
+	s.put(frame("a", 1, 1, due("m", 9)), newestWins, at(0))
+	s.put(frame("b", 1, 2, due("m", 5)), newestWins, at(0))
 	if got := s.next(); got != at(5) {
 		t.Errorf("next is %v, want the earliest deadline %v", got, at(5))
 	}
@@ -128,6 +159,7 @@ func TestSlotsLoseNothing(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s, now := newSlots(), 0
+		taken := make(map[slot]uint32)
 		in, out, payloads := 0, make(map[string]int), make(map[string]int)
 		leave := func(f media.Frame) {
 			for _, d := range f.Due {
@@ -149,11 +181,20 @@ func TestSlotsLoseNothing(t *testing.T) {
 				f.Due = append(f.Due, due(m, now+rapid.IntRange(-5, 40).Draw(t, "deadline")))
 			}
 			in, pairs = in+1, pairs+len(f.Due)
-			all(s.put(f, at(now)))
+			length := newestWins
+			if f.InputID == 2 {
+				length = 3
+			}
+			all(s.put(f, length, at(now)))
 			now += rapid.IntRange(0, 10).Draw(t, "pause")
 			switch rapid.IntRange(0, 5).Draw(t, "then") {
 			case 0:
 				if f, ok := s.take(always); ok {
+					if from := (slot{f.Stream, f.InputID}); f.Sequence <= taken[from] {
+						t.Fatalf("took %d after %d", f.Sequence, taken[from])
+					} else {
+						taken[from] = f.Sequence
+					}
 					leave(f)
 				}
 			case 1:
@@ -167,7 +208,12 @@ func TestSlotsLoseNothing(t *testing.T) {
 				all(s.refit(&needs{takes: map[string]uint32{"m": 1, "n": 2}, wire: map[uint32]uint32{1: 1, 2: 2}}))
 			}
 			if len(s.turn) != len(s.waiting) || len(s.turn) > 4 {
-				t.Fatalf("%d turns for %d frames", len(s.turn), len(s.waiting))
+				t.Fatalf("%d turns for %d slots", len(s.turn), len(s.waiting))
+			}
+			for from, line := range s.waiting {
+				if len(line) < 1 || len(line) > 1+2*int(from.input-1) {
+					t.Fatalf("%d frames wait in %v", len(line), from)
+				}
 			}
 		}
 		all(s.clear(media.Draining))

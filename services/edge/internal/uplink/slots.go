@@ -19,20 +19,24 @@ type drop struct {
 	reason media.DropReason
 }
 
-// slots holds the frames that wait to be sent, one for each (stream, input). It is a single-threaded value: no clock, no locks. Frames
-// that it returns belong to the caller.
+// newestWins, in place of a line's length, says that of all frames only the newest waits.
+const newestWins = 0
+
+// slots holds the frames that wait to be sent: for each (stream, input) the newest one, or, where every frame counts and their order matters,
+// a line of them. It is a single-threaded value: no clock, no locks. Frames that it returns belong to the caller.
 type slots struct {
-	waiting map[slot]media.Frame
-	turn    []slot          // those with a waiting frame; who came first is first
-	newest  map[slot]uint32 // highest sequence that ever waited
+	waiting map[slot][]media.Frame // oldest first, never empty
+	turn    []slot                 // those with a waiting frame; who came first is first
+	newest  map[slot]uint32        // highest sequence that ever waited
 }
 
 func newSlots() slots {
-	return slots{waiting: make(map[slot]media.Frame), newest: make(map[slot]uint32)}
+	return slots{waiting: make(map[slot][]media.Frame), newest: make(map[slot]uint32)}
 }
 
-// put lets a frame wait. It takes the place, and the turn, of an older one.
-func (s *slots) put(f media.Frame, now time.Time) (drops []drop) {
+// put lets a frame wait. With newestWins it takes the place, and the turn, of an older one. With the length of a line it waits behind the
+// older ones, the oldest of which expires when the line is full; a frame that comes out of order would have to be sent so, and expires too.
+func (s *slots) put(f media.Frame, length int, now time.Time) (drops []drop) {
 	f, late := part(f, func(d media.Due) bool { return now.Before(d.Deadline) })
 	if len(late.Due) > 0 {
 		drops = append(drops, drop{late, media.Expired})
@@ -40,20 +44,27 @@ func (s *slots) put(f media.Frame, now time.Time) (drops []drop) {
 	if len(f.Due) == 0 {
 		return drops
 	}
+	reason := media.Expired
+	if length == newestWins {
+		reason, length = media.Superseded, 1
+	}
 	at := slot{f.Stream, f.InputID}
 	if f.Sequence <= s.newest[at] {
-		return append(drops, drop{f, media.Superseded})
+		return append(drops, drop{f, reason})
 	}
-	if older, ok := s.waiting[at]; ok {
-		drops = append(drops, drop{older, media.Superseded})
-	} else {
+	line := s.waiting[at]
+	if len(line) == 0 {
 		s.turn = append(s.turn, at)
 	}
-	s.waiting[at], s.newest[at] = f, f.Sequence
+	for len(line) >= length {
+		drops = append(drops, drop{line[0], reason})
+		line = slices.Delete(line, 0, 1)
+	}
+	s.waiting[at], s.newest[at] = append(line, f), f.Sequence
 	return drops
 }
 
-// take gives the frame whose turn it is, of those whose slot may be emptied now.
+// take gives the frame whose turn it is, of those whose slot may be emptied now. The next one of its line has its turn after all others.
 func (s *slots) take(may func(slot) bool) (media.Frame, bool) {
 	i := slices.IndexFunc(s.turn, may)
 	if i < 0 {
@@ -61,8 +72,14 @@ func (s *slots) take(may func(slot) bool) (media.Frame, bool) {
 	}
 	at := s.turn[i]
 	s.turn = slices.Delete(s.turn, i, i+1)
-	f := s.waiting[at]
-	delete(s.waiting, at)
+	line := s.waiting[at]
+	f := line[0]
+	if len(line) == 1 {
+		delete(s.waiting, at)
+	} else {
+		s.waiting[at] = slices.Delete(line, 0, 1)
+		s.turn = append(s.turn, at)
+	}
 	return f, true
 }
 
@@ -72,20 +89,18 @@ func (s *slots) expire(now time.Time) (drops []drop) {
 		return nil
 	}
 	for _, at := range slices.Clone(s.turn) {
-		f, late := part(s.waiting[at], func(d media.Due) bool { return now.Before(d.Deadline) })
-		if len(late.Due) > 0 {
-			drops = append(drops, drop{late, media.Expired})
-		}
-		s.keep(at, f)
+		drops = s.sift(drops, at, media.Expired, func(d media.Due) bool { return now.Before(d.Deadline) })
 	}
 	return drops
 }
 
 // next is when expire has something to do, zero for never.
 func (s *slots) next() (at time.Time) {
-	for _, f := range s.waiting {
-		for _, d := range f.Due {
-			at = earlier(at, d.Deadline)
+	for _, line := range s.waiting {
+		for _, f := range line {
+			for _, d := range f.Due {
+				at = earlier(at, d.Deadline)
+			}
 		}
 	}
 	return at
@@ -94,11 +109,7 @@ func (s *slots) next() (at time.Time) {
 // refit gives up, as EXPIRED, what waits for models that no longer take the input it was made for.
 func (s *slots) refit(n *needs) (drops []drop) {
 	for _, at := range slices.Clone(s.turn) {
-		f, stale := part(s.waiting[at], n.wants(at.input))
-		if len(stale.Due) > 0 {
-			drops = append(drops, drop{stale, media.Expired})
-		}
-		s.keep(at, f)
+		drops = s.sift(drops, at, media.Expired, n.wants(at.input))
 	}
 	for at := range s.newest {
 		if _, ok := n.wire[at.input]; !ok {
@@ -112,8 +123,7 @@ func (s *slots) refit(n *needs) (drops []drop) {
 func (s *slots) forget(stream string, reason media.DropReason) (drops []drop) {
 	for _, at := range slices.Clone(s.turn) {
 		if at.stream == stream {
-			drops = append(drops, drop{s.waiting[at], reason})
-			s.keep(at, media.Frame{})
+			drops = s.sift(drops, at, reason, func(media.Due) bool { return false })
 		}
 	}
 	for at := range s.newest {
@@ -126,22 +136,32 @@ func (s *slots) forget(stream string, reason media.DropReason) (drops []drop) {
 
 // clear gives up every waiting frame.
 func (s *slots) clear(reason media.DropReason) (drops []drop) {
-	for _, at := range s.turn {
-		drops = append(drops, drop{s.waiting[at], reason})
+	for _, at := range slices.Clone(s.turn) {
+		drops = s.sift(drops, at, reason, func(media.Due) bool { return false })
 	}
-	clear(s.waiting)
-	s.turn = s.turn[:0]
 	return drops
 }
 
-// keep puts back what is left of a waiting frame, or empties its slot when no model is left.
-func (s *slots) keep(at slot, f media.Frame) {
-	if len(f.Due) > 0 {
-		s.waiting[at] = f
-		return
+// sift gives up what waits in a slot for models that keeps says no to. The slot is gone when nothing is left in it.
+func (s *slots) sift(drops []drop, at slot, reason media.DropReason, keeps func(media.Due) bool) []drop {
+	line := s.waiting[at]
+	left := line[:0]
+	for _, f := range line {
+		kept, given := part(f, keeps)
+		if len(given.Due) > 0 {
+			drops = append(drops, drop{given, reason})
+		}
+		if len(kept.Due) > 0 {
+			left = append(left, kept)
+		}
 	}
-	delete(s.waiting, at)
-	s.turn = slices.DeleteFunc(s.turn, func(other slot) bool { return other == at })
+	clear(line[len(left):])
+	s.waiting[at] = left
+	if len(left) == 0 {
+		delete(s.waiting, at)
+		s.turn = slices.DeleteFunc(s.turn, func(other slot) bool { return other == at })
+	}
+	return drops
 }
 
 // part splits a frame by the models it is due for. The payload goes with what is kept, or with what is given when nothing is kept.

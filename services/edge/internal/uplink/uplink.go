@@ -64,8 +64,9 @@ func (p *Pool) Open(session string, models []string, h Handler) *Uplink {
 }
 
 // Offer takes a frame, and its payload with it, whatever happens: the payload is released exactly once. It never blocks. A frame that
-// still waits for the same stream and input is given up as SUPERSEDED; without a router the frame is NO_ROUTER at once; for an input
-// that is no longer wanted it is EXPIRED. Every model the frame is due for gets either one Handler.Outcome from the Uplink or a
+// still waits for the same stream and input is given up as SUPERSEDED, but frames of sound go up in order: as many wait as one deadline
+// has, and the oldest is EXPIRED when there are more. Without a router the frame is NO_ROUTER at once; for an input that is no longer
+// wanted it is EXPIRED. Every model the frame is due for gets either one Handler.Outcome from the Uplink or a
 // Handler.Sent.
 //
 // Sequences rise strictly for each stream, and a stream's name is not used again in the session after Forget.
@@ -86,7 +87,7 @@ func (u *Uplink) Offer(f media.Frame) {
 		if len(stale.Due) > 0 {
 			drops = append(drops, drop{stale, media.Expired})
 		}
-		drops = append(drops, u.waiting.put(fits, time.Now())...)
+		drops = append(drops, u.waiting.put(fits, u.needs.lines[f.InputID], time.Now())...)
 	}
 	u.mu.Unlock()
 	u.giveUp(drops)
