@@ -20,6 +20,15 @@ func Wait(rtt, spread time.Duration) time.Duration {
 	return min(max(rtt*5/2+2*spread, shortest), longest)
 }
 
+// Straggle gives how long a packet may still come that nobody asks for again, as those of sound: twice the jitter and what reordering on the
+// way may cost, within 20 and 100 ms.
+func Straggle(spread time.Duration) time.Duration {
+	return min(reordering+2*spread, defaultWait)
+}
+
+// reordering is how long paths that carry packets out of order hold one back beside the jitter that they have anyway.
+const reordering = 20 * time.Millisecond
+
 // Spread measures how much the time that packets are on their way varies: the interarrival jitter of RFC 3550 section 6.4.1, of the first
 // packet of each picture only, for senders pace the others. The zero value has no rate; make one with NewSpread.
 type Spread struct {

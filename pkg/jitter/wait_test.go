@@ -49,3 +49,14 @@ func TestSpread(t *testing.T) {
 		})
 	}
 }
+
+func TestStraggle(t *testing.T) {
+	t.Parallel()
+	for spread, want := range map[time.Duration]time.Duration{
+		0: 20 * time.Millisecond, 5 * time.Millisecond: 30 * time.Millisecond, time.Second: 100 * time.Millisecond,
+	} {
+		if got := Straggle(spread); got != want {
+			t.Errorf("with a jitter of %v: %v, want %v", spread, got, want)
+		}
+	}
+}

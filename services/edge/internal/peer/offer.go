@@ -139,6 +139,11 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 	if rejected(m) {
 		return false, nil
 	}
+	for _, format := range m.MediaName.Formats {
+		if isStatic(kind, format) {
+			return true, nil
+		}
+	}
 	for _, a := range m.Attributes {
 		_, encoding, _ := strings.Cut(a.Value, " ")
 		if name, _, _ := strings.Cut(encoding, "/"); a.Key == "rtpmap" && isAccepted(kind, name) {

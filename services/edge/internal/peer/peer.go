@@ -129,6 +129,11 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 		p.logger.Debug("offer refused by pion", slog.String("error", err.Error()))
 		return "", refuse(ErrMalformed, "the offer cannot be used: it lacks something or contradicts itself")
 	}
+	for _, t := range p.pc.GetTransceivers() {
+		if err := prefer(t); err != nil {
+			return "", fmt.Errorf("codec preferences: %w", err)
+		}
+	}
 	gathered := webrtc.GatheringCompletePromise(p.pc)
 	answer, err := p.pc.CreateAnswer(nil)
 	switch {

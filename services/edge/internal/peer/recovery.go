@@ -37,24 +37,29 @@ type recovery struct {
 
 func newRecovery(t *Track, remote *webrtc.TrackRemote) *recovery {
 	generic := func(f webrtc.RTCPFeedback) bool { return f.Type == webrtc.TypeRTCPFBNACK && f.Parameter == "" }
+	rate := t.ClockRate
+	if rate == 0 {
+		rate = videoClock
+	}
 	return &recovery{
-		track: t, remote: remote, asks: t.Video && slices.ContainsFunc(remote.Codec().RTCPFeedback, generic),
-		tracker: nack.New(nack.Config{}), spread: jitter.NewSpread(videoClock),
+		track: t, remote: remote, asks: slices.ContainsFunc(remote.Codec().RTCPFeedback, generic),
+		tracker: nack.New(nack.Config{}), spread: jitter.NewSpread(int(rate)),
 	}
 }
 
 // arrived notes a packet.
 func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
+	r.spread.Arrived(p.Timestamp, arrival)
 	if !r.asks {
 		return
 	}
-	r.spread.Arrived(p.Timestamp, arrival)
 	r.tracker.Arrived(p.SequenceNumber, arrival)
 }
 
 // awake asks for what is due, and sees to it that the next Read returns in time for what comes then.
 func (r *recovery) awake(now time.Time) error {
 	if !r.asks {
+		r.track.patience.Store(int64(jitter.Straggle(r.spread.Estimate())))
 		return nil
 	}
 	rtt := time.Duration(r.track.peer.rtt.Load())

@@ -21,19 +21,28 @@ type Packet struct {
 	RTP *rtp.Packet
 	// Codec is what the packet's payload type means; it may change within a track.
 	Codec media.Codec
+	// ClockRate is how many ticks of RTP timestamps make a second. For G.722 that is not its rate of samples (RFC 3551 section 4.5.2).
+	ClockRate uint32
+	// Channels is how many channels of sound are announced; 0 for video. Opus always announces two and says in each packet what is there.
+	Channels int
 	// Arrival is when the packet was read from the connection.
 	Arrival time.Time
+	// Capture is when the sender says that it captured what the packet begins with, as an NTP timestamp (seconds since 1900 in the upper 32
+	// bits) of the clock of its sender reports; 0 when it does not say.
+	Capture uint64
 }
 
 // Track is one source of media that a client sends. It is safe for concurrent use.
 type Track struct {
 	// ID is the client's name for the track (RFC 8830), often a UUID. RID names the layer of a simulcast (RFC 8852), else it is empty.
 	ID, RID string
-	// Video is false for audio.
-	Video bool
-	// Codec is what the first packet was; CodecUnknown for audio.
-	Codec media.Codec
-	SSRC  uint32
+	// Kind is that of a picture or of a sound.
+	Kind media.Kind
+	// Codec, ClockRate and Channels are those of the first packet.
+	Codec     media.Codec
+	ClockRate uint32
+	Channels  int
+	SSRC      uint32
 
 	packets  chan Packet
 	lost     atomic.Uint64
@@ -70,13 +79,17 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		p.events.Violation("more than 8 tracks")
 		return
 	}
+	f := formatOf(remote.Codec())
 	t := &Track{
-		ID: remote.ID(), RID: remote.RID(), Video: remote.Kind() == webrtc.RTPCodecTypeVideo,
-		Codec: mediaCodec(remote.Codec().MimeType), SSRC: uint32(remote.SSRC()),
+		ID: remote.ID(), RID: remote.RID(), Kind: media.KindSound, SSRC: uint32(remote.SSRC()),
+		Codec: f.codec, ClockRate: f.clockRate, Channels: f.channels,
 		packets: make(chan Packet, trackQueue), peer: p,
 	}
+	if remote.Kind() == webrtc.RTPCodecTypeVideo {
+		t.Kind = media.KindPicture
+	}
 	t.patience.Store(int64(jitter.Wait(0, 0)))
-	if !p.start(func() { t.read(remote) }) {
+	if !p.start(func() { t.read(remote, newReading(receiver)) }) {
 		return
 	}
 	p.start(func() { t.readReports(receiver) })
@@ -87,7 +100,7 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 const maxFailures = 1000
 
 // read takes packets off the connection until it ends, and asks for those that are missing.
-func (t *Track) read(remote *webrtc.TrackRemote) {
+func (t *Track) read(remote *webrtc.TrackRemote, reading *reading) {
 	defer close(t.packets)
 	r := newRecovery(t, remote)
 	defer r.log()
@@ -117,7 +130,7 @@ func (t *Track) read(remote *webrtc.TrackRemote) {
 		failures = 0
 		r.arrived(packet, arrival)
 		select {
-		case t.packets <- Packet{RTP: packet, Codec: mediaCodec(remote.Codec().MimeType), Arrival: arrival}:
+		case t.packets <- reading.packet(packet, arrival):
 		default:
 			t.lost.Add(1)
 		}

@@ -36,7 +36,7 @@ func TestRefusals(t *testing.T) {
 		{"no SDP", "hello", "", http.StatusBadRequest, CodeInvalidSDP, "not SDP"},
 		{"huge", video + strings.Repeat("a=x\r\n", 20_000), "", http.StatusRequestEntityTooLarge, CodeTooLarge, "65536"},
 		{"receives only", receiver, "", http.StatusUnprocessableEntity, CodeNothingSent, "sendonly"},
-		{"foreign codecs", regexp.MustCompile(`VP8|VP9|H264|AV1`).ReplaceAllString(video, "X264"), "", http.StatusUnprocessableEntity, CodeUnsupportedCodec, "VP8, H264"},
+		{"foreign codecs", regexp.MustCompile(`VP8|VP9|H264|H265|AV1`).ReplaceAllString(video, "X264"), "", http.StatusUnprocessableEntity, CodeUnsupportedCodec, "VP8, H264"},
 		{"unknown model", video, "cats", http.StatusUnprocessableEntity, CodeUnknownModel, "faces"},
 		{"no fingerprint", regexp.MustCompile(`a=fingerprint:.*\r\n`).ReplaceAllString(video, ""), "", http.StatusBadRequest, CodeInvalidSDP, "fingerprint"},
 	} {

@@ -143,7 +143,7 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	}
 	v.layers[t.ID] = t.RID != ""
 	fallback, holds := "audio", content{kind: media.KindSound}
-	if t.Video {
+	if t.Kind == media.KindPicture {
 		fallback, holds = "video", content{kind: media.KindPicture}
 	}
 	st, err := newStream(v.names.take(t.ID, fallback), holds, nil, v, v.book)
@@ -154,7 +154,7 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	v.streams++
 	number := v.streams
 	v.work.Go(func() {
-		if !t.Video {
+		if t.Kind != media.KindPicture {
 			countPackets(ctx, t, st)
 			v.book.closeStream(st.name)
 			return
