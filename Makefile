@@ -17,6 +17,7 @@ TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
 E2E ?=
+SOAK ?= 2m
 
 .PHONY: help
 help: ## This list
@@ -44,6 +45,10 @@ test: deps-test models clips ## Every test but the long ones, with the race dete
 e2e: deps-e2e build tools models clips e2e-node ## Real browser, real model server, real clips (E2E=regexp for some of them)
 	PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
+.PHONY: soak
+soak: deps-e2e build clips ## Sessions opened, closed and broken off in every way; then nothing of them may be left (SOAK=2m, an hour by hand)
+	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
+
 .PHONY: bench
 bench: deps-test models ## The benchmarks (BENCHTIME=1s)
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | \
@@ -59,7 +64,7 @@ fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
 lint: deps-build tools .build/protovalidate ## Formatting, linters, module files, the protobuf contract, generated code
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
-	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak ./...) || exit 1; done
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	TOOLS=$(TOOLS) .tools/breaking.sh

@@ -18,8 +18,8 @@ const readyLimit = 60 * time.Second
 type Options struct {
 	// Router is a router configuration in YAML; empty takes the shipped one. "@CACHE@" in it stands for the download cache.
 	Router string
-	// EdgeFlags are added to the edge's.
-	EdgeFlags []string
+	// EdgeFlags are added to the edge's, RouterFlags to the router's.
+	EdgeFlags, RouterFlags []string
 	// NoRouter leaves the router out.
 	NoRouter bool
 	// Namespace runs both services in this network namespace, where the edge listens on Host with no loopback flag.
@@ -109,7 +109,8 @@ func (s *Stack) StartRouter(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	s.Router = Run(t, s.options.Namespace, Binary(t, "sluice-router"), "--config", config, "--listen", s.RouterGRPC, "--admin.listen", s.RouterAdmin)
+	arguments := []string{"--config", config, "--listen", s.RouterGRPC, "--admin.listen", s.RouterAdmin}
+	s.Router = Run(t, s.options.Namespace, Binary(t, "sluice-router"), append(arguments, s.options.RouterFlags...)...)
 	s.await(t, s.Router, s.RouterAdmin)
 }
 

@@ -1,0 +1,242 @@
+//go:build soak
+
+package soak
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/sluice-dev/sluice/deploy/e2e/client"
+)
+
+// The ways in which a session ends. Those from cut on say nothing: the edge finds out by its own timers.
+const (
+	orderly    = iota // says bye at the end of its media
+	deleted           // DELETE in the middle of its media
+	hungUp            // closes the connection, without DELETE
+	abandoned         // DELETE in the middle of the handshake
+	flooded           // opens too many channels, sends too much, and hangs up
+	cut               // breaks the POST of its offer off
+	unanswered        // does nothing with the answer
+	silenced          // falls silent in the middle of the handshake
+	killed            // falls silent in the middle of its media
+	endings
+)
+
+// firstSilent is the first ending that the edge is told nothing of.
+const firstSilent = cut
+
+var endingNames = [endings]string{"orderly", "deleted", "hung up", "abandoned", "flooded", "cut", "unanswered", "silenced", "killed"}
+
+const (
+	// stepLimit bounds each step that the edge answers to.
+	stepLimit = 30 * time.Second
+	// endLimit bounds how long the edge may take to find out that a client is gone: 30 s for one that never connected, 20 s for one that fell silent, and the end itself.
+	endLimit = 60 * time.Second
+	tick     = time.Second / frameRate
+	rtpTick  = 90000 / frameRate
+	images   = "images" // the label of the channel that pictures are sent on
+)
+
+// world is what all lives share. It is safe for concurrent use.
+type world struct {
+	edge    string
+	clips   []clip
+	picture func(number int) []byte
+	web     *http.Client
+	total   *total
+}
+
+// life is one client's, from its first packet to the edge's last word about it. All chance is in these fields, so that a seed gives the same lives again.
+type life struct {
+	*world
+	number int
+	ending int
+	// source is a clip's number, or len(clips) for pictures over a data channel.
+	source int
+	start  int           // the picture of the clip to begin with
+	base   uint32        // the first RTP timestamp
+	stay   time.Duration // how long media flow
+	early  time.Duration // how long after the last step one gives up who gives up early
+}
+
+// newLife plans a life. quiet allows endings that the edge is not told of.
+func newLife(w *world, seed uint64, number int, quiet bool) *life {
+	r := rand.New(rand.NewPCG(seed, uint64(number)))
+	count := endings
+	if !quiet {
+		count = firstSilent
+	}
+	return &life{
+		world: w, number: number, ending: r.IntN(count), source: r.IntN(len(w.clips) + 1), start: clipGroup * r.IntN(clipFrames/clipGroup), base: r.Uint32(),
+		stay: time.Duration(500+r.IntN(2000)) * time.Millisecond, early: time.Duration(r.IntN(60)) * time.Millisecond,
+	}
+}
+
+// run lives it and puts it in the books.
+func (l *life) run(ctx context.Context) {
+	book := &book{seen: map[string]bool{}, number: l.drawn}
+	err := l.live(ctx, book)
+	if err != nil {
+		err = fmt.Errorf("session %d (%s): %w", l.number, book.session, err)
+	}
+	l.total.add(endingNames[l.ending], book.summary, err)
+}
+
+// drawn gives the number that was drawn into the picture that an outcome is for: a picture's own by the RTP timestamp, or the client's.
+func (l *life) drawn(o *outcome) (int, error) {
+	if o.Stream == images {
+		return l.number, nil
+	}
+	apart := o.RTPTimestamp - l.base
+	if apart%rtpTick != 0 || apart > 3600*90000 {
+		return 0, errors.New("an outcome for a picture that was not sent")
+	}
+	return (l.start + int(apart/rtpTick)) % clipFrames, nil
+}
+
+func (l *life) live(ctx context.Context, book *book) error {
+	options := client.Options{Edge: l.edge, Models: []string{"counter"}, Label: images, Messages: l.ending == orderly, HTTP: l.web}
+	if l.source < len(l.clips) {
+		options.Video = l.clips[l.source].codec
+	}
+	c, err := client.New(options)
+	if err != nil {
+		return err
+	}
+	if done, err := l.post(ctx, c); done || err != nil {
+		c.Close()
+		return err
+	}
+	book.session = c.ID
+	followed := make(chan error, 1)
+	reading, stop := context.WithTimeout(ctx, stepLimit+l.stay+endLimit)
+	defer stop()
+	go func() { followed <- client.Follow(reading, l.web, l.edge, c.ID, book.take) }() // Joined below, on every way.
+	err = l.onward(ctx, c)
+	if l.ending == orderly && err == nil {
+		err = <-followed // who says bye stays until the edge has had its say
+		followed <- nil
+	}
+	c.Close()
+	if err := errors.Join(err, <-followed); err != nil {
+		return err
+	}
+	return book.check()
+}
+
+// post posts the offer. done tells that this was all.
+func (l *life) post(ctx context.Context, c *client.Client) (done bool, err error) {
+	limit := stepLimit
+	if l.ending == cut {
+		limit = l.early / 4
+	}
+	step, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = c.Post(step)
+	if l.ending == cut && err != nil { // as it was meant to; one that was too late does nothing with the answer
+		return true, nil //nolint:nilerr // see above
+	}
+	return false, err
+}
+
+// onward goes on from the answer to the client's end.
+func (l *life) onward(ctx context.Context, c *client.Client) error {
+	switch l.ending {
+	case cut, unanswered:
+		return nil
+	}
+	if err := c.Accept(); err != nil {
+		return err
+	}
+	switch l.ending {
+	case silenced:
+		l.wait(ctx, l.early)
+		c.Kill()
+		return nil
+	case abandoned:
+		l.wait(ctx, l.early)
+		return l.delete(ctx, c)
+	}
+	step, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	if err := c.Connected(step); err != nil {
+		return err
+	}
+	if l.ending == flooded {
+		return l.flood(c)
+	}
+	if err := l.send(ctx, c); err != nil {
+		return err
+	}
+	switch l.ending {
+	case orderly:
+		return c.Bye()
+	case deleted:
+		return l.delete(ctx, c)
+	case killed:
+		c.Kill()
+	}
+	return nil
+}
+
+// send sends media for as long as the client stays.
+func (l *life) send(ctx context.Context, c *client.Client) error {
+	timer := time.NewTicker(tick)
+	defer timer.Stop()
+	var picture []byte
+	if l.source == len(l.clips) {
+		picture = l.picture(l.number)
+	}
+	for n := range int(l.stay / tick) {
+		select {
+		case <-timer.C:
+		case <-c.Failed():
+			return errors.New("the edge ended the session")
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		var err error
+		if picture != nil {
+			err = c.Channel.Send(picture)
+		} else {
+			pictures := l.clips[l.source].pictures
+			err = c.SendPicture(pictures[(l.start+n)%len(pictures)], l.base+uint32(n)*rtpTick)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flood takes more than there is. The edge may hang up at any time, so errors are no failure.
+func (l *life) flood(c *client.Client) error {
+	c.Flood(40)
+	for range 40 {
+		if c.Channel.Send(make([]byte, 100<<10)) != nil {
+			break
+		}
+	}
+	return nil
+}
+
+func (l *life) delete(ctx context.Context, c *client.Client) error {
+	step, cancel := context.WithTimeout(ctx, stepLimit)
+	defer cancel()
+	return c.Delete(step)
+}
+
+// wait waits, for as long as ctx allows.
+func (l *life) wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
