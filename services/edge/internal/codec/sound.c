@@ -14,6 +14,8 @@ enum {
   OPUS_LONGEST_STEPS = 48,
   // What the resampler holds ready after each step, so that the fractions of samples by which steps differ never leave one short.
   SLACK = 2,
+  // The length of the resampler's filter, in samples of the lower of both rates.
+  FILTER_SIZE = 64,
 };
 
 struct slc_sound {
@@ -85,9 +87,12 @@ static int resample(slc_sound *s, const float *in, int count) {
 static int open_resampler(slc_sound *s) {
   AVChannelLayout mono = AV_CHANNEL_LAYOUT_MONO;
   if (swr_alloc_set_opts2(&s->resampler, &mono, AV_SAMPLE_FMT_S16, s->rate, &mono, AV_SAMPLE_FMT_FLT, s->native_rate, 0, NULL) < 0) return -1;
-  if (av_opt_set_int(s->resampler, "exact_rational", 1, 0) < 0 || swr_init(s->resampler) < 0) return -1;
-  // The filter is 32 samples long at the lower of both rates, so it is full after less than 10 ms of 4 kHz.
-  int count = s->native_rate / 100 + 1;
+  // What the lower of both rates cannot hold is 60 dB down from there on; what is below 0.8 of that passes whole.
+  if (av_opt_set_int(s->resampler, "filter_size", FILTER_SIZE, 0) < 0 || av_opt_set_double(s->resampler, "cutoff", 0.92, 0) < 0 ||
+      av_opt_set_int(s->resampler, "exact_rational", 1, 0) < 0 || swr_init(s->resampler) < 0)
+    return -1;
+  int lower = s->rate < s->native_rate ? s->rate : s->native_rate;
+  int count = (int)((int64_t)2 * FILTER_SIZE * s->native_rate / lower);
   float *silence = calloc(count, sizeof *silence);
   int status = silence ? resample(s, silence, count) : SLC_NO_MEMORY;
   free(silence);

@@ -48,10 +48,12 @@ type soundKey struct {
 }
 
 // DecodeSound appends exactly r.Samples samples, 16 bits, one channel, to dst and gives the longer slice; on an error, of type *Error, it gives
-// dst as it was. Sources of several channels are averaged. A source that gives more or fewer samples than are wanted is cut or followed by
-// zeros; one whose rate differs lags by the resampler's delay, 1 to 2 ms, and stays exact over any time: fractions of samples are kept from
-// step to step. An error concerns this step only. After a crash the next step starts with a fresh decoder. The context bounds the wait for
-// other streams' units.
+// dst as it was. A source that gives more or fewer samples than are wanted is cut or followed by zeros. One whose rate is another lags by 34
+// samples of the lower of both rates, and no more after an hour: fractions of samples are kept from step to step. Several channels are
+// averaged; libopus makes one of two itself. Sound that is in opposite phase in two channels therefore vanishes.
+//
+// An error concerns this step only. After a crash the next step starts with a fresh decoder. The context bounds the wait for other streams'
+// units.
 func (d *Decoder) DecodeSound(ctx context.Context, r SoundRequest, dst []int16) ([]int16, error) {
 	request, err := d.soundRequest(r)
 	if err != nil {
