@@ -16,6 +16,9 @@ TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
 # Bounds of the long targets.
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
+BENCH ?= loss go
+CELL ?= 12s
+BENCHFLAGS ?=
 E2E ?=
 SOAK ?= 2m
 
@@ -50,9 +53,23 @@ soak: deps-e2e build clips ## Sessions opened, closed and broken off in every wa
 	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
 
 .PHONY: bench
-bench: deps-test models ## The benchmarks (BENCHTIME=1s)
+bench: deps-bench build models bench-native ## Loss table and micro-benchmarks (BENCH="loss go" CELL=12s BENCHTIME=1s)
+	@go build -o .build/bench/bench ./deploy/e2e/bench
+	@status=0; \
+	parts="$(filter-out go,$(BENCH))"; [ -z "$$parts" ] || .build/bench/bench -cell $(CELL) $(BENCHFLAGS) $$parts || status=$$?; \
+	case " $(BENCH) " in *" go "*) $(MAKE) bench-go || status=$$? ;; esac; \
+	exit $$status
+
+.PHONY: bench-go
+bench-go:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | \
 	  awk '/^(ok|PASS|\?|goos|goarch)/ || /^cpu/ && seen++ { next } { sub("^pkg: github.com/sluice-dev/sluice/", "\n"); print }'
+
+.PHONY: bench-native
+bench-native: .build/bench/encoder .build/bench/reference
+.build/bench/%: deploy/e2e/bench/native/%.c deploy/e2e/bench/native/scene.h | deps-bench
+	@mkdir -p $(@D)
+	gcc -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $< $$(pkg-config --cflags --libs libavcodec libavutil) -lyuv
 
 .PHONY: fuzz
 fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
@@ -88,13 +105,15 @@ clips: .cache deps-test ## Make the test clips
 e2e-node:
 	@cd deploy/e2e/browser && PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent --no-audit --no-fund
 
-.PHONY: deps-build deps-test deps-e2e
+.PHONY: deps-build deps-test deps-e2e deps-bench
 deps-build:
 	@.tools/deps.sh build
 deps-test:
 	@.tools/deps.sh build test
 deps-e2e:
 	@.tools/deps.sh build test e2e
+deps-bench:
+	@.tools/deps.sh build test bench
 
 .PHONY: tools
 tools: $(TOOLS)/.built

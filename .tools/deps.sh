@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, e2e.
+# deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, e2e,
+# bench.
 # Asks for root only when something is missing. Elsewhere than on Debian or Ubuntu it names what is missing and stops.
 set -euo pipefail
 
@@ -7,6 +8,7 @@ declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg"
   [e2e]="chromium iproute2 procps curl"
+  [bench]="iproute2"
 )
 declare -A tools=([go]="Go 1.26 or newer, from go.dev" [node]="Node.js 20 or newer" [npm]="npm, with Node.js" [python3]="Python 3.11 or newer")
 
