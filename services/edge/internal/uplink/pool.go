@@ -1,8 +1,8 @@
 // Package uplink carries frames from the edge to routers over gRPC and brings outcomes, credits, demand and drain notices back.
 //
 // A Pool holds the connections, shared by all sessions, and a catalog of what the routers serve. An Uplink is one session's way through
-// it: frames wait in one slot for each (stream, input), where the newest wins, until the router has given credit for them; they never
-// queue inside gRPC. It reconnects by itself, and a router that drains is left without losing a frame.
+// it: frames wait in one slot for each (stream, input), where the newest wins, or for sound in a short line, until the router has given
+// credit for them; they never queue inside gRPC. It reconnects by itself, and a router that drains is left without losing a frame.
 package uplink
 
 import (
