@@ -6,10 +6,11 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
-const closest = 500 * time.Millisecond
-
 const (
+	// closest is the least time between two requests for a key frame. Senders ignore more frequent ones (Chrome: 300 ms).
+	closest = 500 * time.Millisecond
+	// calledApart is the least time from a request to one for a key frame that nothing depends on.
+	calledApart = time.Second
 	// everyLayer is more than any temporal layer's number.
 	everyLayer = 255
 	// patience is the number of units of a higher temporal layer that are given up before a key frame is asked for: most senders make
@@ -48,14 +49,17 @@ func (v Verdict) String() string {
 type Gate struct {
 	decoding bool
 	priming  int // reference units until the pictures are right, while decoding
-	// sound is the lowest temporal layer whose units cannot be decoded, while decoding; refused counts the units given up for it.
-	sound   uint8
-	refused int
+	// sound is the lowest temporal layer whose units cannot be decoded for something that is lost, thin the lowest for something that was
+	// skipped, while decoding; refused counts the units given up for it.
+	sound, thin uint8
+	refused     int
 	// orphans is true when decoding began with the latest key frame, so that leading units of it lack what they depend on.
 	orphans bool
 
-	wanted   bool // something was refused: a key frame should be asked for
-	asked    int  // requests since it was wanted
+	wanted   bool      // something was refused: a key frame should be asked for
+	called   bool      // a key frame is wanted for its own sake
+	held     time.Time // no request before that time
+	asked    int       // requests since it was wanted
 	lastAsk  time.Time
 	requests uint64
 }
@@ -76,7 +80,8 @@ func (g *Gate) Step(u *Unit) Verdict {
 		g.loseLayer(u.MissingLayer)
 	}
 	if !g.decoding && u.Recovers {
-		g.decoding, g.priming, g.sound, g.orphans, g.wanted, g.asked = true, u.Recovery, everyLayer, false, false, 0
+		called := g.called
+		*g = Gate{decoding: true, priming: u.Recovery, sound: everyLayer, thin: everyLayer, called: called, lastAsk: g.lastAsk, requests: g.requests}
 		return g.primed()
 	}
 	if !g.decoding {
@@ -86,16 +91,13 @@ func (g *Gate) Step(u *Unit) Verdict {
 	if u.Leading && g.orphans {
 		return Refuse
 	}
-	if u.Fresh && u.Layer == g.sound {
-		g.sound++
-	}
-	if u.Layer >= g.sound {
-		g.refused++
-		g.wanted = g.wanted || g.refused >= patience
+	g.refresh(u)
+	if u.Layer >= min(g.sound, g.thin) {
+		g.refuse()
 		return Refuse
 	}
-	if u.Switch && g.sound != everyLayer {
-		g.sound, g.refused, g.wanted, g.asked = everyLayer, 0, false, 0
+	if u.Switch && min(g.sound, g.thin) != everyLayer {
+		g.sound, g.thin, g.refused, g.wanted, g.asked = everyLayer, everyLayer, 0, false, 0
 	}
 	if g.priming > 0 && !u.Disposable {
 		g.priming--
@@ -109,7 +111,44 @@ func (g *Gate) start(u *Unit) {
 	if anew && u.Codec == media.H265 {
 		breakLink(u.Data)
 	}
-	*g = Gate{decoding: true, sound: everyLayer, orphans: anew, lastAsk: g.lastAsk, requests: g.requests}
+	*g = Gate{decoding: true, sound: everyLayer, thin: everyLayer, orphans: anew, lastAsk: g.lastAsk, requests: g.requests}
+}
+
+// refresh lets a layer go on with a unit that starts it afresh.
+func (g *Gate) refresh(u *Unit) {
+	if u.Fresh && u.Layer == g.sound {
+		g.sound++
+	}
+	if u.Fresh && u.Layer == g.thin {
+		g.thin++
+	}
+}
+
+// refuse counts a unit that is given up for the loss of others of higher layers.
+func (g *Gate) refuse() {
+	g.refused++
+	g.wanted = g.wanted || g.refused >= patience
+}
+
+// Thinned tells whether a unit lacks nothing but units that were skipped.
+func (g *Gate) Thinned(u *Unit) bool {
+	return g.decoding && (u.Layer > g.thin || u.Layer == g.thin && !u.Fresh)
+}
+
+// Skip takes, in place of Step, a unit that nobody decodes because its temporal layer is left out. Later units of that layer and of higher ones
+// are Thinned then, until one says that they start afresh; wanted tells that this one is: that it is skipped for no other reason. Where nothing
+// starts afresh, a key frame is asked for.
+func (g *Gate) Skip(u *Unit, wanted bool) {
+	if u.Missing {
+		g.loseLayer(u.MissingLayer)
+	}
+	switch {
+	case !g.decoding:
+	case wanted:
+		g.refuse()
+	case u.Layer > 0 && !u.Disposable:
+		g.thin = min(g.thin, u.Layer)
+	}
 }
 
 // lose takes note of a unit that is lost, and of what may be missing before it.
@@ -143,6 +182,18 @@ func (g *Gate) Break() {
 	g.decoding, g.wanted, g.asked = false, true, min(g.asked, 1)
 }
 
+// BreakUntil is Break with no request for a key frame before a time.
+func (g *Gate) BreakUntil(ask time.Time) {
+	g.Break()
+	g.held = ask
+}
+
+// Rest says that no unit is decoded until the next key frame, because none is needed. It asks for nothing.
+func (g *Gate) Rest() { g.decoding, g.wanted = false, false }
+
+// Call asks for a key frame for its own sake, at least a second after the last request.
+func (g *Gate) Call() { g.called = true }
+
 // Waiting tells whether units are held back until a key frame.
 func (g *Gate) Waiting() bool { return !g.decoding }
 
@@ -165,13 +216,20 @@ func (g *Gate) Ask(now time.Time) bool {
 
 // Next gives the time at which Ask will say yes, which may be past; false when no key frame is wanted.
 func (g *Gate) Next() (time.Time, bool) {
-	if !g.wanted {
+	switch {
+	case !g.wanted && !g.called:
 		return time.Time{}, false
+	case g.lastAsk.IsZero():
+		return g.held, true
 	}
-	if g.lastAsk.IsZero() {
-		return time.Time{}, true
+	wait := backOff(g.asked)
+	if !g.wanted {
+		wait = max(wait, calledApart)
 	}
-	return g.lastAsk.Add(backOff(g.asked)), true
+	if at := g.lastAsk.Add(wait); at.After(g.held) {
+		return at, true
+	}
+	return g.held, true
 }
 
 // backOff gives the time from the last request to the next, after a number of unanswered ones.

@@ -75,6 +75,102 @@ func TestGateLetsLayersBeginAfresh(t *testing.T) {
 	}
 }
 
+// TestGateGoesWithoutLayers leaves out the higher of three temporal layers and takes them in again.
+func TestGateGoesWithoutLayers(t *testing.T) {
+	t.Parallel()
+	key := Unit{AccessUnit: media.AccessUnit{Key: true}}
+	for _, c := range []struct {
+		name  string
+		steps func(g *Gate)
+		next  Unit
+		want  string // thinned, or a verdict
+	}{
+		{"nothing left out", func(*Gate) {}, Unit{Layer: 2}, "decode"},
+		{"one of the same layer", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false) }, Unit{Layer: 1}, "thinned"},
+		{"one of a lower layer", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false) }, Unit{Layer: 2}, "thinned"},
+		{"one of a higher layer", func(g *Gate) { g.Skip(&Unit{Layer: 2}, false) }, Unit{Layer: 1}, "decode"},
+		{"one that nothing depends on", func(g *Gate) { g.Skip(&Unit{Layer: 2, Disposable: true}, false) }, Unit{Layer: 2}, "decode"},
+		{"the layer starts afresh", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false) }, Unit{Layer: 1, Fresh: true}, "decode"},
+		{"a higher layer starts afresh", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false) }, Unit{Layer: 2, Fresh: true}, "thinned"},
+		{"all start afresh", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false); g.Step(&Unit{Switch: true}) }, Unit{Layer: 2}, "decode"},
+		{"a key frame", func(g *Gate) { g.Skip(&Unit{Layer: 1}, false); g.Step(&key) }, Unit{Layer: 2}, "decode"},
+		{"a loss as well", func(g *Gate) { g.Skip(&Unit{Layer: 2}, false); g.Step(&Unit{Layer: 1, Drop: media.Damaged}) }, Unit{Layer: 1}, "refuse"},
+		{"a loss before one that was left out", func(g *Gate) { g.Skip(&Unit{Layer: 1, Missing: true}, false) }, Unit{}, "refuse"},
+		{"a loss of the layers left out", func(g *Gate) { g.Skip(&Unit{Layer: 1, Missing: true, MissingLayer: 1}, false) }, Unit{}, "decode"},
+		{"before any key frame", func(g *Gate) { *g = Gate{}; g.Skip(&Unit{Layer: 1}, false) }, Unit{Layer: 1}, "refuse"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := new(Gate)
+			g.Step(&key)
+			c.steps(g)
+			got := "thinned"
+			if !g.Thinned(&c.next) {
+				got = g.Step(&c.next).String()
+			}
+			if got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+	g := new(Gate)
+	g.Step(&key)
+	g.Skip(&Unit{Layer: 1}, false)
+	for i := range patience {
+		if _, asks := g.Next(); asks {
+			t.Fatalf("a key frame is asked for after %d units", i)
+		}
+		g.Skip(&Unit{Layer: 1}, true)
+	}
+	if _, asks := g.Next(); !asks {
+		t.Error("no key frame is asked for although the layer never starts afresh")
+	}
+}
+
+// TestGateAsksForOtherReasons drives the requests that no loss makes.
+func TestGateAsksForOtherReasons(t *testing.T) {
+	t.Parallel()
+	g := new(Gate)
+	key := Unit{AccessUnit: media.AccessUnit{Key: true}}
+	expect := func(what string, ms int, want bool) {
+		t.Helper()
+		next, _ := g.Next()
+		if got := g.Ask(at(ms)); got != want {
+			t.Errorf("%s at %d ms: %v, want %v; next at %v", what, ms, got, want, next.Sub(start))
+		}
+	}
+	g.Call()
+	expect("the first", 0, true)
+	expect("again", 999, false)
+	expect("again", 1000, true)
+	g.Step(&key)
+	expect("answered", 1900, false)
+	g.Call()
+	expect("another within a second", 1999, false)
+	expect("another", 2000, true)
+	g.Step(&key)
+	g.Call()
+	g.Break()
+	expect("something is lost as well", 2500, true)
+	g.Step(&key)
+	g.Rest()
+	expect("at rest", 9000, false)
+	if got := g.Step(&Unit{}); got != Refuse {
+		t.Errorf("at rest: %v", got)
+	}
+	g.Step(&key)
+	g.BreakUntil(at(20_000))
+	g.Break()
+	expect("held", 19_999, false)
+	expect("held no longer", 20_000, true)
+	g.Step(&key)
+	g.Break()
+	expect("a new one", 20_500, true)
+	g.Call()
+	g.Step(&Unit{Recovers: true})
+	expect("a recovery point is no key frame", 21_500, true)
+}
+
 // TestGateIsPatientWithHigherLayers loses a picture of a layer that never starts afresh: a key frame is asked for in the end, and helps.
 func TestGateIsPatientWithHigherLayers(t *testing.T) {
 	t.Parallel()

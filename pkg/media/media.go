@@ -82,6 +82,8 @@ type Model struct {
 	InputID uint32
 	// Rate is the number of units a second, by media time, beyond which units are not due. It does not thin sound, whose windows are all due.
 	Rate float64
+	// KeyOnly is true when only key units are due. A rate then says how often one is asked for.
+	KeyOnly bool
 	// Deadline runs from the arrival of a unit's first packet at the edge to its outcome.
 	Deadline time.Duration
 	// Result is the kind of answer: detections, classes, speech, embedding, tensors or json.

@@ -59,21 +59,48 @@ func interval(rate float64) time.Duration {
 }
 
 // Due appends to dst the models that a unit is due for, and gives the extended slice. pts is the unit's media time from any origin that
-// stays the same; arrival is when its first packet arrived, from which the deadlines run.
+// stays the same; arrival is when its first packet arrived, from which the deadlines run; key tells whether it is a key unit, the only ones that
+// are due for models that want no others.
 //
 // A model of rate r is due every 1/r of media time, without drift: the rhythm goes on from the time that was due, not from the unit that
 // happened to be there. The unit nearest to that time is taken, within half the source's own interval, so that timestamps rounded to
 // milliseconds or a jittery camera do no harm: of 30 units a second, a rate of 15 takes exactly every second one and a rate of 30 every one.
 // When the source is slower than the rate every unit is due. A jump of media time starts the rhythm anew.
-func (s *Sampler) Due(dst []media.Due, pts time.Duration, arrival time.Time) []media.Due {
+func (s *Sampler) Due(dst []media.Due, pts time.Duration, arrival time.Time, key bool) []media.Due {
 	s.observe(pts)
 	for i := range s.models {
 		m := &s.models[i]
-		if m.take(pts, s.spacing) {
+		if (key || !m.KeyOnly) && m.take(pts, s.spacing) {
 			dst = append(dst, media.Due{Model: m.Name, Deadline: arrival.Add(m.Deadline)})
 		}
 	}
 	return dst
+}
+
+// Fastest gives the rate of the model that takes the most units, among those that take more than key units; zero means that one takes every
+// unit. It is false when there is no such model: no other than key units are needed.
+func (s *Sampler) Fastest() (rate float64, ok bool) {
+	for i := range s.models {
+		switch m := &s.models[i]; {
+		case m.KeyOnly:
+		case m.interval == 0:
+			return 0, true
+		default:
+			rate, ok = max(rate, m.Rate), true
+		}
+	}
+	return rate, ok
+}
+
+// AwaitsKey tells whether the time of a model that takes key units only, at a certain rate, has come. Without a rate such a model takes those
+// that the sender makes of its own accord.
+func (s *Sampler) AwaitsKey(pts time.Duration) bool {
+	for i := range s.models {
+		if m := &s.models[i]; m.KeyOnly && m.interval > 0 && (!m.started || pts >= m.next) {
+			return true
+		}
+	}
+	return false
 }
 
 // observe follows the media time: its direction and the source's interval.

@@ -28,7 +28,7 @@ func sampler(rates ...float64) *Sampler {
 func picked(s *Sampler, pts []time.Duration) []int {
 	var out []int
 	for i, p := range pts {
-		if len(s.Due(nil, p, start)) > 0 {
+		if len(s.Due(nil, p, start, false)) > 0 {
 			out = append(out, i)
 		}
 	}
@@ -149,13 +149,13 @@ func TestASourceThatSpeedsUpGetsNoBurst(t *testing.T) {
 func TestDueNamesModelsAndDeadlines(t *testing.T) {
 	t.Parallel()
 	s := new(Sampler)
-	if got := s.Due(nil, 0, start); len(got) > 0 {
+	if got := s.Due(nil, 0, start, true); len(got) > 0 {
 		t.Errorf("without models due for %v", got)
 	}
 	s.Set([]media.Model{{Name: "fast", Rate: 30, Deadline: 100 * time.Millisecond}, {Name: "slow", Rate: 15, Deadline: time.Second}})
 	for i, want := range []string{"[fast slow]", "[fast]", "[fast slow]"} {
 		arrival := start.Add(time.Duration(i) * time.Hour)
-		due := s.Due(nil, time.Duration(i)*time.Second/30, arrival)
+		due := s.Due(nil, time.Duration(i)*time.Second/30, arrival, false)
 		var names []string
 		for _, d := range due {
 			names = append(names, d.Model)
@@ -172,11 +172,65 @@ func TestDueNamesModelsAndDeadlines(t *testing.T) {
 func TestSetKeepsTheRhythmOfModelsThatStay(t *testing.T) {
 	t.Parallel()
 	s := sampler(1, 1)
-	s.Due(nil, 0, start)
+	s.Due(nil, 0, start, true)
 	s.Set([]media.Model{{Name: "m0", Rate: 1}, {Name: "m1", Rate: 2}, {Name: "new", Rate: 1}})
-	due := s.Due(nil, 100*time.Millisecond, start)
+	due := s.Due(nil, 100*time.Millisecond, start, false)
 	if len(due) != 2 || due[0].Model != "m1" || due[1].Model != "new" {
 		t.Errorf("due for %v, want the changed and the new model", due)
+	}
+}
+
+// TestModelsOfKeyUnits has a sender make key units of its own accord, and such as were asked for.
+func TestModelsOfKeyUnits(t *testing.T) {
+	t.Parallel()
+	s := new(Sampler)
+	s.Set([]media.Model{{Name: "rated", Rate: 1, KeyOnly: true}, {Name: "any", KeyOnly: true}})
+	if _, others := s.Fastest(); others {
+		t.Error("others than key units are needed")
+	}
+	for _, c := range []struct {
+		ms     int
+		key    bool
+		awaits bool // after it
+		want   string
+	}{
+		{0, false, true, "[]"}, // none so far
+		{100, true, false, "[rated any]"},
+		{200, false, false, "[]"},
+		{600, true, false, "[any]"}, // too soon
+		{1000, false, false, "[]"},
+		{1100, false, true, "[]"},
+		{1200, false, true, "[]"}, // it takes a while
+		{1300, true, false, "[rated any]"},
+		{2000, false, false, "[]"},
+		{2100, false, true, "[]"}, // the rhythm goes on from what was due
+		{2150, true, false, "[rated any]"},
+		{9000, false, true, "[]"},
+		{9100, true, false, "[rated any]"},
+		{9500, true, false, "[any]"}, // nothing is made up for
+	} {
+		pts := time.Duration(c.ms) * time.Millisecond
+		names := []string{}
+		for _, d := range s.Due(nil, pts, start, c.key) {
+			names = append(names, d.Model)
+		}
+		if fmt.Sprint(names) != c.want || s.AwaitsKey(pts) != c.awaits {
+			t.Errorf("at %d ms: due for %v, want %s; awaits a key unit: %v, want %v", c.ms, names, c.want, s.AwaitsKey(pts), c.awaits)
+		}
+	}
+	for _, c := range []struct {
+		models []media.Model
+		rate   float64
+		ok     bool
+	}{
+		{nil, 0, false},
+		{[]media.Model{{Name: "k", Rate: 1, KeyOnly: true}, {Name: "a", Rate: 5}, {Name: "b", Rate: 15}}, 15, true},
+		{[]media.Model{{Name: "a", Rate: 5}, {Name: "b"}}, 0, true},
+	} {
+		s.Set(c.models)
+		if rate, ok := s.Fastest(); rate != c.rate || ok != c.ok {
+			t.Errorf("of %v the fastest takes %v, %v, want %v, %v", c.models, rate, ok, c.rate, c.ok)
+		}
 	}
 }
 
@@ -265,6 +319,6 @@ func BenchmarkDue(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		stamp += 3000
-		dst = s.Due(dst[:0], line.At(stamp), start)
+		dst = s.Due(dst[:0], line.At(stamp), start, false)
 	}
 }

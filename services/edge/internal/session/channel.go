@@ -116,7 +116,7 @@ func (c *channelIntake) receive(first time.Time) (sequence uint32, due []media.D
 	}
 	u := ledger.Unit{Arrival: first, Captured: first, Clock: media.ClockArrival}
 	c.stream.refresh()
-	sequence, due = c.stream.receive(u, first.Sub(c.origin))
+	sequence, due = c.stream.receive(u, first.Sub(c.origin), true)
 	if sequence == 0 {
 		return 0, nil // the session is ending
 	}

@@ -47,7 +47,7 @@ func newConverter(s *stream, number uint32, d Decoder, u Uplink, pixels int64, l
 // convert takes one unit. It returns true when the decoder has lost what the next units depend on.
 func (c *converter) convert(ctx context.Context, j job, w *wants) (broken bool) {
 	groups := c.asItIs(j, c.groups(j, w))
-	if len(groups) == 0 && j.unit.Codec.Intra() {
+	if len(groups) == 0 && (j.disposable || j.unit.Codec.Intra()) {
 		return false // nothing depends on it either
 	}
 	request := decoder.Request{Stream: c.number, Tag: uint64(j.sequence), Unit: j.unit}

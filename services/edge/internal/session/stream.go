@@ -36,6 +36,8 @@ type job struct {
 	clock    media.Clock
 	// begun is when the unit's first packet or chunk arrived, ready when it was whole.
 	begun, ready time.Time
+	// disposable is true when no later unit depends on it.
+	disposable bool
 }
 
 // newStream enters a stream in the book.
@@ -68,9 +70,9 @@ func (s *stream) refresh() bool {
 	return s.feeds
 }
 
-// receive numbers a unit and decides what it is due for. pts is its media time. For models that cannot take the stream, the unit ends here.
-func (s *stream) receive(u ledger.Unit, pts time.Duration) (sequence uint32, due []media.Due) {
-	due = s.sampler.Due(nil, pts, u.Arrival)
+// receive numbers a unit and decides what it is due for. pts is its media time; key tells whether it is a key unit. For models that cannot take the stream, the unit ends here.
+func (s *stream) receive(u ledger.Unit, pts time.Duration, key bool) (sequence uint32, due []media.Due) {
+	due = s.sampler.Due(nil, pts, u.Arrival, key)
 	sequence = s.book.receive(s.name, u, due)
 	if len(s.refused) == 0 || sequence == 0 {
 		return sequence, due
@@ -80,7 +82,7 @@ func (s *stream) receive(u ledger.Unit, pts time.Duration) (sequence uint32, due
 	return sequence, due
 }
 
-// count numbers a unit that no model can take.
+// count numbers a unit that is due for no model.
 func (s *stream) count(u ledger.Unit) { s.book.receive(s.name, u, nil) }
 
 // drop gives a unit up for all that it is due for.

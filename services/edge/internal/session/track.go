@@ -13,12 +13,7 @@ import (
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
-const (
-	videoClock = 90000 // ticks a second, of every video payload format
-	// maxLag is how far decoding may fall behind the network. Beyond it, only the next key frame is decoded: to catch up by decoding would
-	// take longer than what the frames are worth.
-	maxLag = 500 * time.Millisecond
-)
+const videoClock = 90000 // ticks a second, of every video payload format
 
 // source is where packets of a video track come from; *peer.Track is one.
 type source interface {
@@ -43,13 +38,20 @@ type trackRunner struct {
 	gate      depacket.Gate
 	timeline  *sample.Timeline
 	clock     *clock.Clock
-	idle      bool // no model is fed, so nothing is decoded
+	layers    sample.Layers
+	need      need
+
+	// available is when what the jitter buffer gave last could have been taken from it: what lies between that and now is our own delay.
+	available time.Time
+	overload  overload
+	behind    bool // units are given up until the next key frame since decoding could not keep up
 }
 
 func newTrackRunner(s source, st *stream, c *converter, b *budget, r *reportBoard, maxBytes int) *trackRunner {
 	return &trackRunner{
 		source: s, stream: st, convert: c, budget: b, reports: r, maxBytes: maxBytes,
 		jitter: jitter.New(jitter.Config{}), timeline: sample.NewTimeline(videoClock), clock: clock.New(videoClock),
+		need: needAll,
 	}
 }
 
@@ -84,14 +86,14 @@ func (r *trackRunner) sleep(now time.Time) time.Duration {
 	if at, ok := r.jitter.Next(); ok {
 		wait = min(wait, at.Sub(now))
 	}
-	if at, ok := r.gate.Next(); ok && !r.idle {
+	if at, ok := r.gate.Next(); ok && r.need != needNothing {
 		wait = min(wait, at.Sub(now))
 	}
 	return max(wait, 0)
 }
 
 func (r *trackRunner) askForKey(now time.Time) {
-	if !r.idle && r.gate.Ask(now) {
+	if r.need != needNothing && r.gate.Ask(now) {
 		r.source.RequestKeyFrame()
 	}
 }
@@ -116,9 +118,13 @@ func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 // pop takes what the jitter buffer gives.
 func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 	for ctx.Err() == nil {
+		at, _ := r.jitter.Next()
 		e, ok := r.jitter.Pop(now)
 		if !ok {
 			return
+		}
+		if at.After(r.available) {
+			r.available = at
 		}
 		switch {
 		case r.assembler == nil:
@@ -136,57 +142,6 @@ func (r *trackRunner) units(ctx context.Context, units []depacket.Unit) {
 		r.unit(ctx, &units[i])
 		r.assembler.Recycle(units[i].Data)
 	}
-}
-
-// unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
-func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
-	r.reports.update(u.RTP.SSRC, r.clock.Report)
-	captured, quality := r.clock.At(u.RTP.Timestamp, u.First)
-	feeds := r.stream.refresh()
-	// Before the router's first word nobody knows whether there is a model, so the decoder is kept ready for one: a sender's first unit is
-	// often the only key frame for a while.
-	r.setIdle(!feeds && r.stream.wants != nil)
-	sequence, due := r.stream.receive(
-		ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: quality}, r.timeline.At(u.RTP.Timestamp))
-	if sequence == 0 || r.idle {
-		return
-	}
-	now := time.Now()
-	if u.Whole() && !r.budget.take(len(u.Data), now) {
-		r.gate.Break()
-		r.stream.drop(sequence, due, media.RateLimited)
-		return
-	}
-	switch verdict := r.gate.Step(u); {
-	case u.Error != media.NoError:
-		r.stream.fail(sequence, due, u.Error)
-		return
-	case u.Drop != media.NotDropped:
-		r.stream.drop(sequence, due, u.Drop)
-		return
-	case verdict == depacket.Refuse:
-		r.stream.drop(sequence, due, media.Damaged)
-		return
-	case verdict == depacket.Prime:
-		r.stream.drop(sequence, due, media.Damaged)
-		due = nil
-	case !u.Key && now.Sub(u.Last) > maxLag:
-		r.gate.Break()
-		r.stream.drop(sequence, due, media.Overloaded)
-		return
-	}
-	j := job{unit: u.AccessUnit, sequence: sequence, due: due, captured: captured, clock: quality, begun: u.First, ready: u.Last}
-	if r.convert.convert(ctx, j, r.stream.wants) {
-		r.gate.Break()
-	}
-}
-
-// setIdle notes whether a model is fed. Units that nobody wanted did not reach the decoder, so the first one wanted must be a key frame.
-func (r *trackRunner) setIdle(idle bool) {
-	if r.idle && !idle {
-		r.gate.Break()
-	}
-	r.idle = idle
 }
 
 // countPackets runs for a track that no stage takes: its packets are counted as units, each by itself.

@@ -26,6 +26,7 @@ type bench struct {
 	uplink   *fakeUplink
 	book     *book
 	runner   *trackRunner
+	patience time.Duration
 
 	seq  uint16
 	ts   uint32
@@ -41,7 +42,7 @@ func (f *fixedWants) current() *wants { return f.w }
 
 func (b *bench) Packets() <-chan peer.Packet { return b.packets }
 
-func (b *bench) Patience() time.Duration { return 100 * time.Millisecond }
+func (b *bench) Patience() time.Duration { return b.patience }
 
 func (b *bench) RequestKeyFrame() {
 	b.mu.Lock()
@@ -66,6 +67,7 @@ func newBench(t *testing.T, catalog uplink.Catalog, bitrate int64) *bench {
 	b := &bench{
 		packets: make(chan peer.Packet, 1024), outcomes: make(chan media.Outcome, 4096),
 		live: fixedWants{newWants(catalog.Models, catalog.Inputs)}, decoder: &fakeDecoder{},
+		patience: 100 * time.Millisecond,
 	}
 	b.book = newBook("s", func(o media.Outcome) { b.outcomes <- o })
 	b.uplink = &fakeUplink{handler: bookOnly{b.book}}
@@ -168,7 +170,7 @@ func TestRunnerCatchesUpWithTheNextKeyFrame(t *testing.T) {
 		}
 		<-time.After(time.Second)
 		b.expect(t, "the slow one", "result")
-		b.expect(t, "far behind", "OVERLOADED", "DAMAGED", "DAMAGED")
+		b.expect(t, "far behind", "OVERLOADED", "OVERLOADED", "OVERLOADED")
 		b.frame(true, 20)
 		b.expect(t, "the key frame", "result")
 		b.stop()
