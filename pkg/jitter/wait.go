@@ -3,21 +3,22 @@ package jitter
 import "time"
 
 const (
-	// shortest and longest bound Wait. Shorter would give up what a request for retransmission brings within a city; what takes longer is
-	// cheaper had from a new key frame.
-	shortest = 60 * time.Millisecond
-	longest  = 250 * time.Millisecond
+	// shortest and longest bound Wait. Requests are not repeated as fast as the round trip of a city allows; what takes longer than the longest
+	// is cheaper had from a new key frame, and with the time that this takes a picture would be older than a second.
+	shortest = 100 * time.Millisecond
+	longest  = 450 * time.Millisecond
 	// usualTrip is taken for the round-trip time until one is measured: it makes the default wait of a buffer.
 	usualTrip = 40 * time.Millisecond
 )
 
-// Wait gives how long a missing packet may still come: two attempts to have it again and half of one, and twice the jitter, within 60 and 250
-// ms. A round-trip time of zero is not known yet.
+// Wait gives how long a missing packet may still come: four attempts to have it again, each of the round-trip time and an eighth, and twice the
+// jitter, within 100 and 450 ms. With a tenth of all packets lost either way, one attempt in five fails: two leave a gap every few seconds, and a
+// sixth of the pictures is lost to waiting for key frames; four leave one in minutes. A round-trip time of zero is not known yet.
 func Wait(rtt, spread time.Duration) time.Duration {
 	if rtt <= 0 {
 		rtt = usualTrip
 	}
-	return min(max(rtt*5/2+2*spread, shortest), longest)
+	return min(max(rtt*9/2+2*spread, shortest), longest)
 }
 
 // Straggle gives how long a packet may still come that nobody asks for again, as those of sound: twice the jitter and what reordering on the

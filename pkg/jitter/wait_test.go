@@ -7,7 +7,7 @@ import (
 
 func TestWait(t *testing.T) {
 	for _, test := range []struct{ rtt, spread, want int }{
-		{0, 0, 100}, {1, 0, 60}, {20, 3, 60}, {40, 10, 120}, {80, 5, 210}, {100, 0, 250}, {100, 20, 250}, {2000, 0, 250}, {0, 20, 140},
+		{0, 0, 180}, {1, 0, 100}, {20, 3, 100}, {40, 10, 200}, {80, 5, 370}, {100, 0, 450}, {100, 20, 450}, {2000, 0, 450}, {0, 20, 220},
 	} {
 		got := Wait(time.Duration(test.rtt)*time.Millisecond, time.Duration(test.spread)*time.Millisecond)
 		if got != time.Duration(test.want)*time.Millisecond {

@@ -50,9 +50,10 @@ type account struct {
 // superseded is the only reason of a picture that was decoded.
 const superseded = "SUPERSEDED"
 
-// reckon holds what was delivered against what was sent and what the loss-free decode gave, picture by picture. verdicts are by timestamp.
-func reckon(shots []shot, truth []picture, deliveries []delivery, verdicts map[uint32]verdict, end time.Time) account {
-	a := account{Frames: len(shots), Reasons: make(map[string]int)}
+// reckon holds what was delivered against what was sent and what the loss-free decode gave, picture by picture. The first so many frames count; a picture that is wrong always does.
+// verdicts are by timestamp.
+func reckon(shots []shot, frames int, truth []picture, deliveries []delivery, verdicts map[uint32]verdict, end time.Time) account {
+	a := account{Frames: frames, Reasons: make(map[string]int)}
 	index := make(map[uint32]int, len(shots))
 	for i, s := range shots {
 		index[s.timestamp] = i
@@ -66,6 +67,9 @@ func reckon(shots []shot, truth []picture, deliveries []delivery, verdicts map[u
 			continue
 		}
 		seen[i] = true
+		if i >= frames {
+			continue
+		}
 		delay := d.at.Sub(shots[i].at)
 		a.Delays = append(a.Delays, delay)
 		if delay > worth {
@@ -75,7 +79,7 @@ func reckon(shots []shot, truth []picture, deliveries []delivery, verdicts map[u
 		a.InTime++
 		good[i] = d.at
 	}
-	for i, s := range shots {
+	for i, s := range shots[:frames] {
 		if seen[i] {
 			continue
 		}
@@ -91,7 +95,7 @@ func reckon(shots []shot, truth []picture, deliveries []delivery, verdicts map[u
 			a.Reasons[v.reason]++
 		}
 	}
-	a.Recoveries = recoveries(shots, good, end)
+	a.Recoveries = recoveries(shots[:frames], good[:frames], end)
 	return a
 }
 

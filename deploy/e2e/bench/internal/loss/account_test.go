@@ -9,10 +9,10 @@ import (
 func TestReckon(t *testing.T) {
 	begin := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return begin.Add(time.Duration(ms) * time.Millisecond) }
-	// Five frames, a tenth of a second apart.
+	// Six frames, a tenth of a second apart, of which five count.
 	var shots []shot
 	var truth []picture
-	for i := range 5 {
+	for i := range 6 {
 		shots = append(shots, shot{timestamp: uint32(i), at: at(100 * i)})
 		truth = append(truth, picture{width: 4, height: 2, sum: [32]byte{byte(i)}})
 	}
@@ -24,7 +24,7 @@ func TestReckon(t *testing.T) {
 		want       account
 	}{
 		"all in time": {
-			deliveries: []delivery{good(0, 50), good(1, 150), good(2, 250), good(3, 350), good(4, 450)},
+			deliveries: []delivery{good(0, 50), good(1, 150), good(2, 250), good(3, 350), good(4, 450), good(5, 550)},
 			want:       account{InTime: 5},
 		},
 		"two lost, then a good one": {
@@ -51,6 +51,10 @@ func TestReckon(t *testing.T) {
 			verdicts:   map[uint32]verdict{1: {at(250), "SUPERSEDED"}},
 			want:       account{InTime: 5, Superseded: 1},
 		},
+		"a wrong one after those that count": {
+			deliveries: []delivery{good(0, 50), good(1, 150), good(2, 250), good(3, 350), good(4, 450), {5, at(550), truth[4]}},
+			want:       account{InTime: 5, Damaged: 1},
+		},
 		"no recovery": {
 			deliveries: []delivery{good(0, 50)},
 			want:       account{InTime: 1, Reasons: map[string]int{"unseen": 4}, Recoveries: []time.Duration{2900 * time.Millisecond}},
@@ -58,7 +62,7 @@ func TestReckon(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := reckon(shots, truth, test.deliveries, test.verdicts, end)
+			got := reckon(shots, 5, truth, test.deliveries, test.verdicts, end)
 			got.Delays = nil
 			test.want.Frames = 5
 			if test.want.Reasons == nil {

@@ -25,7 +25,7 @@ const (
 	keyEvery = 2 * rate
 	// keySpacing is how soon after a key frame the encoder answers a request with another one, as in browsers.
 	keySpacing = 300 * time.Millisecond
-	// drain is how long after the last frame pictures are waited for.
+	// drain is how long filming goes on after the last frame that counts: what comes later shows that it is missing.
 	drain = worth + 200*time.Millisecond
 	// firstTimestamp makes timestamps wrap about three seconds into the film.
 	firstTimestamp = 1<<32 - 3*clockRate
@@ -106,9 +106,6 @@ func (r *run) play(ctx context.Context, seed uint64) (_ Outcome, err error) {
 	verdicts := listen(ctx, p)
 	path.Lose(r.Loss)
 	err = r.film(ctx, p)
-	if err == nil {
-		err = pass(ctx, drain)
-	}
 	end := time.Now()
 	said, failure := verdicts()
 	if err := errors.Join(err, failure); err != nil {
@@ -124,7 +121,7 @@ func (r *run) play(ctx context.Context, seed uint64) (_ Outcome, err error) {
 		return Outcome{}, err
 	}
 	return Outcome{
-		Cell: r.Cell, account: reckon(r.shots, truth, deliveries, said, end), Tardy: r.tardy,
+		Cell: r.Cell, account: reckon(r.shots, int(r.length.Seconds()*rate), truth, deliveries, said, end), Tardy: r.tardy,
 		Lost: toServer.MediaLost, Packets: toServer.Media, Plis: toClient.Plis, Nacks: toClient.Nacks,
 	}, nil
 }
@@ -136,7 +133,7 @@ func (r *run) film(ctx context.Context, p *publish.Publisher) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
-	frames := int(r.length.Seconds() * rate)
+	frames := int((r.length + drain).Seconds() * rate)
 	start, timer := time.Now(), time.NewTimer(0)
 	defer timer.Stop()
 	lastKey, wanted := time.Time{}, true
@@ -188,18 +185,6 @@ func listen(ctx context.Context, p *publish.Publisher) (stop func() (map[uint32]
 		cancel()
 		err := <-done
 		return said, err
-	}
-}
-
-// pass lets time pass.
-func pass(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 
