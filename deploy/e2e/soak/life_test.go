@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/sluice-dev/sluice/deploy/e2e/client"
@@ -49,6 +50,27 @@ type world struct {
 	picture func(number int) []byte
 	web     *http.Client
 	total   *total
+
+	mu sync.Mutex
+	// ports were left by clients that were killed; others come back on them, as behind a NAT, while the edge may still hold the dead ones' sessions.
+	ports []int
+}
+
+func (w *world) leavePort(port int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ports = append(w.ports, port)
+}
+
+func (w *world) takePort() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.ports) == 0 {
+		return 0
+	}
+	port := w.ports[0]
+	w.ports = w.ports[1:]
+	return port
 }
 
 // life is one client's, from its first packet to the edge's last word about it. All chance is in these fields, so that a seed gives the same lives again.
@@ -100,7 +122,7 @@ func (l *life) drawn(o *outcome) (int, error) {
 }
 
 func (l *life) live(ctx context.Context, book *book) error {
-	options := client.Options{Edge: l.edge, Models: []string{"counter"}, Label: images, Messages: l.ending == orderly, HTTP: l.web}
+	options := client.Options{Edge: l.edge, Models: []string{"counter"}, Label: images, Messages: l.ending == orderly, Port: l.takePort(), HTTP: l.web}
 	if l.source < len(l.clips) {
 		options.Video = l.clips[l.source].codec
 	}
@@ -108,6 +130,7 @@ func (l *life) live(ctx context.Context, book *book) error {
 	if err != nil {
 		return err
 	}
+	port := c.Port()
 	if done, err := l.post(ctx, c); done || err != nil {
 		c.Close()
 		return err
@@ -123,6 +146,9 @@ func (l *life) live(ctx context.Context, book *book) error {
 		followed <- nil
 	}
 	c.Close()
+	if l.ending == killed {
+		l.leavePort(port)
+	}
 	if err := errors.Join(err, <-followed); err != nil {
 		return err
 	}
@@ -139,7 +165,7 @@ func (l *life) post(ctx context.Context, c *client.Client) (done bool, err error
 	defer cancel()
 	err = c.Post(step)
 	if l.ending == cut && err != nil { // as it was meant to; one that was too late does nothing with the answer
-		return true, nil //nolint:nilerr // see above
+		return true, nil
 	}
 	return false, err
 }
@@ -168,7 +194,8 @@ func (l *life) onward(ctx context.Context, c *client.Client) error {
 		return err
 	}
 	if l.ending == flooded {
-		return l.flood(c)
+		l.flood(c)
+		return nil
 	}
 	if err := l.send(ctx, c); err != nil {
 		return err
@@ -214,15 +241,14 @@ func (l *life) send(ctx context.Context, c *client.Client) error {
 	return nil
 }
 
-// flood takes more than there is. The edge may hang up at any time, so errors are no failure.
-func (l *life) flood(c *client.Client) error {
+// flood takes more than there is. The edge may hang up at any time, so an error is no failure.
+func (l *life) flood(c *client.Client) {
 	c.Flood(40)
 	for range 40 {
 		if c.Channel.Send(make([]byte, 100<<10)) != nil {
-			break
+			return
 		}
 	}
-	return nil
 }
 
 func (l *life) delete(ctx context.Context, c *client.Client) error {

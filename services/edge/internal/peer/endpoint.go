@@ -78,7 +78,7 @@ func Listen(cfg Config) (*Endpoint, error) {
 			return nil, fmt.Errorf("ice.addresses: %q is not an IP address", address)
 		}
 	}
-	if e.udp, err = listenUDP(cfg, e.logs); err != nil {
+	if e.udp, err = listenUDP(cfg); err != nil {
 		return nil, fmt.Errorf("ice.udp: %w", err)
 	}
 	if cfg.TCP != "" {

@@ -10,14 +10,13 @@ import (
 	"strconv"
 
 	"github.com/pion/ice/v4"
-	"github.com/pion/logging"
 	"github.com/pion/transport/v5"
 	"github.com/pion/transport/v5/stdnet"
 )
 
 // listenUDP opens one socket for each of the host's addresses that clients may reach, all on the same port, and joins them into a mux.
 // One socket for all addresses would not do: an answer must leave from the address that the client sent to.
-func listenUDP(cfg Config, logs logging.LoggerFactory) (ice.UDPMux, error) {
+func listenUDP(cfg Config) (ice.UDPMux, error) {
 	host, port, err := splitAddress(cfg.UDP)
 	if err != nil {
 		return nil, err
@@ -41,7 +40,7 @@ func listenUDP(cfg Config, logs logging.LoggerFactory) (ice.UDPMux, error) {
 		}
 		_ = conn.SetReadBuffer(readBuffer) // the kernel's limit is the operator's business
 		_ = conn.SetWriteBuffer(writeBuffer)
-		muxes = append(muxes, ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: conn, Logger: logs.NewLogger("ice-udp"), Net: network}))
+		muxes = append(muxes, newMux(conn, cfg.Logger))
 	}
 	return ice.NewMultiUDPMuxDefault(muxes...), nil
 }
