@@ -63,7 +63,7 @@ func New(layout ipc.Layout, memory []byte, maxPixels int) (*Engine, error) {
 		e.Close()
 		return nil, errors.New("no memory for the decoder")
 	}
-	for c := media.VP8; c <= media.AV1; c++ {
+	for c := media.VP8; c <= media.H265; c++ {
 		decoder := C.slc_open(C.int(c), C.int64_t(maxPixels))
 		if decoder == nil {
 			e.Close()

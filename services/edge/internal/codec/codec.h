@@ -52,7 +52,7 @@ typedef struct {
 typedef struct slc_stream slc_stream;
 typedef struct slc_scratch slc_scratch;
 
-// slc_prepare sets the process up: libavcodec's log, which would go to standard error, is silent, and malloc has one arena.
+// slc_prepare sets the process up: libavcodec's log goes nowhere but to where it is listened to, and malloc has one arena.
 void slc_prepare(void);
 
 // slc_now_ns gives the time by a clock that never goes back.

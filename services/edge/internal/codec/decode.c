@@ -3,20 +3,34 @@
 #include <libavutil/buffer.h>
 #include <libavutil/log.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "codec.h"
 #include "convert.h"
+#include "cover.h"
 
 struct slc_stream {
   AVCodecContext *context;
   AVPacket *packet;
   AVFrame *frame;
   AVFrame *upper;  // VP9: the next spatial layer's, NULL otherwise
+  int gap;         // H.265: the unit refers to a picture that is not there
 };
 
+// listen takes libavcodec's log, whose words go nowhere. One of them is heard: where a picture of H.265 refers to one that is missing, the
+// decoder puts a grey one there, and says so here only.
+static void listen(void *sender, int level, const char *format, va_list arguments) {
+  (void)level;
+  (void)arguments;
+  static const char missing[] = "Could not find ref with POC";
+  if (!sender || *(const AVClass **)sender != avcodec_get_class() || strncmp(format, missing, sizeof missing - 1)) return;
+  slc_stream *s = ((AVCodecContext *)sender)->opaque;
+  if (s) s->gap = 1;
+}
+
 void slc_prepare(void) {
-  av_log_set_level(AV_LOG_QUIET);
+  av_log_set_callback(listen);
   // Work moves between threads but is never done by two at once: one arena is enough, and one for each thread would only hold memory.
   mallopt(M_ARENA_MAX, 1);
 }
@@ -34,6 +48,8 @@ static const AVCodec *find(int codec) {
       return avcodec_find_decoder_by_name("vp8");
     case SLC_H264:
       return avcodec_find_decoder_by_name("h264");
+    case SLC_H265:
+      return avcodec_find_decoder_by_name("hevc");
     case SLC_JPEG:
       return avcodec_find_decoder_by_name("mjpeg");
     case SLC_PNG:
@@ -72,6 +88,8 @@ slc_stream *slc_open(int codec, int64_t max_pixels) {
   if (codec == SLC_VP9) s->upper = av_frame_alloc();
   if (s->context && s->packet && s->frame && (s->upper || codec != SLC_VP9)) {
     configure(s->context, max_pixels);
+    s->context->opaque = s;
+    if (codec == SLC_H265) s->context->get_buffer2 = slc_cover_get_buffer;
     if (avcodec_open2(s->context, decoder, NULL) == 0) return s;
   }
   slc_close(s);
@@ -148,6 +166,7 @@ static int take(slc_stream *s, slc_job *job) {
   if (error == 0) error = climb(s);
   if (error < 0) return status_of(error);
   if (s->frame->decode_error_flags || (s->frame->flags & AV_FRAME_FLAG_CORRUPT)) return SLC_BROKEN;
+  if (s->context->codec_id == AV_CODEC_ID_HEVC && !slc_covered(s->frame)) return SLC_BROKEN;
   int turned = job->orientation >= 5;
   job->picture_tag = s->frame->pts;
   job->picture_width = turned ? s->frame->height : s->frame->width;
@@ -158,8 +177,10 @@ static int take(slc_stream *s, slc_job *job) {
 int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
   int64_t begin = slc_now_ns();
   av_frame_unref(s->frame);
+  s->gap = 0;
   int error = send(s, job);
   int status = error < 0 ? status_of(error) : take(s, job);
+  if (s->gap) status = SLC_BROKEN;
   job->decode_ns = slc_now_ns() - begin;
   if (status != SLC_PICTURE || job->picture_tag != job->tag || job->picture_width != job->expected_width ||
       job->picture_height != job->expected_height)

@@ -46,6 +46,12 @@ func h264Clip(tb testing.TB, size string, options string) []media.AccessUnit {
 		"-x264-params aud=1:repeat-headers=1:"+options+" -f h264 -"))
 }
 
+// h265Clip gives access units; options are x265's.
+func h265Clip(tb testing.TB, size string, options string) []media.AccessUnit {
+	tb.Helper()
+	return hevcUnits(clip(tb, "-f lavfi -i testsrc2=size="+size+":rate=30 -frames:v 30 -pix_fmt yuv420p "+hevc(options)))
+}
+
 // vp9Clip and av1Clip give a clip like vp8Clip's.
 func vp9Clip(tb testing.TB) []media.AccessUnit {
 	tb.Helper()
@@ -70,23 +76,40 @@ func ivfUnits(ivf []byte) (units []media.AccessUnit) {
 	return units
 }
 
-// annexBUnits splits at access unit delimiters.
+// annexBUnits splits H.264 at access unit delimiters.
 func annexBUnits(stream []byte) (units []media.AccessUnit) {
-	delimiter := []byte{0, 0, 0, 1, 9}
-	for len(stream) > 0 {
-		end := len(stream)
-		if i := bytes.Index(stream[len(delimiter):], delimiter); i >= 0 {
-			end = i + len(delimiter)
-		}
-		data := stream[:end]
+	for _, data := range splitAt(stream, []byte{0, 0, 0, 1, 9}) {
 		key := false
 		for _, n := range nals(data) {
 			key = key || n[0]&0x1f == 5
 		}
 		units = append(units, media.AccessUnit{Codec: media.H264, Data: data, Key: key})
-		stream = stream[end:]
 	}
 	return units
+}
+
+// hevcUnits does the same for H.265.
+func hevcUnits(stream []byte) (units []media.AccessUnit) {
+	for _, data := range splitAt(stream, []byte{0, 0, 0, 1, 35 << 1}) {
+		key := false
+		for _, n := range nals(data) {
+			key = key || n[0]>>1 >= 16 && n[0]>>1 <= 21
+		}
+		units = append(units, media.AccessUnit{Codec: media.H265, Data: data, Key: key})
+	}
+	return units
+}
+
+func splitAt(stream, delimiter []byte) (parts [][]byte) {
+	for len(stream) > 0 {
+		end := len(stream)
+		if i := bytes.Index(stream[len(delimiter):], delimiter); i >= 0 {
+			end = i + len(delimiter)
+		}
+		parts = append(parts, stream[:end])
+		stream = stream[end:]
+	}
+	return parts
 }
 
 // nals gives the NAL units of an access unit without their start codes.

@@ -295,6 +295,8 @@ func TestColoursFollowTheirMatrixAndRange(t *testing.T) {
 		{"H.264 BT.709", media.H264, "-c:v libx264 -bf 0 -x264-params colormatrix=bt709 -f h264", "709", false},
 		{"H.264 BT.709 full range", media.H264, "-c:v libx264 -bf 0 -x264-params colormatrix=bt709:fullrange=on -f h264", "709", true},
 		{"H.264 BT.601 full range", media.H264, "-c:v libx264 -bf 0 -x264-params colormatrix=smpte170m:fullrange=on -f h264", "601", true},
+		{"H.265 untagged", media.H265, "-c:v libx265 -preset ultrafast -x265-params bframes=0:log-level=none -f hevc", "601", false},
+		{"H.265 BT.709 full range", media.H265, "-c:v libx265 -preset ultrafast -x265-params bframes=0:log-level=none:colormatrix=bt709:range=full -f hevc", "709", true},
 		{"JPEG", media.JPEG, "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p -f image2pipe", "601", true},
 		{"JPEG of limited range", media.JPEG, "-c:v mjpeg -q:v 2 -strict -1 -f image2pipe", "601", false},
 	} {
@@ -318,7 +320,7 @@ func TestColoursFollowTheirMatrixAndRange(t *testing.T) {
 // raw gives ffmpeg's decoded planes, as they are stored.
 func raw(t *testing.T, file []byte, codec media.Codec) []byte {
 	t.Helper()
-	format := map[media.Codec]string{media.VP8: "ivf", media.VP9: "ivf", media.AV1: "ivf", media.H264: "h264", media.JPEG: "mjpeg"}[codec]
+	format := map[media.Codec]string{media.VP8: "ivf", media.VP9: "ivf", media.AV1: "ivf", media.H264: "h264", media.H265: "hevc", media.JPEG: "mjpeg"}[codec]
 	name := t.TempDir() + "/clip"
 	writeFile(t, name, file)
 	return ffmpeg(t, "-f "+format+" -i "+name+" -f rawvideo -")

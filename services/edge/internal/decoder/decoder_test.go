@@ -72,6 +72,8 @@ func TestEveryUnitOfAClipBecomesAPicture(t *testing.T) {
 		{"H.264 high, four slices", h264Clip(t, "1280x720", "bframes=0:slices=4")},
 		{"H.264 1080p", h264Clip(t, "1920x1080", "bframes=0")},
 		{"AV1 1080p", ivfUnits(clip(t, "-f lavfi -i testsrc2=size=1920x1080:rate=30 -frames:v 8 -pix_fmt yuv420p "+realtimeAV1))},
+		{"H.265", h265Clip(t, "1280x720", "bframes=0")},
+		{"H.265 four slices", h265Clip(t, "1280x720", "bframes=0:slices=4")},
 		{"H.264 portrait", h264Clip(t, "1080x1920", "bframes=0")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -28,6 +28,22 @@ func ivfFrames(ivf []byte) (frames [][]byte) {
 	return frames
 }
 
+// framesOf gives the frames of a file as its codec has them.
+func framesOf(codec media.Codec, file []byte) (frames [][]byte) {
+	if codec != media.H265 {
+		return ivfFrames(file)
+	}
+	for _, u := range hevcUnits(file) {
+		frames = append(frames, u.Data)
+	}
+	return frames
+}
+
+// hevc gives ffmpeg's arguments for H.265; options are x265's.
+func hevc(options string) string {
+	return "-c:v libx265 -preset ultrafast -x265-params aud=1:repeat-headers=1:keyint=15:min-keyint=15:scenecut=0:log-level=none:" + options + " -f hevc -"
+}
+
 // overRTP gives what the assembler makes of frames that came by RTP. payloads gives a frame's packets.
 func overRTP(t *testing.T, codec media.Codec, frames [][]byte, payloads func(frame []byte) [][]byte) (units []media.AccessUnit) {
 	t.Helper()
@@ -126,13 +142,53 @@ func TestPicturesAreExact(t *testing.T) {
 		{"AV1 by libaom, odd size", media.AV1, clip(t, odd+realtimeAV1), pion(&codecs.AV1Payloader{}), "libaom-av1", whole(213, 119)},
 		{"AV1 with hidden frames", media.AV1, clip(t, source("320x180")+"-c:v libaom-av1 -usage good -cpu-used 8 -lag-in-frames 12 -b:v 300k -f ivf -"),
 			pion(&codecs.AV1Payloader{}), "libdav1d", whole(320, 180)},
+		{"H.265", media.H265, clip(t, source("640x360")+hevc("bframes=0")), pion(&codecs.H265Payloader{}), "hevc", whole(640, 360)},
+		{"H.265 cropped, in slices, of small blocks", media.H265, clip(t, source("426x240")+hevc("bframes=0:slices=3:ctu=16")), pion(&codecs.H265Payloader{}), "hevc", whole(426, 240)},
+		{"H.265 with temporal layers", media.H265, clip(t, source("640x360")+hevc("bframes=0:temporal-layers=1")), pion(&codecs.H265Payloader{}), "hevc", whole(640, 360)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			frames := ivfFrames(c.file)
+			frames := framesOf(c.codec, c.file)
 			units := overRTP(t, c.codec, frames, c.payloads)
-			name := t.TempDir() + "/clip.ivf"
+			name := t.TempDir() + "/clip"
 			writeFile(t, name, c.file)
 			checkExact(t, units, ffmpeg(t, "-c:v "+c.peer+" -i "+name+" -autoscale 0 -pix_fmt yuv420p -f rawvideo -"), c.sections)
+		})
+	}
+}
+
+// TestReorderedPicturesAreExact does the same for B pictures, which come out in the display's order, but for the last, which wait for more.
+func TestReorderedPicturesAreExact(t *testing.T) {
+	const source = "-f lavfi -i testsrc2=size=320x180:rate=30 -frames:v 30 -pix_fmt yuv420p "
+	for codec, file := range map[media.Codec][]byte{
+		media.H264: clip(t, source+"-c:v libx264 -preset veryfast -g 15 -x264-params aud=1:repeat-headers=1:bframes=4:b-pyramid=normal -f h264 -"),
+		media.H265: clip(t, source+hevc("bframes=4:b-pyramid=1")),
+	} {
+		t.Run(codec.String(), func(t *testing.T) {
+			units, format := annexBUnits(file), "h264"
+			if codec == media.H265 {
+				units, format = hevcUnits(file), "hevc"
+			}
+			name := t.TempDir() + "/clip"
+			writeFile(t, name, file)
+			whole := section{320, 180, 30}
+			reference := lossless(t, ffmpeg(t, "-f "+format+" -i "+name+" -pix_fmt yuv420p -f rawvideo -"), whole)
+			d, peer, n := open(t, nil), open(t, nil), 0
+			for i, u := range units {
+				pictures, err := decode(d, 1, uint64(i), u, native(320, 180))
+				if err != nil {
+					t.Fatalf("unit %d: %v", i, err)
+				}
+				for _, p := range pictures {
+					if !bytes.Equal(p.Payload, shown(t, peer, n, reference[n], whole)) {
+						t.Fatalf("picture %d of the display differs", n)
+					}
+					n++
+				}
+				release(pictures)
+			}
+			if n < 25 {
+				t.Errorf("%d of 30 pictures came out", n)
+			}
 		})
 	}
 }

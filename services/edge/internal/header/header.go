@@ -10,7 +10,7 @@ import (
 type Info struct {
 	// Width and Height are in pixels as stored, before Orientation; 0 when not known.
 	Width, Height int
-	// Pixels is the area that a decoder allocates, which for H.264 includes what is cropped away and for VP9 is that of the largest layer.
+	// Pixels is the area that a decoder allocates, which for H.264 and H.265 includes what is cropped away and for VP9 is that of the largest layer.
 	Pixels int64
 	// Orientation is EXIF's, 1 to 8: how to turn the stored picture upright. 1 means not at all.
 	Orientation uint8
@@ -34,6 +34,8 @@ func Read(codec media.Codec, unit []byte) Info {
 		info.Width, info.Height = vp8(unit)
 	case media.H264:
 		return h264(unit)
+	case media.H265:
+		return h265(unit)
 	case media.VP9:
 		return vp9(unit)
 	case media.AV1:
@@ -44,7 +46,7 @@ func Read(codec media.Codec, unit []byte) Info {
 		info.Width, info.Height = png(unit)
 	case media.WebP:
 		info.Width, info.Height = webp(unit)
-	case media.CodecUnknown:
+	default: // sound has no size
 	}
 	info.Pixels = int64(info.Width) * int64(info.Height)
 	return info

@@ -51,6 +51,16 @@ const (
 	spsHigh444     = "00000001 67f4001f919b281b07bc6de022000003000200000300781e30632c 00000001 68ebe3c44844"
 )
 
+// Parameter sets as x265 writes them, after an access unit delimiter and those of the video.
+const (
+	hevcHead    = "00000001 460110 00000001 40010c01ffff0160000003009000000300000300 5dba0240 00000001 "
+	hevcMain720 = hevcHead + "420101 0160000003009000000300000300 5d a00280802d165ba4a4c2f0168080000003008000000f04 00000001 4401c073c189"
+	hevcCropped = hevcHead + "420101 0160000003009000000300000300 3c a00d880f1c9596e92930bc05a020000003002000000303c1"
+	hevcMain444 = hevcHead + "420101 0408000003009e08000003000 03c 90015101838f8bcb2b2a5261780b40400000030040000007 82"
+	// The first with two temporal sub-layers more, one of them with a profile.
+	hevcLayers = "00000001 420105 0160000003009000000300000300 5d d000 0160000003009000000300000300 5a 5d a00280802d165ba4a4c2f0168080000003008000000f04"
+)
+
 type headerCase struct {
 	name  string
 	codec media.Codec
@@ -86,6 +96,14 @@ func headerCases() []headerCase {
 		{"H.264 high 4:4:4, cropped", media.H264, fromHex(spsHigh444), full(852, 478, 864*480)},
 		{"H.264 slice before its parameter set", media.H264, append(fromHex("000001 65 88"), fromHex(spsHigh1080)...), unknown},
 		{"H.264 parameter set cut", media.H264, fromHex(spsHigh1080)[:12], unknown},
+		{"H.265 main 1280×720", media.H265, fromHex(hevcMain720), plain(1280, 720)},
+		{"H.265 main, cropped", media.H265, fromHex(hevcCropped), full(426, 238, 432*240)},
+		{"H.265 4:4:4, cropped", media.H265, fromHex(hevcMain444), full(322, 182, 336*192)},
+		{"H.265 with sub-layers", media.H265, fromHex(hevcLayers), plain(1280, 720)},
+		{"H.265 slice before its parameter set", media.H265, append(fromHex("000001 2601 af"), fromHex(hevcMain720)...), unknown},
+		{"H.265 parameter set of an upper layer", media.H265, fromHex("000001 4209 01" + hevcMain720[len(hevcHead)+6:]), unknown},
+		{"H.265 parameter set cut", media.H265, fromHex(hevcMain720)[:56], unknown},
+		{"H.265 parameter set of nothing", media.H265, fromHex("000001 42 000001 4201"), unknown},
 		// As libvpx writes them: of other sizes, with colours of each profile, and between key frames.
 		{"VP9 key frame", media.VP9, fromHex("82 49 83 42 00 4f f0 2c f6 06 38"), plain(1280, 720)},
 		{"VP9 4:4:4", media.VP9, fromHex("a2 49 83 42 00 02 82 01 6a c0 87"), plain(322, 182)},

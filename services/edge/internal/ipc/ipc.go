@@ -20,9 +20,10 @@ const (
 	Version = 2
 	// MaxTargets bounds the forms in which one picture is asked for.
 	MaxTargets = 16
-	// MaxPictures bounds the pictures that one unit can bring out. H.264 reorders by at most 16.
+	// MaxPictures bounds the pictures that one unit can bring out. H.264 and H.265 reorder by at most 16.
 	MaxPictures = ReorderDepth + 1
-	// ReorderDepth is the number of later units after which a picture that did not come out never will (H.264, max_dec_frame_buffering).
+	// ReorderDepth is the number of later units after which a picture that did not come out never will (H.264's
+	// max_dec_frame_buffering, H.265's sps_max_num_reorder_pics).
 	ReorderDepth = 16
 	// MaxSide bounds the width and height of sources and payloads in pixels: VP8 and WebP can say no more.
 	MaxSide = 16383
@@ -33,7 +34,7 @@ const (
 // Expired tells whether the picture of a stream's unit can no longer come out after the given number of units. Edge and decoder process
 // both apply it after each reply of status OK, so that they agree on which slots are in use.
 func Expired(codec media.Codec, unit, units uint64) bool {
-	return codec != media.H264 || unit+ReorderDepth < units
+	return codec != media.H264 && codec != media.H265 || unit+ReorderDepth < units
 }
 
 // Op says what a request wants.
