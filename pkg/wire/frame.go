@@ -66,6 +66,7 @@ func ModelToProto(d media.Model) *sluicev1.Model {
 	return &sluicev1.Model{
 		Name: new(d.Name), InputId: new(d.InputID), Rate: new(d.Rate), Deadline: new(d.Deadline.Seconds()),
 		Result: new(d.Result), Ready: new(d.Ready), MaxBatch: new(uint32(d.MaxBatch)),
+		KeyFramesOnly: new(d.KeyOnly),
 	}
 }
 
@@ -74,6 +75,7 @@ func ModelFromProto(m *sluicev1.Model) (media.Model, error) {
 	d := media.Model{
 		Name: m.GetName(), InputID: m.GetInputId(), Rate: m.GetRate(), Deadline: duration(m.GetDeadline()),
 		Result: m.GetResult(), Ready: m.GetReady(), MaxBatch: int(m.GetMaxBatch()),
+		KeyOnly: m.GetKeyFramesOnly(),
 	}
 	if d.Name == "" || d.Deadline <= 0 {
 		return media.Model{}, fmt.Errorf("%w: model %q with a deadline of %s", ErrMalformed, d.Name, d.Deadline)

@@ -147,6 +147,18 @@ func TestNumbersAreTheWires(t *testing.T) {
 	}
 }
 
+func TestModelsThereAndBack(t *testing.T) {
+	t.Parallel()
+	for _, want := range []media.Model{
+		{Name: "faces", InputID: 3, Rate: 7.5, Deadline: 250 * time.Millisecond, Result: "detections", Ready: true, MaxBatch: 8},
+		{Name: "scene", Rate: 0.2, KeyOnly: true, Deadline: time.Second},
+	} {
+		if got, err := ModelFromProto(ModelToProto(want)); got != want || err != nil {
+			t.Errorf("got %+v, %v, want %+v", got, err, want)
+		}
+	}
+}
+
 func TestInputsThereAndBack(t *testing.T) {
 	t.Parallel()
 	for _, want := range []media.Input{

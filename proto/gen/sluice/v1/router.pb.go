@@ -551,7 +551,9 @@ type Model struct {
 	// Whether a backend target is ready.
 	Ready *bool `protobuf:"varint,6,opt,name=ready,proto3,oneof" json:"ready,omitempty"`
 	// Largest batch.
-	MaxBatch      *uint32 `protobuf:"varint,7,opt,name=max_batch,json=maxBatch,proto3,oneof" json:"max_batch,omitempty"`
+	MaxBatch *uint32 `protobuf:"varint,7,opt,name=max_batch,json=maxBatch,proto3,oneof" json:"max_batch,omitempty"`
+	// Only units with which decoding can start are due. With a rate, one is asked of the sender when the time has come.
+	KeyFramesOnly *bool `protobuf:"varint,8,opt,name=key_frames_only,json=keyFramesOnly,proto3,oneof" json:"key_frames_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,6 +635,13 @@ func (x *Model) GetMaxBatch() uint32 {
 		return *x.MaxBatch
 	}
 	return 0
+}
+
+func (x *Model) GetKeyFramesOnly() bool {
+	if x != nil && x.KeyFramesOnly != nil {
+		return *x.KeyFramesOnly
+	}
+	return false
 }
 
 // Input describes the frames that a model takes.
@@ -1410,7 +1419,7 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\x06window\x18\x03 \x01(\rB\a\xbaH\x04*\x02(\x01H\x00R\x06window\x88\x01\x01\x12\x1b\n" +
 	"\x06router\x18\x04 \x01(\tH\x01R\x06router\x88\x01\x01B\t\n" +
 	"\a_windowB\t\n" +
-	"\a_router\"\xa3\x02\n" +
+	"\a_router\"\xe4\x02\n" +
 	"\x05Model\x12\x17\n" +
 	"\x04name\x18\x01 \x01(\tH\x00R\x04name\x88\x01\x01\x12\x1e\n" +
 	"\binput_id\x18\x02 \x01(\rH\x01R\ainputId\x88\x01\x01\x12\x17\n" +
@@ -1418,7 +1427,8 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\bdeadline\x18\x04 \x01(\x01H\x03R\bdeadline\x88\x01\x01\x12\x1b\n" +
 	"\x06result\x18\x05 \x01(\tH\x04R\x06result\x88\x01\x01\x12\x19\n" +
 	"\x05ready\x18\x06 \x01(\bH\x05R\x05ready\x88\x01\x01\x12 \n" +
-	"\tmax_batch\x18\a \x01(\rH\x06R\bmaxBatch\x88\x01\x01B\a\n" +
+	"\tmax_batch\x18\a \x01(\rH\x06R\bmaxBatch\x88\x01\x01\x12+\n" +
+	"\x0fkey_frames_only\x18\b \x01(\bH\aR\rkeyFramesOnly\x88\x01\x01B\a\n" +
 	"\x05_nameB\v\n" +
 	"\t_input_idB\a\n" +
 	"\x05_rateB\v\n" +
@@ -1426,7 +1436,8 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\a_resultB\b\n" +
 	"\x06_readyB\f\n" +
 	"\n" +
-	"_max_batch\"\xaa\x02\n" +
+	"_max_batchB\x12\n" +
+	"\x10_key_frames_only\"\xaa\x02\n" +
 	"\x05Input\x12\x13\n" +
 	"\x02id\x18\x01 \x01(\rH\x01R\x02id\x88\x01\x01\x123\n" +
 	"\apicture\x18\x02 \x01(\v2\x17.sluice.v1.PictureInputH\x00R\apicture\x12-\n" +

@@ -62,7 +62,7 @@ func (m *models) open(c *config.Config, model *config.Model) error {
 	}
 	m.all = append(m.all, b)
 	m.configs = append(m.configs, dispatch.ModelConfig{
-		Name: model.Name, Input: model.Input.Picture(), Rate: model.Rate, Deadline: time.Duration(model.Deadline), Result: decoder.Kind(),
+		Name: model.Name, Input: model.Input.Picture(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline), Result: decoder.Kind(),
 		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight * len(drivers), Streams: maxStreams,
 		Runner: reply.New(b, decoder, m.logger.With("model", model.Name)),
 	})

@@ -72,8 +72,9 @@ type Input struct {
 	Color  string    `yaml:"color"`
 	Layout string    `yaml:"layout"`
 	Dtype  string    `yaml:"dtype"`
-	Mean   []float64 `yaml:"mean"`  // empty means 0, 0, 0
-	Scale  []float64 `yaml:"scale"` // empty means 1, 1, 1
+	Mean   []float64 `yaml:"mean"`   // empty means 0, 0, 0
+	Scale  []float64 `yaml:"scale"`  // empty means 1, 1, 1
+	Frames string    `yaml:"frames"` // all or key
 }
 
 // Output says how a model's tensors become results.
@@ -140,6 +141,9 @@ func (m *Model) complete() {
 	}
 	if m.Batch.Max == 0 {
 		m.Batch.Max = 1
+	}
+	if m.Input.Frames == "" {
+		m.Input.Frames = "all"
 	}
 	if m.Input.Mean == nil {
 		m.Input.Mean = []float64{0, 0, 0}

@@ -116,6 +116,9 @@ func TestModelDefaults(t *testing.T) {
 		m.Input.Tensor().Scale != [3]float64{1, 1, 1} || m.Backend.ONNX.Threads != 1 {
 		t.Errorf("the model is %+v", m)
 	}
+	if keys, err := loadText(t, strings.Replace(smallest, "dtype: FP32", "dtype: FP32, frames: key", 1)); err != nil || !keys.Models[0].Input.KeyOnly() || m.Input.KeyOnly() {
+		t.Errorf("key frames only: %v, %v, by default %v", keys.Models[0].Input.KeyOnly(), err, m.Input.KeyOnly())
+	}
 	c, err = loadText(t, strings.Replace(smallest, "onnx: {path: faces.onnx}", `oip: {targets: ["dns:///a:1", "dns:///b:1"]}`, 1))
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +164,7 @@ func TestRefuses(t *testing.T) {
 		"color":             {"color: RGB", "color: YUV", "models[0] (faces).input.color", "RGB, BGR"},
 		"layout":            {"layout: NCHW", "layout: CHW", "models[0] (faces).input", "NCHW or NHWC"},
 		"dtype":             {"dtype: FP32", "dtype: FP8", "models[0] (faces).input", "FP32 or UINT8"},
+		"frames":            {"dtype: FP32", "dtype: FP32, frames: some", "models[0] (faces).input.frames", "all, key"},
 		"mean":              {"dtype: FP32", "dtype: FP32, mean: [1]", "models[0] (faces).input.mean", "[a, b, c]"},
 		"scale":             {"dtype: FP32", "dtype: FP32, scale: [1, 2, .inf]", "models[0] (faces).input.scale", "finite"},
 		"decoder":           {"decoder: centerface", "decoder: yunet", "models[0] (faces).output", "centerface"},

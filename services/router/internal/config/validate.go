@@ -147,6 +147,9 @@ func (in *Input) validate(wrong *complaints, key string) bool {
 	if _, known := colors()[in.Color]; !known {
 		wrong.add(key+".color", "%q is none of RGB, BGR", in.Color)
 	}
+	if in.Frames != "all" && in.Frames != "key" {
+		wrong.add(key+".frames", "%q is none of all, key", in.Frames)
+	}
 	wrong.channels(key+".mean", in.Mean)
 	wrong.channels(key+".scale", in.Scale)
 	if len(*wrong) > before {
@@ -162,6 +165,9 @@ func (in *Input) validate(wrong *complaints, key string) bool {
 func (in *Input) Picture() media.PictureInput {
 	return media.PictureInput{Width: in.Width, Height: in.Height, Fit: fits()[in.Fit], Color: colors()[in.Color]}
 }
+
+// KeyOnly tells whether only key frames are wanted.
+func (in *Input) KeyOnly() bool { return in.Frames == "key" }
 
 // Tensor says how those pictures become the model's input tensor. The input is valid.
 func (in *Input) Tensor() tensor.Picture {

@@ -38,6 +38,8 @@ type ModelConfig struct {
 	Input media.PictureInput
 	// Rate is the number of units a second beyond which units of a stream are not due; the edge goes by it. Zero means that all are.
 	Rate float64
+	// KeyOnly is true when only key frames are due.
+	KeyOnly bool
 	// Deadline bounds the remaining time that an edge may claim.
 	Deadline time.Duration
 	// Result is the kind of answer.

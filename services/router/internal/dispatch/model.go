@@ -47,7 +47,7 @@ func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) 
 
 func (m *model) describe() media.Model {
 	return media.Model{
-		Name: m.cfg.Name, InputID: m.inputID, Rate: m.cfg.Rate, Deadline: m.cfg.Deadline, Result: m.cfg.Result,
+		Name: m.cfg.Name, InputID: m.inputID, Rate: m.cfg.Rate, KeyOnly: m.cfg.KeyOnly, Deadline: m.cfg.Deadline, Result: m.cfg.Result,
 		Ready: m.cfg.Runner.Ready() == nil, MaxBatch: m.cfg.MaxBatch,
 	}
 }
