@@ -110,10 +110,6 @@ func TestWhateverComesTheTimelineHasNoHole(t *testing.T) {
 				stamp += uint32(ticks)
 				pass += ticks
 				data = nil
-			case 2:
-				line.Spoil()
-				stamp += uint32(ticks)
-				data = nil
 			case 3: // silence
 				gap := rapid.Int64Range(1, int64(clock)*3/2).Draw(t, "gap")
 				stamp, pass = stamp+uint32(gap), pass+gap
@@ -167,11 +163,7 @@ func FuzzTimeline(f *testing.F) {
 			stamp, now := uint32(0), start
 			for rest := data[:min(len(data), 8*100)]; len(rest) >= 8; rest = rest[8:] {
 				stamp += binary.BigEndian.Uint32(rest)
-				if n := int(rest[6]); n == 255 {
-					line.Spoil()
-				} else if n > 0 {
-					line.Lose(n)
-				}
+				line.Lose(int(rest[6]))
 				now = now.Add(time.Duration(rest[7]) * time.Millisecond)
 				ticks := int64(binary.BigEndian.Uint16(rest[4:]))%5760 + 1
 				made := int64(0)

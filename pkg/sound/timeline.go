@@ -24,22 +24,9 @@ type Step struct {
 	Overlap int64
 	// Data is the packet to decode or to recover from, as it was pushed.
 	Data []byte
-	// Fault is why a packet is missing that is not there to decode, as far as it matters to who listens.
-	Fault Fault
+	// Outage is true for the zeros of a loss so long that nothing bridges it.
+	Outage bool
 }
-
-// Fault says what is wrong with a step.
-type Fault uint8
-
-// The faults.
-const (
-	// NoFault is also what sound has that was recovered or concealed, and silence.
-	NoFault Fault = iota
-	// Outage is a step of zeros in a loss so long that nothing bridges it.
-	Outage
-	// Broken is a step in place of a packet that came and cannot be read.
-	Broken
-)
 
 const (
 	// maxConcealed is how long a decoder may go on by itself; after that it only makes noises.
@@ -77,7 +64,6 @@ type Timeline struct {
 	ticks   int64  // of the packet before
 	arrival time.Time
 	lost    int64 // packets since then
-	broken  bool  // at least one of them came
 	steps   [4]Step
 	n       int
 }
@@ -100,9 +86,6 @@ func (t *Timeline) Timestamp(tick int64) uint32 { return t.next - uint32(t.end-t
 
 // Lose notes packets that were lost before the next one.
 func (t *Timeline) Lose(packets int) { t.lost += int64(packets) }
-
-// Spoil notes a packet that came and cannot be read, so that nobody knows how long it lasts.
-func (t *Timeline) Spoil() { t.lost, t.broken = t.lost+1, true }
 
 // Push takes the next packet and gives the steps up to its end: nothing for one whose time is over. They are valid until the next call; their
 // Data is the packet's.
@@ -128,7 +111,7 @@ func (t *Timeline) Push(p Packet) []Step {
 	}
 	t.add(Step{Op: Decode, Begins: begins, To: t.end + p.Ticks - overlap, Overlap: overlap, Data: p.Data})
 	t.started, t.next, t.ticks, t.arrival = true, p.Timestamp+uint32(p.Ticks), p.Ticks, p.Arrival
-	t.lost, t.broken = 0, false
+	t.lost = 0
 	return t.steps[:t.n]
 }
 
@@ -151,26 +134,15 @@ func (t *Timeline) fill(to int64, next Packet) {
 	total := to - t.end
 	// How long the lost packets were nobody knows. If the gap is longer than their number tells, the rest of it is silence.
 	missing := min(total, t.lost*max(t.ticks, next.Ticks))
-	var fault Fault
-	switch {
-	case t.broken:
-		fault = Broken
-	case missing == total && total > t.span(outage):
-		fault = Outage
-	}
 	var concealed, recovered int64
 	if t.conceals {
 		grain := max(t.clock/400, 1) // decoders conceal in steps of 2.5 ms (RFC 6716 section 2.1.4)
 		recovered = min(total, next.Ticks) / grain * grain
 		concealed = max(0, min(missing-recovered, t.span(maxConcealed))) / grain * grain
 	}
-	bridge := fault
-	if bridge == Outage {
-		bridge = NoFault
-	}
-	t.add(Step{Op: Conceal, To: t.end + concealed, Fault: bridge})
-	t.add(Step{Op: Silence, To: to - recovered, Fault: fault})
-	t.add(Step{Op: Recover, To: to, Data: next.Data, Fault: bridge})
+	t.add(Step{Op: Conceal, To: t.end + concealed})
+	t.add(Step{Op: Silence, To: to - recovered, Outage: missing == total && total > t.span(outage)})
+	t.add(Step{Op: Recover, To: to, Data: next.Data})
 }
 
 // add appends a step that begins at the end, unless it is empty.

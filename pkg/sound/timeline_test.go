@@ -45,7 +45,6 @@ type event struct {
 	ticks int64
 	after time.Duration // since the event before
 	lost  int
-	spoil bool
 }
 
 func packet(stamp uint32, ticks int64) event {
@@ -60,12 +59,8 @@ func script(conceals bool, events ...event) string {
 	var out []string
 	for i, e := range events {
 		now = now.Add(e.after)
-		switch {
-		case e.lost > 0:
+		if e.lost > 0 {
 			t.Lose(e.lost)
-			continue
-		case e.spoil:
-			t.Spoil()
 			continue
 		}
 		for _, s := range t.Push(Packet{Timestamp: e.stamp, Ticks: e.ticks, Data: []byte{byte(i)}, Arrival: now}) {
@@ -76,7 +71,9 @@ func script(conceals bool, events ...event) string {
 			if s.Data != nil {
 				text += fmt.Sprintf(" #%d", s.Data[0])
 			}
-			text += [...]string{"", " outage", " broken"}[s.Fault]
+			if s.Outage {
+				text += " outage"
+			}
 			if s.Begins {
 				text = "| " + text
 			}
@@ -118,8 +115,6 @@ func TestTimeline(t *testing.T) {
 			"| decode 0-960 #0, silence 960-2880, recover 2880-3840 #2, decode 3840-4800 #2"},
 		{"what is lost is not audible", true, []event{packet(0, 960), lost(4), packet(960, 960)}, "| decode 0-960 #0, decode 960-1920 #2"},
 		{"lost before the first", true, []event{lost(4), packet(960, 960)}, "| decode 0-960 #1"},
-		{"one cannot be read", true, []event{packet(0, 960), {spoil: true}, packet(1920, 960)},
-			"| decode 0-960 #0, recover 960-1920 #2 broken, decode 1920-2880 #2"},
 		{"decoders conceal in whole steps", true, []event{packet(0, 960), lost(2), packet(2885, 960)},
 			"| decode 0-960 #0, conceal 960-1920, silence 1920-1925, recover 1925-2885 #2, decode 2885-3845 #2"},
 		{"a tick early", true, []event{packet(0, 960), packet(959, 960)}, "| decode 0-960 #0, decode 960-1919 over 1 #1"},

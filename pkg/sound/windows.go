@@ -114,6 +114,9 @@ func (w *Windows) note(n int, p Part) {
 	w.runs = append(w.runs, run{Part: p, end: end})
 }
 
+// Full tells whether there is a window to take.
+func (w *Windows) Full() bool { return w.need == 0 }
+
 // Take writes the window into payload, which has the size of the input's, if it is full, and goes on to the next one.
 func (w *Windows) Take(payload []byte) (Window, bool) {
 	if w.need > 0 {

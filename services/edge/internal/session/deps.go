@@ -31,6 +31,8 @@ type Decoder interface {
 	Start(ctx context.Context) error
 	// Decode takes a stream's units in order and gives the pictures that came of them. Errors are *decoder.Error.
 	Decode(ctx context.Context, r decoder.Request) ([]decoder.Picture, error)
+	// DecodeSound takes a step of a stream's sound and appends its samples to dst. Errors are *decoder.Error.
+	DecodeSound(ctx context.Context, r decoder.SoundRequest, dst []int16) ([]int16, error)
 	// Forget gives up what is kept for a stream that has ended.
 	Forget(stream uint32)
 	Close() error

@@ -111,9 +111,11 @@ func (w testWriter) Write(b []byte) (int, error) {
 // fakeDecoder makes a picture of anything and counts payloads in use.
 type fakeDecoder struct {
 	decode func(decoder.Request) ([]decoder.Picture, error)
+	listen func(decoder.SoundRequest, []int16) ([]int16, error)
 
 	mu     sync.Mutex
 	units  []decoder.Request
+	sounds []decoder.SoundRequest
 	leased int
 	closed bool
 }
@@ -146,6 +148,24 @@ func (d *fakeDecoder) Decode(_ context.Context, r decoder.Request) ([]decoder.Pi
 		})
 	}
 	return pictures, nil
+}
+
+// DecodeSound makes a sound of anything: each sample is the first byte of the data.
+func (d *fakeDecoder) DecodeSound(_ context.Context, r decoder.SoundRequest, dst []int16) ([]int16, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sounds = append(d.sounds, r)
+	if d.listen != nil {
+		return d.listen(r, dst)
+	}
+	for range r.Samples {
+		value := int16(0)
+		if len(r.Data) > 0 {
+			value = int16(r.Data[0])
+		}
+		dst = append(dst, value)
+	}
+	return dst, nil
 }
 
 // lease counts a payload until it is released. d.mu is held.

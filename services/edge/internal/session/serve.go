@@ -154,13 +154,12 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	v.streams++
 	number := v.streams
 	v.work.Go(func() {
-		if t.Kind != media.KindPicture {
-			countPackets(ctx, t, st)
-			v.book.closeStream(st.name)
-			return
+		if t.Kind == media.KindPicture {
+			c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
+			newTrackRunner(t, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
+		} else {
+			newSoundRunner(t, newListener(st, number, v.decoder, v.uplink, v.logger), v.budget, v.reports).run(ctx)
 		}
-		c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
-		newTrackRunner(t, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
 		v.endStream(st, number)
 	})
 }

@@ -1,5 +1,6 @@
 // Package session is the edge's one place that knows the order of its stages: packets of a peer through jitter, depacket, sample and
 // decoder to the uplink, and outcomes through the ledger to the client. A [Manager] holds the sessions.
+// Sound goes its own way from jitter on: the timeline and the windows of package sound, in every model's own form; see listener.
 //
 // A session has one supervising goroutine (serve.go), which owns its streams and outlets; one runner for each track, two for each channel of
 // frames; one relay for each data channel that carries messages; and the expiry of its book. What they share is safe for concurrent use

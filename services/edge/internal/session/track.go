@@ -7,7 +7,6 @@ import (
 	"github.com/sluice-dev/sluice/pkg/clock"
 	"github.com/sluice-dev/sluice/pkg/depacket"
 	"github.com/sluice-dev/sluice/pkg/jitter"
-	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/sample"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
@@ -141,22 +140,6 @@ func (r *trackRunner) units(ctx context.Context, units []depacket.Unit) {
 	for i := range units {
 		r.unit(ctx, &units[i])
 		r.assembler.Recycle(units[i].Data)
-	}
-}
-
-// countPackets runs for a track that no stage takes: its packets are counted as units, each by itself.
-func countPackets(ctx context.Context, s source, st *stream) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case p, ok := <-s.Packets():
-			if !ok {
-				return
-			}
-			id := media.RTP{Valid: true, SSRC: p.RTP.SSRC, Timestamp: p.RTP.Timestamp}
-			st.count(ledger.Unit{Arrival: p.Arrival, RTP: id, Captured: p.Arrival, Clock: media.ClockArrival})
-		}
 	}
 }
 
