@@ -39,6 +39,8 @@ const (
 	KindOutcome Kind = "outcome"
 	KindSkipped Kind = "skipped"
 	KindSummary Kind = "summary"
+	// KindSenderReport relays what one source said about its clock.
+	KindSenderReport Kind = "senderReport"
 )
 
 // Message is a server message ready to be sent. It is shared between sinks: JSON must not be changed.
@@ -50,6 +52,8 @@ type Message struct {
 	Stream string
 	// JSON is the whole sluice.v1.ServerMessage.
 	JSON []byte
+
+	skipped uint64 // what a message of KindSkipped says
 }
 
 // Hub keeps the newest messages of one session and hands them to its sinks. It is safe for concurrent use and starts no goroutines.
@@ -81,7 +85,7 @@ func (h *Hub) Publish(m *sluicev1.ServerMessage) error {
 // come. Where the id is no longer kept, the messages since then count as skipped whatever they were. It fails with ErrTooManySinks. After
 // Close, the sink gives what is kept.
 func (h *Hub) Subscribe(after uint64) (*Sink, error) {
-	reader, err := h.ring.Subscribe(after, fanout.Choice[Message]{Counts: isOutcome})
+	reader, err := h.ring.Subscribe(after, choice(nil))
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +95,11 @@ func (h *Hub) Subscribe(after uint64) (*Sink, error) {
 // Attach makes a sink like Subscribe, for the session's own use, and always finds a place: the caller bounds their number. A nil filter
 // passes everything; a filter must be pure, must not block, and sees ID 0.
 func (h *Hub) Attach(after uint64, filter func(Message) bool) *Sink {
-	return &Sink{reader: h.ring.Attach(after, fanout.Choice[Message]{Wants: filter, Counts: isOutcome})}
+	return &Sink{reader: h.ring.Attach(after, choice(filter))}
+}
+
+func choice(filter func(Message) bool) fanout.Choice[Message] {
+	return fanout.Choice[Message]{Wants: filter, Counts: isOutcome, Perishes: func(m Message) bool { return isOutcome(m) || m.Kind == KindSenderReport }}
 }
 
 // Close ends the session's messages: sinks read what is left and then io.EOF. Closing twice is harmless.
@@ -100,29 +108,46 @@ func (h *Hub) Close() { h.ring.Close() }
 // Sink is one reader's place among the messages. Next is called from one goroutine at a time, Close from any.
 type Sink struct {
 	reader *fanout.Reader[Message]
-	// held is the message that a skipped one went ahead of.
+	// held is the message that comes next, if it is known already.
 	held *Message
+	// skipped is how many outcomes were lost of which nothing has been said.
+	skipped uint64
 }
 
 // Next gives the next message, waiting for it until ctx ends. Where outcomes were lost to slowness, a message of KindSkipped comes first.
 // The error is io.EOF after the hub's Close or the sink's own, and ctx's error otherwise.
 func (s *Sink) Next(ctx context.Context) (Message, error) {
-	if s.held != nil {
-		m := *s.held
-		s.held = nil
-		return m, nil
+	if s.held == nil {
+		item, err := s.reader.Next(ctx)
+		if err != nil {
+			return Message{}, err
+		}
+		m := item.Value
+		m.ID = item.ID
+		s.held, s.skipped = &m, s.skipped+item.Skipped
 	}
-	item, err := s.reader.Next(ctx)
-	if err != nil {
-		return Message{}, err
+	if n := s.skipped; n > 0 {
+		s.skipped = 0
+		return Message{Kind: KindSkipped, JSON: []byte(`{"skipped":` + strconv.FormatUint(n, 10) + `}`), skipped: n}, nil
 	}
-	m := item.Value
-	m.ID = item.ID
-	if item.Skipped == 0 {
-		return m, nil
+	m := *s.held
+	s.held = nil
+	return m, nil
+}
+
+// Undelivered takes back the message that Next gave last, because the reader does not take it. Outcomes go stale meanwhile, and sender reports:
+// of those that wait only the newest outcome, and what came after it, is still given once the reader takes messages again. It is called like
+// Next.
+func (s *Sink) Undelivered(m Message) {
+	newer := s.reader.Freshen()
+	if m.Kind == KindSkipped {
+		s.skipped += m.skipped
+	} else {
+		s.held = &m
 	}
-	s.held = &m
-	return Message{Kind: KindSkipped, JSON: []byte(`{"skipped":` + strconv.FormatUint(item.Skipped, 10) + `}`)}, nil
+	if newer && isOutcome(*s.held) {
+		s.held, s.skipped = nil, s.skipped+1
+	}
 }
 
 // Ended tells whether Next would give io.EOF at once: the session has ended and this sink has seen, or asked for, nothing that is left. It is

@@ -136,6 +136,52 @@ func TestSlowSink(t *testing.T) {
 	}
 }
 
+// A reader that takes nothing for a while gets the newest outcome next, is told how many it missed, and misses nothing that does not go stale.
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	demand := &sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Demand{Demand: wire.DemandToProto(media.Demand{Stream: "camera", MaxFramerate: 5})}}
+	h := NewHub()
+	s := subscribe(t, h, 0)
+	next := func() Message {
+		t.Helper()
+		m, err := s.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	publish(t, h, outcome("camera", 1))
+	alone := next()
+	s.Undelivered(alone)
+	if m := next(); m.ID != alone.ID {
+		t.Errorf("the only outcome was replaced by %+v", m)
+	}
+	s.Undelivered(alone)
+	publish(t, h, report(1), demand, outcome("camera", 2), report(2), outcome("camera", 3), report(3))
+	for range 3 { // tried in vain, whatever comes first
+		s.Undelivered(next())
+	}
+	publish(t, h, outcome("camera", 4))
+	s.Undelivered(next())
+	h.Close()
+	var kinds []string
+	for _, m := range rest(t, s) {
+		kinds = append(kinds, string(m.JSON))
+	}
+	want := []string{
+		`{"skipped":1}`,
+		`{"demand":{"stream":"camera","maxFramerate":5}}`,
+		`{"skipped":2}`,
+		`{"outcome":{"session":"s","stream":"camera","sequence":4,"model":"faces","drop":{"reason":"SUPERSEDED"}}}`,
+	}
+	if len(kinds) != len(want) {
+		t.Fatalf("got %q, want %q", kinds, want)
+	}
+	for i := range want {
+		sameJSON(t, []byte(kinds[i]), want[i])
+	}
+}
+
 func TestResume(t *testing.T) {
 	t.Parallel()
 	h := NewHub()

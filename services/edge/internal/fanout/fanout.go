@@ -98,12 +98,14 @@ func (r *Ring[T]) evict() {
 	r.bytes -= oldest.bytes
 }
 
-// Choice tells which values a reader wants. Both functions must be pure and must not block; nil means all.
+// Choice tells which values a reader wants. Its functions must be pure and must not block; nil means all.
 type Choice[T any] struct {
 	// Wants picks the values that the reader gets.
 	Wants func(T) bool
 	// Counts picks, of those, the values whose loss is counted in Item.Skipped.
 	Counts func(T) bool
+	// Perishes picks, of those, the values that Freshen passes over. Those that count must be among them.
+	Perishes func(T) bool
 }
 
 // Subscribe makes a reader of the values after the id given: 0 for all that are kept, Live for those to come. Ids that are no longer kept
@@ -167,6 +169,7 @@ type Reader[T any] struct {
 
 	// Guarded by ring.mu.
 	next    uint64 // id of the value to look at next
+	fresh   uint64 // perishable values before this id are passed over
 	skipped uint64
 	closed  bool
 	counted bool
@@ -197,6 +200,21 @@ func (r *Reader[T]) Ended() bool {
 	defer r.ring.mu.Unlock()
 	_, more := r.peek()
 	return r.closed || r.ring.closed && !more
+}
+
+// Freshen is for a reader who could not read for a while and has no use for what went stale meanwhile: of the values that are there it passes
+// over those that perish and are older than the newest one that counts. It tells whether there is such a one.
+func (r *Reader[T]) Freshen() (counts bool) {
+	ring := r.ring
+	ring.mu.Lock()
+	defer ring.mu.Unlock()
+	for i := len(ring.kept) - 1; i >= 0 && ring.kept[i].id >= r.next; i-- {
+		if r.counts(ring.kept[i].value) {
+			r.fresh = ring.kept[i].id
+			return true
+		}
+	}
+	return false
 }
 
 // Close gives the reader up. Closing twice is harmless.
@@ -234,7 +252,13 @@ func (r *Reader[T]) take() (Item[T], bool, error) {
 func (r *Reader[T]) peek() (e entry[T], ok bool) {
 	for ring := r.ring; r.next <= ring.newest; r.next++ {
 		e := ring.kept[len(ring.kept)-1-int(ring.newest-r.next)]
-		if r.choice.Wants == nil || r.choice.Wants(e.value) {
+		switch {
+		case r.choice.Wants != nil && !r.choice.Wants(e.value):
+		case e.id < r.fresh && (r.choice.Perishes == nil || r.choice.Perishes(e.value)):
+			if r.counts(e.value) {
+				r.skipped++
+			}
+		default:
 			return e, true
 		}
 	}

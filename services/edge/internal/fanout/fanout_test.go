@@ -166,7 +166,7 @@ func TestSkippedAddsUp(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		r := New(Limits{Items: rapid.IntRange(1, 8).Draw(t, "items"), Bytes: 1 << 20, Readers: 1}, func(int) int { return 1 })
 		wants := func(v int) bool { return v%3 != 0 }
-		reader, err := r.Subscribe(0, Choice[int]{Wants: wants, Counts: even})
+		reader, err := r.Subscribe(0, Choice[int]{Wants: wants, Counts: even, Perishes: func(v int) bool { return even(v) || v%5 == 0 }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,11 +187,23 @@ func TestSkippedAddsUp(t *testing.T) {
 			return true
 		}
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
-			if rapid.Bool().Draw(t, "publish") {
+			switch rapid.IntRange(0, 5).Draw(t, "do") {
+			case 0, 1, 2:
 				published++
 				_ = r.Publish(published)
-			} else {
+			case 3, 4:
 				take()
+			default:
+				newest := published
+				for newest > 0 && !(even(newest) && wants(newest)) {
+					newest--
+				}
+				if reader.Freshen() != (newest >= int(reader.next)) {
+					t.Fatalf("Freshen is wrong about %d at %d", newest, reader.next)
+				}
+				if item, ok := reader.peek(); ok && item.value < newest && (even(item.value) || item.value%5 == 0) {
+					t.Fatalf("after Freshen %d comes before %d", item.value, newest)
+				}
 			}
 		}
 		for done := false; !done; { // the next wanted value brings the last count

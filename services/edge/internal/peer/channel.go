@@ -166,7 +166,9 @@ func (c *Channel) Flush(ctx context.Context) {
 }
 
 // IsTimeout tells whether WriteText gave up at its deadline, after which the channel can still be used.
-func IsTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+func IsTimeout(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) // the latter is what SCTP says
+}
 
 // Close closes the channel and frees the place that it may have among the client's. Closing twice is harmless.
 func (c *Channel) Close() {

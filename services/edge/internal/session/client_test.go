@@ -65,7 +65,6 @@ func (r *rig) newClientWith(
 ) *client {
 	r.t.Helper()
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
-	settings.SetSCTPMaxReceiveBufferSize(8 << 20)
 	engine := &webrtc.MediaEngine{}
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		r.t.Fatal(err)

@@ -15,15 +15,15 @@ type writer interface {
 	Flush(ctx context.Context)
 }
 
-// relay sends a session's messages down one data channel, until the sink or ctx ends. While the client takes nothing the sink loses its
-// oldest messages, so that what comes next is fresh.
+// relay sends a session's messages down one data channel, until the sink or ctx ends. While the client takes nothing its outcomes go stale, so
+// that what comes next is the newest.
 type relay struct {
 	sink   *downlink.Sink
 	to     writer
 	logger *slog.Logger
 }
 
-// patience is how long one attempt to write waits. A message that could not be written is tried again as long as the client is there.
+// patience is how long one attempt to write waits. Something is tried again as long as the client is there, but nothing that is stale by then.
 const patience = 250 * time.Millisecond
 
 func (r *relay) run(ctx context.Context) {
@@ -34,18 +34,14 @@ func (r *relay) run(ctx context.Context) {
 			r.to.Flush(ctx) // the connection may be closed next, with what it has not sent
 			return
 		}
-		for {
-			err := r.to.WriteText(m.JSON, time.Now().Add(patience))
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			if !peer.IsTimeout(err) {
-				r.logger.Debug("message not sent", slog.String("kind", string(m.Kind)), slog.String("error", err.Error()))
-				break // too long for this client, or the channel is closed and its reader will say so
-			}
+		switch err := r.to.WriteText(m.JSON, time.Now().Add(patience)); {
+		case err == nil:
+		case ctx.Err() != nil:
+			return
+		case peer.IsTimeout(err):
+			r.sink.Undelivered(m)
+		default: // too long for this client, or the channel is closed and its reader will say so
+			r.logger.Debug("message not sent", slog.String("kind", string(m.Kind)), slog.String("error", err.Error()))
 		}
 	}
 }
