@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -38,6 +39,9 @@ func centerFaceChannels() [centerFaceOutputs]int { return [...]int{1, 2, 2, 2 * 
 
 func newCenterFace(config Config) (centerFace, error) {
 	width, height := config.Input.Width, config.Input.Height
+	if config.Input.Encoding != media.Pixels {
+		return centerFace{}, errors.New("centerface finds places in the pixels of its input, and this model gets files")
+	}
 	if width <= 0 || height <= 0 || width%centerFaceSides != 0 || height%centerFaceSides != 0 {
 		return centerFace{}, fmt.Errorf("input %d×%d: centerface needs sides that are multiples of %d", width, height, centerFaceSides)
 	}

@@ -1,5 +1,5 @@
-// Package detect turns the tensors of one frame into a typed result: boxes, classes or the tensors themselves. Decoders are pure and
-// immutable; whatever numbers a model gives, a result holds finite scores from 0 to 1 and boxes inside the picture.
+// Package detect turns the tensors of one frame into a typed result: boxes, classes, a voice's activity, an embedding, JSON, or the tensors themselves. Decoders
+// are pure and immutable; whatever numbers a model gives, a result holds finite scores from 0 to 1 and boxes inside the picture.
 package detect
 
 import (
@@ -17,11 +17,14 @@ type Config struct {
 	//   - centerface: the four outputs of CenterFace (arXiv:1911.03599): heat map, sizes, offsets, landmarks. Results are detections.
 	//   - classes: one output of a logit for each class, turned into probabilities by softmax. Results are classes.
 	//   - probabilities: one output of a probability for each class. Results are classes.
+	//   - speech: one output of one probability, that a window of sound holds speech. Results are speech.
+	//   - embedding: one output of floats, as they are. Results are an embedding.
+	//   - json: outputs of BYTES, each element a JSON text. Results are JSON.
 	//   - tensors: all outputs, or those named, as they are. Results are tensors.
 	Decoder string
-	// Input is the form of the pictures that the model gets.
+	// Input is the form of the pictures that the model gets; zero when it gets none.
 	Input media.PictureInput
-	// Threshold is the least score of a result, 0 to 1. Not used by tensors.
+	// Threshold is the least score of a result, 0 to 1. Used by centerface, classes and probabilities.
 	Threshold float64
 	// Labels names the classes in the model's order; a class without a label is called by its number. centerface finds "face" unless a
 	// label is given.
@@ -65,10 +68,16 @@ func New(config Config) (*Decoder, error) {
 		d.kind, d.form = "classes", classes{threshold: config.Threshold, labels: slices.Clone(config.Labels), softmax: true}
 	case "probabilities":
 		d.kind, d.form = "classes", classes{threshold: config.Threshold, labels: slices.Clone(config.Labels)}
+	case "speech":
+		d.kind, d.form = "speech", speech{}
+	case "embedding":
+		d.kind, d.form = "embedding", embedding{}
+	case "json":
+		d.kind, d.form = "json", documents{}
 	case "tensors":
 		d.kind, d.form = "tensors", tensors{}
 	default:
-		err = fmt.Errorf("decoder %q: must be centerface, classes, probabilities or tensors", config.Decoder)
+		err = fmt.Errorf("decoder %q: must be centerface, classes, probabilities, speech, embedding, json or tensors", config.Decoder)
 	}
 	if err != nil {
 		return nil, err
@@ -76,7 +85,7 @@ func New(config Config) (*Decoder, error) {
 	return d, nil
 }
 
-// Kind names the results: detections, classes or tensors.
+// Kind names the results: detections, classes, speech, embedding, json or tensors.
 func (d *Decoder) Kind() string { return d.kind }
 
 // Accept tells whether a model with these outputs can be decoded; the batch axis is the first of each.
@@ -96,6 +105,9 @@ func (d *Decoder) Decode(outputs []media.RawTensor, placement media.Placement) (
 		return nil, err
 	}
 	for i, t := range chosen {
+		if t.Datatype == media.Bytes {
+			continue // its elements show as they are read
+		}
 		if size := t.Datatype.Size(); size == 0 || elements(t.Shape) != len(t.Data)/size || len(t.Data)%size != 0 {
 			return nil, fmt.Errorf("output %d: %d bytes do not make %s %v", i, len(t.Data), t.Datatype, t.Shape)
 		}

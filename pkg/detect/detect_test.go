@@ -35,11 +35,13 @@ func TestNewRefuses(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{"no decoder", Config{}, "must be centerface, classes, probabilities or tensors"},
+		{"no decoder", Config{}, "must be centerface, classes, probabilities, speech, embedding, json or tensors"},
 		{"unknown decoder", Config{Decoder: "yolo99"}, `"yolo99"`},
 		{"threshold above one", Config{Decoder: "tensors", Threshold: 1.1}, "from 0 to 1"},
 		{"threshold is no number", Config{Decoder: "tensors", Threshold: math.NaN()}, "from 0 to 1"},
 		{"sides that the network cannot halve", Config{Decoder: "centerface", Input: media.PictureInput{Width: 320, Height: 240}}, "multiples of 32"},
+		{"faces in files", Config{Decoder: "centerface", Input: media.PictureInput{Width: 64, Height: 32, Encoding: media.EncodedJPEG}}, "pixels"},
+		{"faces in what is no picture", Config{Decoder: "centerface"}, "input 0×0"},
 		{"two labels for faces", Config{Decoder: "centerface", Input: picture, Labels: []string{"face", "cat"}}, "one class"},
 		{"an output twice", Config{Decoder: "tensors", Outputs: []string{"a", "a"}}, "twice"},
 	} {

@@ -13,6 +13,16 @@ const (
 	ClockAbsCapture
 )
 
+var clockNames = [...]string{"", "ARRIVAL", "SENDER_REPORT", "ABS_CAPTURE"}
+
+// String gives the contract's word for the clock, empty for ClockUnknown.
+func (c Clock) String() string {
+	if int(c) < len(clockNames) {
+		return clockNames[c]
+	}
+	return ""
+}
+
 // DropReason says why a unit was given up before it cost model time. The zero value means that it was not.
 type DropReason uint8
 

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,6 +25,9 @@ const (
 	FP32   Datatype = "FP32"
 	FP64   Datatype = "FP64"
 )
+
+// Bytes is the datatype of texts and files. Elements are of any length: in a tensor's data each is preceded by its length in bytes, a uint32.
+const Bytes Datatype = "BYTES"
 
 // Size gives the bytes of one element, 0 for a datatype that is not known or has no fixed size (BYTES).
 func (d Datatype) Size() int {
@@ -72,4 +76,18 @@ type RawTensor struct {
 	Datatype Datatype
 	Shape    []int
 	Data     []byte
+}
+
+// CutElement takes the first element off the data of a Bytes tensor. It is false when the data is empty or ends within the element.
+func CutElement(data []byte) (element, rest []byte, ok bool) {
+	const prefix = 4
+	if len(data) < prefix {
+		return nil, nil, false
+	}
+	size := uint64(binary.LittleEndian.Uint32(data))
+	if size > uint64(len(data)-prefix) {
+		return nil, nil, false
+	}
+	end := prefix + int(size)
+	return data[prefix:end:end], data[end:], true
 }

@@ -1,17 +1,21 @@
-// Package queue holds the frames that wait for one model: one slot for each stream, in which the newest frame wins. It decides nothing about batches;
-// it answers what waits, what was superseded and what expired, so that every frame that leaves has a reason.
+// Package queue holds the frames that wait for one model, a lane for each stream. It decides nothing about batches; it answers what waits, what was
+// superseded and what expired, so that every frame that leaves has a reason.
+//
+// A lane is one of two things. Pictures wait in one slot, in which the newest wins. Sound waits in order: a lane is a bounded queue that gives up its oldest
+// entry when it is full, and its next entry is not offered while the one before is being served.
 //
 // A Queue is a single-threaded value without a clock: time comes in as an argument, and the owner serialises the calls.
 package queue
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 )
 
 // Entry is one frame that waits.
 type Entry[K comparable, V any] struct {
-	// Key names the stream. One entry of a key waits at a time.
+	// Key names the stream.
 	Key K
 	// Value is the frame. The queue never looks into it.
 	Value V
@@ -27,137 +31,254 @@ type Entry[K comparable, V any] struct {
 type Verdict uint8
 
 const (
-	// Waiting means that the entry took a free slot.
+	// Waiting means that the entry waits and that nothing had to give way.
 	Waiting Verdict = iota + 1
 	// Replaced means that the entry took the slot of an older one, which Push returned.
 	Replaced
+	// Overflowed means that the lane was full and gave up its oldest entry, which Push returned.
+	Overflowed
 	// Full means that the entry's stream is new and that the queue holds as many streams as it may; Push returned the entry itself.
 	Full
 )
 
-// Queue holds at most one entry for each key, for at most a fixed number of keys. Push, Take, Expire and Remove cost O(log n).
+// Queue holds a lane for each key, for at most a fixed number of keys. Calls cost O(log n) in the number of lanes and O(n) in the entries of one.
 //
 // Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): each service moves a stream's turn on by one, and a stream that had nothing to serve for
 // a while continues at the turn that is being served. So it neither saves up service nor waits behind those who had more.
 type Queue[K comparable, V any] struct {
-	limit int
-	lanes map[K]*lane[K, V]
-	order byDeadline[K, V]
-	turn  uint64 // the highest that was served
+	limit   int
+	depth   int  // entries of a lane
+	ordered bool // a lane keeps its order, else its newest entry wins
+	lanes   map[K]*lane[K, V]
+	// offered are the lanes whose first entry may be served now, in no order.
+	offered []*lane[K, V]
+	due     byDeadline[K, V]
+	len     int
+	turn    uint64 // the highest that was served
 }
 
-// lane is what the queue knows of one stream. It outlives the entry, so that the turn of the next one is known.
+// lane is what the queue knows of one stream. It outlives its entries, so that the turn of the next one is known.
 type lane[K comparable, V any] struct {
-	entry Entry[K, V]
-	turn  uint64
-	index int // in Queue.order, or absent
+	key     K
+	entries []Entry[K, V] // oldest first
+	turn    uint64
+	// serving is true from Take to Done in an ordered queue.
+	serving bool
+	// removed is true when the stream was removed while it was served: the lane goes with Done.
+	removed bool
+	// first is the earliest deadline of the entries.
+	first   time.Time
+	due     int // index in Queue.due, or absent
+	offered int // index in Queue.offered, or absent
 }
 
 const absent = -1
 
-// New makes a queue for at most limit streams, waiting or remembered. A stream is remembered until Remove.
+// New makes a queue of slots for at most limit streams, waiting or remembered. A stream is remembered until Remove.
 func New[K comparable, V any](limit int) *Queue[K, V] {
-	return &Queue[K, V]{limit: limit, lanes: make(map[K]*lane[K, V])}
+	return &Queue[K, V]{limit: limit, depth: 1, lanes: make(map[K]*lane[K, V])}
+}
+
+// NewOrdered makes a queue of ordered lanes, each of at most depth entries, for at most limit streams.
+func NewOrdered[K comparable, V any](limit, depth int) *Queue[K, V] {
+	return &Queue[K, V]{limit: limit, depth: depth, ordered: true, lanes: make(map[K]*lane[K, V])}
 }
 
 // Len gives the number of entries that wait.
-func (q *Queue[K, V]) Len() int { return len(q.order) }
+func (q *Queue[K, V]) Len() int { return q.len }
 
 // Streams gives the number of streams that the queue knows, waiting or not.
 func (q *Queue[K, V]) Streams() int { return len(q.lanes) }
 
-// Push lets an entry wait. The entry returned is the one that will not: the superseded one for Replaced, e itself for Full, the zero entry for Waiting.
+// Push lets an entry wait. The entry returned is the one that will not: the superseded one for Replaced, the oldest for Overflowed, e itself for Full, the zero
+// entry for Waiting.
 func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 	l, known := q.lanes[e.Key]
 	if !known {
 		if len(q.lanes) >= q.limit {
 			return e, Full
 		}
-		l = &lane[K, V]{index: absent}
+		l = &lane[K, V]{key: e.Key, due: absent, offered: absent}
 		q.lanes[e.Key] = l
 	}
-	if l.index == absent {
+	l.removed = false
+	if len(l.entries) == 0 && !l.serving {
 		l.turn = max(l.turn, q.turn)
 	}
-	old := l.entry
-	e.Turn = l.turn
-	l.entry = e
-	if l.index == absent {
-		heap.Push(&q.order, l)
-		return Entry[K, V]{}, Waiting
+	var gone Entry[K, V]
+	verdict := Waiting
+	if len(l.entries) == q.depth {
+		gone, verdict = q.cut(l, 0), Replaced
+		if q.ordered {
+			verdict = Overflowed
+		}
 	}
-	heap.Fix(&q.order, l.index)
-	return old, Replaced
+	l.entries = append(l.entries, e)
+	q.len++
+	q.place(l)
+	return gone, verdict
 }
 
-// At gives the i-th waiting entry, 0 ≤ i < Len, in no particular order; it stays valid until the queue changes. The caller may read it only.
-func (q *Queue[K, V]) At(i int) *Entry[K, V] { return &q.order[i].entry }
+// Offered gives the number of entries that may be served now: one of each lane that has any, but for those that are being served.
+func (q *Queue[K, V]) Offered() int { return len(q.offered) }
 
-// Take removes a stream's waiting entry to serve it, which ends the stream's turn. It returns false if none waits.
+// At gives the i-th offered entry, 0 ≤ i < Offered, in no particular order. It is of another stream than all others.
+func (q *Queue[K, V]) At(i int) Entry[K, V] {
+	l := q.offered[i]
+	e := l.entries[0]
+	e.Turn = l.turn
+	return e
+}
+
+// Take removes a stream's offered entry to serve it, which ends the stream's turn. It returns false if none is offered. In an ordered queue, nothing of the stream is
+// offered again before Done.
 func (q *Queue[K, V]) Take(key K) (Entry[K, V], bool) {
 	l := q.lanes[key]
-	if l == nil || l.index == absent {
+	if l == nil || l.offered == absent {
 		return Entry[K, V]{}, false
 	}
+	e := q.leave(l)
+	l.serving = q.ordered
 	q.turn = max(q.turn, l.turn)
 	l.turn++
-	return q.leave(l), true
+	q.place(l)
+	return e, true
 }
 
-// Drop removes a stream's waiting entry without serving it. It returns false if none waits.
+// Done says that what was taken of a stream has been served. It does nothing if nothing was, and in a queue of slots.
+func (q *Queue[K, V]) Done(key K) {
+	l := q.lanes[key]
+	switch {
+	case l == nil:
+	case l.removed:
+		delete(q.lanes, key)
+	default:
+		l.serving = false
+		q.place(l)
+	}
+}
+
+// Drop removes a stream's offered entry without serving it. It returns false if none is offered.
 func (q *Queue[K, V]) Drop(key K) (Entry[K, V], bool) {
 	l := q.lanes[key]
-	if l == nil || l.index == absent {
+	if l == nil || l.offered == absent {
 		return Entry[K, V]{}, false
 	}
-	return q.leave(l), true
+	e := q.leave(l)
+	q.place(l)
+	return e, true
 }
 
 // Expire removes the entry with the earliest deadline if that deadline is not after now. Call it until it returns false.
 func (q *Queue[K, V]) Expire(now time.Time) (Entry[K, V], bool) {
-	if len(q.order) == 0 || q.order[0].entry.Deadline.After(now) {
+	if len(q.due) == 0 || q.due[0].first.After(now) {
 		return Entry[K, V]{}, false
 	}
-	return q.leave(q.order[0]), true
+	l := q.due[0]
+	e := q.cut(l, slices.IndexFunc(l.entries, func(e Entry[K, V]) bool { return e.Deadline.Equal(l.first) }))
+	q.place(l)
+	return e, true
 }
 
 // NextDeadline gives the earliest deadline that waits.
 func (q *Queue[K, V]) NextDeadline() (time.Time, bool) {
-	if len(q.order) == 0 {
+	if len(q.due) == 0 {
 		return time.Time{}, false
 	}
-	return q.order[0].entry.Deadline, true
+	return q.due[0].first, true
 }
 
-// Remove forgets a stream and returns its entry if one waited.
-func (q *Queue[K, V]) Remove(key K) (Entry[K, V], bool) {
-	e, waited := q.Drop(key)
-	delete(q.lanes, key)
-	return e, waited
+// Remove forgets a stream and returns what waited of it, oldest first. One that is being served counts as a stream until Done.
+func (q *Queue[K, V]) Remove(key K) []Entry[K, V] {
+	l := q.lanes[key]
+	if l == nil {
+		return nil
+	}
+	left := l.entries
+	q.len -= len(left)
+	l.entries, l.removed = nil, true
+	q.place(l)
+	if !l.serving {
+		delete(q.lanes, key)
+	}
+	return left
 }
 
-// leave takes a lane's entry out of the order.
+// RemoveAll forgets all streams and returns what waited.
+func (q *Queue[K, V]) RemoveAll() []Entry[K, V] {
+	var left []Entry[K, V]
+	for key := range q.lanes {
+		left = append(left, q.Remove(key)...)
+	}
+	return left
+}
+
+// leave takes a lane's first entry out. The caller places the lane.
 func (q *Queue[K, V]) leave(l *lane[K, V]) Entry[K, V] {
-	heap.Remove(&q.order, l.index)
-	e := l.entry
-	l.entry = Entry[K, V]{} // holds no frame that the caller believes gone
+	e := q.cut(l, 0)
+	e.Turn = l.turn
 	return e
 }
 
-// byDeadline is a heap of the lanes that have an entry, earliest deadline first; lanes know their place in it.
+// cut takes a lane's i-th entry out. The caller places the lane.
+func (q *Queue[K, V]) cut(l *lane[K, V], i int) Entry[K, V] {
+	e := l.entries[i]
+	l.entries = slices.Delete(l.entries, i, i+1) // clears what it leaves behind: no frame is held that the caller believes gone
+	q.len--
+	return e
+}
+
+// place puts a lane where it belongs after a change: among those that can expire, and among those that are offered.
+func (q *Queue[K, V]) place(l *lane[K, V]) {
+	if len(l.entries) > 0 {
+		l.first = l.entries[0].Deadline
+		for i := range l.entries[1:] {
+			if d := l.entries[i+1].Deadline; d.Before(l.first) {
+				l.first = d
+			}
+		}
+	}
+	switch {
+	case len(l.entries) == 0 && l.due != absent:
+		heap.Remove(&q.due, l.due)
+	case len(l.entries) > 0 && l.due == absent:
+		heap.Push(&q.due, l)
+	case len(l.entries) > 0:
+		heap.Fix(&q.due, l.due)
+	}
+	q.offer(l, len(l.entries) > 0 && !l.serving)
+}
+
+func (q *Queue[K, V]) offer(l *lane[K, V], offered bool) {
+	switch {
+	case offered == (l.offered != absent):
+	case offered:
+		l.offered = len(q.offered)
+		q.offered = append(q.offered, l)
+	default:
+		last := len(q.offered) - 1
+		q.offered[l.offered] = q.offered[last]
+		q.offered[l.offered].offered = l.offered
+		q.offered[last] = nil
+		q.offered = q.offered[:last]
+		l.offered = absent
+	}
+}
+
+// byDeadline is a heap of the lanes that have entries, earliest deadline first; lanes know their place in it.
 type byDeadline[K comparable, V any] []*lane[K, V]
 
 func (h byDeadline[K, V]) Len() int           { return len(h) }
-func (h byDeadline[K, V]) Less(i, j int) bool { return h[i].entry.Deadline.Before(h[j].entry.Deadline) }
+func (h byDeadline[K, V]) Less(i, j int) bool { return h[i].first.Before(h[j].first) }
 func (h byDeadline[K, V]) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].due, h[j].due = i, j
 }
 
 // Push is heap.Interface's.
 func (h *byDeadline[K, V]) Push(x any) {
 	l := x.(*lane[K, V])
-	l.index = len(*h)
+	l.due = len(*h)
 	*h = append(*h, l)
 }
 
@@ -167,6 +288,6 @@ func (h *byDeadline[K, V]) Pop() any {
 	l := (*h)[last]
 	(*h)[last] = nil
 	*h = (*h)[:last]
-	l.index = absent
+	l.due = absent
 	return l
 }

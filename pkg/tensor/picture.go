@@ -1,5 +1,3 @@
-// Package tensor turns payloads into the batch tensor that a model takes, and a model's answer into the tensors of each frame. It is pure
-// arithmetic over byte slices: nothing here allocates by the payload, keeps state between calls or reads a clock.
 package tensor
 
 import (
@@ -33,101 +31,77 @@ type Picture struct {
 
 const channels = 3
 
-// Shape gives the shape of a batch's tensor.
-func (p Picture) Shape(frames int) []int {
-	if p.Layout == NHWC {
-		return []int{frames, p.Height, p.Width, channels}
-	}
-	return []int{frames, channels, p.Height, p.Width}
-}
-
-// Spec gives the tensor that a model must take, its batch axis free.
-func (p Picture) Spec(name string) media.TensorSpec {
-	return media.TensorSpec{Name: name, Datatype: p.Datatype, Shape: p.Shape(-1)}
-}
-
-// Packer writes payloads into batch tensors. It is immutable and so safe for concurrent use.
-type Packer struct {
-	picture Picture
-	// table holds, for each channel and byte, the bits of its normalised value: the whole arithmetic, done once.
-	table [channels][256]uint32
-}
-
-// NewPacker checks a picture description and prepares its arithmetic.
-func NewPacker(p Picture) (*Packer, error) {
+// packing checks the description and prepares its arithmetic.
+func (p Picture) packing() (packing, error) {
 	switch {
 	case p.Width <= 0 || p.Height <= 0 || p.Width > 1<<15 || p.Height > 1<<15:
-		return nil, fmt.Errorf("size %d×%d: both sides must be from 1 to 32768 pixels", p.Width, p.Height)
+		return packing{}, fmt.Errorf("size %d×%d: both sides must be from 1 to 32768 pixels", p.Width, p.Height)
 	case p.Layout != NCHW && p.Layout != NHWC:
-		return nil, fmt.Errorf("layout %q: must be NCHW or NHWC", p.Layout)
+		return packing{}, fmt.Errorf("layout %q: must be NCHW or NHWC", p.Layout)
 	case p.Datatype != media.FP32 && p.Datatype != media.Uint8:
-		return nil, fmt.Errorf("dtype %q: must be FP32 or UINT8", p.Datatype)
+		return packing{}, fmt.Errorf("dtype %q: must be FP32 or UINT8", p.Datatype)
 	case p.Datatype == media.Uint8 && (p.Mean != [3]float64{} || p.Scale != [3]float64{1, 1, 1}):
-		return nil, errors.New("dtype UINT8 takes bytes as they are: mean must be [0, 0, 0] and scale [1, 1, 1]")
+		return packing{}, errors.New("dtype UINT8 takes bytes as they are: mean must be [0, 0, 0] and scale [1, 1, 1]")
 	}
-	k := &Packer{picture: p}
-	for c := range channels {
-		for v := range 256 {
-			normal := float32((float64(v) - p.Mean[c]) * p.Scale[c])
-			if math.IsNaN(float64(normal)) || math.IsInf(float64(normal), 0) {
-				return nil, fmt.Errorf("channel %d: (%d - %g) * %g is not finite", c, v, p.Mean[c], p.Scale[c])
-			}
-			k.table[c][v] = math.Float32bits(normal)
+	shape := []int{channels, p.Height, p.Width}
+	if p.Layout == NHWC {
+		shape = []int{p.Height, p.Width, channels}
+	}
+	size := p.Width * p.Height * channels
+	form := packing{datatype: p.Datatype, shapes: [][]int{shape}, payload: size, sample: make([]byte, size)}
+	switch {
+	case p.Datatype == media.Uint8 && p.Layout == NHWC:
+		form.write = func(frame, payload []byte) { copy(frame, payload) }
+	case p.Datatype == media.Uint8:
+		form.write = planes8
+	default:
+		values, err := p.values()
+		if err != nil {
+			return packing{}, err
+		}
+		form.write = values.planes32
+		if p.Layout == NHWC {
+			form.write = values.pixels32
 		}
 	}
-	return k, nil
+	return form, nil
 }
 
-// Picture gives the description that the packer was made of.
-func (k *Packer) Picture() Picture { return k.picture }
+// normal holds, for each channel and byte, the bits of its normalised value: the whole arithmetic, done once.
+type normal [channels][256]uint32
 
-// PayloadBytes gives the size of one payload: height × width × 3.
-func (k *Packer) PayloadBytes() int { return k.picture.Width * k.picture.Height * channels }
-
-// FrameBytes gives the size of one frame in a batch tensor.
-func (k *Packer) FrameBytes() int { return k.PayloadBytes() * k.picture.Datatype.Size() }
-
-// Pack writes one payload, rows from the top and channels interleaved, as one frame of a batch. The batch's frame i lies at
-// i × FrameBytes. It fails when either slice has not exactly its size; nothing is written then.
-func (k *Packer) Pack(frame, payload []byte) error {
-	if len(payload) != k.PayloadBytes() {
-		return fmt.Errorf("payload of %d bytes: a %d×%d picture has %d", len(payload), k.picture.Width, k.picture.Height, k.PayloadBytes())
+func (p Picture) values() (*normal, error) {
+	table := &normal{}
+	for c := range channels {
+		for v := range 256 {
+			value := float32((float64(v) - p.Mean[c]) * p.Scale[c])
+			if math.IsNaN(float64(value)) || math.IsInf(float64(value), 0) {
+				return nil, fmt.Errorf("channel %d: (%d - %g) * %g is not finite", c, v, p.Mean[c], p.Scale[c])
+			}
+			table[c][v] = math.Float32bits(value)
+		}
 	}
-	if len(frame) != k.FrameBytes() {
-		return fmt.Errorf("frame of %d bytes: a %d×%d %s picture needs %d",
-			len(frame), k.picture.Width, k.picture.Height, k.picture.Datatype, k.FrameBytes())
-	}
-	switch {
-	case k.picture.Datatype == media.Uint8 && k.picture.Layout == NHWC:
-		copy(frame, payload)
-	case k.picture.Datatype == media.Uint8:
-		planes8(frame, payload)
-	case k.picture.Layout == NHWC:
-		k.pixels32(frame, payload)
-	default:
-		k.planes32(frame, payload)
-	}
-	return nil
+	return table, nil
 }
 
 // planes32 normalises interleaved bytes into three planes of floats.
-func (k *Packer) planes32(frame, payload []byte) {
+func (n *normal) planes32(frame, payload []byte) {
 	plane := len(payload) / channels * 4
 	first, second, third := frame[:plane], frame[plane:2*plane], frame[2*plane:3*plane]
 	for at := 0; len(payload) >= channels; at += 4 {
-		binary.LittleEndian.PutUint32(first[at:], k.table[0][payload[0]])
-		binary.LittleEndian.PutUint32(second[at:], k.table[1][payload[1]])
-		binary.LittleEndian.PutUint32(third[at:], k.table[2][payload[2]])
+		binary.LittleEndian.PutUint32(first[at:], n[0][payload[0]])
+		binary.LittleEndian.PutUint32(second[at:], n[1][payload[1]])
+		binary.LittleEndian.PutUint32(third[at:], n[2][payload[2]])
 		payload = payload[channels:]
 	}
 }
 
 // pixels32 normalises interleaved bytes into interleaved floats.
-func (k *Packer) pixels32(frame, payload []byte) {
+func (n *normal) pixels32(frame, payload []byte) {
 	for len(payload) >= channels {
-		binary.LittleEndian.PutUint32(frame, k.table[0][payload[0]])
-		binary.LittleEndian.PutUint32(frame[4:], k.table[1][payload[1]])
-		binary.LittleEndian.PutUint32(frame[8:], k.table[2][payload[2]])
+		binary.LittleEndian.PutUint32(frame, n[0][payload[0]])
+		binary.LittleEndian.PutUint32(frame[4:], n[1][payload[1]])
+		binary.LittleEndian.PutUint32(frame[8:], n[2][payload[2]])
 		payload, frame = payload[channels:], frame[channels*4:]
 	}
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-func declared() []media.TensorSpec {
-	return []media.TensorSpec{
-		{Name: "boxes", Datatype: media.FP32, Shape: []int{-1, -1, 4}},
-		{Name: "count", Datatype: media.Int64, Shape: []int{-1}},
+func declared() []Declared {
+	return []Declared{
+		{TensorSpec: media.TensorSpec{Name: "boxes", Datatype: media.FP32, Shape: []int{-1, -1, 4}}},
+		{TensorSpec: media.TensorSpec{Name: "count", Datatype: media.Int64, Shape: []int{-1}}},
 	}
 }
 
@@ -127,7 +127,7 @@ func TestCheckTakesExtremes(t *testing.T) {
 		{"no objects in the frame", media.RawTensor{Name: "x", Datatype: media.FP32, Shape: []int{1, 0, 4}}, media.TensorSpec{Name: "x", Datatype: media.FP32, Shape: []int{-1, -1, 4}}},
 		{"integers that would be NaN as floats", media.RawTensor{Name: "x", Datatype: media.Int32, Shape: []int{1}, Data: []byte{0, 0, 0xc0, 0x7f}}, media.TensorSpec{Name: "x", Datatype: media.Int32, Shape: []int{1}}},
 	} {
-		if _, err := Check([]media.RawTensor{c.t}, []media.TensorSpec{c.spec}, 1); err != nil {
+		if _, err := Check([]media.RawTensor{c.t}, []Declared{{TensorSpec: c.spec}}, 1); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -157,7 +157,7 @@ func BenchmarkCheck(b *testing.B) {
 	shape := []int{8, 15, 56, 96}
 	size, _ := Bytes(media.FP32, shape)
 	reply := []media.RawTensor{{Name: "maps", Datatype: media.FP32, Shape: shape, Data: make([]byte, size)}}
-	spec := []media.TensorSpec{{Name: "maps", Datatype: media.FP32, Shape: []int{-1, 15, 56, 96}}}
+	spec := []Declared{{TensorSpec: media.TensorSpec{Name: "maps", Datatype: media.FP32, Shape: []int{-1, 15, 56, 96}}}}
 	b.SetBytes(int64(size))
 	for b.Loop() {
 		if _, err := Check(reply, spec, 8); err != nil {

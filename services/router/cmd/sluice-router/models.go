@@ -53,16 +53,24 @@ func (m *models) open(c *config.Config, model *config.Model) error {
 	if err != nil {
 		return err
 	}
-	b, err := backend.New(backend.Config{
-		Name: model.Name, InputName: model.Input.Name, Input: model.Input.Tensor(), Outputs: model.Output.Tensors, MaxBatch: model.Batch.Max,
-		Accept: decoder.Accept, Logger: m.logger,
-	}, drivers...)
+	described := backend.Config{
+		Name: model.Name, InputName: model.Input.Name, Input: model.Input.Tensor(), Windows: model.Input.Sound(), Outputs: model.Output.Tensors,
+		MaxBatch: model.Batch.Max, Accept: decoder.Accept, Logger: m.logger,
+	}
+	for _, s := range model.State {
+		described.States = append(described.States, backend.StatePair(s))
+	}
+	for _, c := range model.Constants {
+		described.Constants = append(described.Constants, backend.Constant(c))
+	}
+	b, err := backend.New(described, drivers...)
 	if err != nil {
 		return errors.Join(err, closeAll(drivers))
 	}
 	m.all = append(m.all, b)
 	m.configs = append(m.configs, dispatch.ModelConfig{
-		Name: model.Name, Input: model.Input.Picture(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline), Result: decoder.Kind(),
+		Name: model.Name, Input: model.Input.Form(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline),
+		Result:   decoder.Kind(),
 		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight * len(drivers), Streams: maxStreams,
 		Runner: reply.New(b, decoder, m.logger.With("model", model.Name)),
 	})
@@ -88,7 +96,7 @@ func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Drive
 	}
 	var drivers []backend.Driver
 	for _, target := range model.Backend.OIP.Targets {
-		driver, err := oip.Open(oip.Config{Target: target, Model: model.Backend.OIP.Model, Version: model.Backend.OIP.Version})
+		driver, err := oip.Open(oip.Config{Target: target, Model: model.Backend.OIP.Model, Version: model.Backend.OIP.Version, Correlate: model.Backend.OIP.Correlate})
 		if err != nil {
 			return nil, errors.Join(err, closeAll(drivers))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -26,8 +27,8 @@ import (
 )
 
 const (
-	// window is the number of frames that an edge may have outstanding for each (stream, input): one in each of two batches in flight, one that waits and one
-	// on the way.
+	// window is the number of frames that an edge may have outstanding for each (stream, input), but for sound, whose inputs have windows of their own: one in each
+	// of two batches in flight, one that waits and one on the way.
 	window = 4
 	// outbox is the number of outcomes that wait for a session that does not take them.
 	outbox = 256
@@ -94,13 +95,14 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 	if err != nil {
 		return nil, err
 	}
-	largest := 0
+	largest, unread := 0, 0
 	for _, in := range r.dispatcher.Inputs() {
-		largest = max(largest, in.Picture.Bytes())
+		message := in.Bytes() + envelope
+		largest, unread = max(largest, message), max(unread, cmp.Or(in.Window, window)*message)
 	}
 	r.grpc, err = serve.NewGRPC(serve.GRPCConfig{
-		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest + envelope,
-		CallWindow: min(window*(largest+envelope), maxCallWindow), CallsPerSecond: callsPerSecond,
+		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest,
+		CallWindow: min(unread, maxCallWindow), CallsPerSecond: callsPerSecond,
 		Grace: time.Duration(c.Drain), Credentials: secure,
 	}, func(to grpc.ServiceRegistrar) {
 		sluicev1.RegisterRouterServiceServer(to, r.intake)

@@ -1,7 +1,7 @@
 // Package backend runs batches of frames on a model, wherever the model lives.
 //
-// It has two sides. [Model] is the concrete type that the router uses: it normalises and gathers payloads, picks a target that is ready,
-// checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
+// It has two sides. [Model] is the concrete type that the router uses: it normalises and gathers payloads and what a recurrent model remembers of their streams,
+// picks a target that is ready, checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
 // in this process and package oip on a model server. Package backendtest holds the conformance suite that every driver passes and a
 // fake for the tests of others.
 //
@@ -13,7 +13,19 @@ import (
 	"context"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 )
+
+// Frame is one frame of a batch.
+type Frame struct {
+	// Frame is what came from the edge.
+	*media.Frame
+	// Session is the public id of the session that it belongs to; empty when it belongs to none.
+	Session string
+	// State is what the model remembers of the frame's stream, for models that keep state. nil stands for a stream that has just begun and ends
+	// with this frame. No other batch may use it at the same time, nor another frame of this one.
+	State *State
+}
 
 // Driver runs one model on one target. All methods are safe for concurrent use, and each returns soon after its context ends. Their errors
 // are *[Error] or wrap one; any other error counts as INTERNAL.
@@ -24,10 +36,9 @@ type Driver interface {
 	Describe(ctx context.Context) (Description, error)
 	// Ready returns nil when the target can take a batch now.
 	Ready(ctx context.Context) error
-	// Infer runs one batch: input's first extent is the number of frames. It reads input.Data until it returns and not after. outputs
-	// names the tensors wanted; the order of the reply's tensors is free. The reply is as the target gave it: the driver checks only
-	// what the caller cannot see any more, such as whether the bytes are those of the tensor.
-	Infer(ctx context.Context, input media.RawTensor, outputs []string) (Output, error)
+	// Infer runs one batch. It reads the request until it returns and not after. The order of the reply's tensors is free. The reply is as
+	// the target gave it: the driver checks only what the caller cannot see any more, such as whether the bytes are those of the tensor.
+	Infer(ctx context.Context, request Request) (Output, error)
 	// Close frees what the driver holds, after the calls in progress. A second call does nothing.
 	Close() error
 }
@@ -35,6 +46,16 @@ type Driver interface {
 // Description is what a target says about its model.
 type Description struct {
 	Inputs, Outputs []media.TensorSpec
+}
+
+// Request is one batch for a driver.
+type Request struct {
+	// Inputs are the tensors that the target describes, each once, in no particular order.
+	Inputs []media.RawTensor
+	// Outputs are the tensors wanted, as the target describes them.
+	Outputs []tensor.Declared
+	// Frames say whose frames they are, in the batch's order. Their payloads are in Inputs already.
+	Frames []Frame
 }
 
 // Output is a driver's answer for a batch. The tensors' Data belongs to the receiver until it calls Release, which may be nil and must be

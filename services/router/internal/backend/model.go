@@ -21,7 +21,13 @@ type Config struct {
 	// InputName names the model's input tensor; empty when the model has only one.
 	InputName string
 	// Input says how payloads become the input tensor.
-	Input tensor.Picture
+	Input tensor.Input
+	// States are what a recurrent model remembers from one window of a stream to the next.
+	States []StatePair
+	// Windows says, for models with states, how windows follow each other.
+	Windows media.SoundInput
+	// Constants are the model's other inputs.
+	Constants []Constant
 	// Outputs names the output tensors wanted, in the order wanted; empty means all, in the model's own order.
 	Outputs []string
 	// MaxBatch is the largest number of frames in a batch, at least 1.
@@ -37,7 +43,7 @@ type Model struct {
 	config   Config
 	packer   *tensor.Packer
 	logger   *slog.Logger
-	buffers  sync.Pool // of *[]byte, each for a batch of the largest size
+	spaces   sync.Pool // of *workspace
 	failures rate.Sometimes
 	// checks lets one Check run at a time.
 	checks sync.Mutex
@@ -56,6 +62,9 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 	if config.MaxBatch < 1 {
 		return nil, fmt.Errorf("model %s: a largest batch of %d: must be at least 1", config.Name, config.MaxBatch)
 	}
+	if len(config.States) > 0 && (config.Windows.Hop < 1 || config.Windows.Rate < 1) {
+		return nil, fmt.Errorf("model %s: states are for windows of sound, which need a rate and a hop", config.Name)
+	}
 	if len(drivers) == 0 {
 		return nil, fmt.Errorf("model %s: no targets", config.Name)
 	}
@@ -64,10 +73,7 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 		m.logger = slog.New(slog.DiscardHandler)
 	}
 	m.logger = m.logger.With("model", config.Name)
-	m.buffers.New = func() any {
-		buffer := make([]byte, config.MaxBatch*packer.FrameBytes())
-		return &buffer
-	}
+	m.spaces.New = func() any { return &workspace{} }
 	for _, driver := range drivers {
 		m.targets = append(m.targets, &target{driver: driver, err: &Error{
 			Code: media.BackendUnavailable, Target: driver.Target(), Reason: "not checked yet",
@@ -76,12 +82,12 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 	return m, nil
 }
 
-// Infer runs the payloads as one batch, in their order: 1 to MaxBatch payloads of the input's size. The payloads are read until Infer
-// returns and not after. It returns soon after ctx ends, with BACKEND_TIMEOUT when that was a deadline. The error is always an *Error,
-// and a batch fails as a whole: an answer that is wrong in one place is believed in none.
-func (m *Model) Infer(ctx context.Context, payloads [][]byte) (*Reply, error) {
-	if len(payloads) < 1 || len(payloads) > m.config.MaxBatch {
-		return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("a batch of %d: must be from 1 to %d", len(payloads), m.config.MaxBatch)}
+// Infer runs the frames as one batch, in their order: 1 to MaxBatch frames with payloads of the input's size. The payloads are read until
+// Infer returns and not after. It returns soon after ctx ends, with BACKEND_TIMEOUT when that was a deadline. The error is always an *Error,
+// and a batch fails as a whole: an answer that is wrong in one place is believed in none, and leaves the frames' states as they were.
+func (m *Model) Infer(ctx context.Context, frames []Frame) (*Reply, error) {
+	if len(frames) < 1 || len(frames) > m.config.MaxBatch {
+		return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("a batch of %d: must be from 1 to %d", len(frames), m.config.MaxBatch)}
 	}
 	if ctx.Err() != nil {
 		return nil, ContextError(ctx)
@@ -90,43 +96,38 @@ func (m *Model) Infer(ctx context.Context, payloads [][]byte) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := m.run(ctx, t.driver, terms, payloads)
+	reply, err := m.run(ctx, t.driver, terms, frames)
 	m.release(t, err)
 	if err != nil {
 		m.failures.Do(func() {
-			m.logger.WarnContext(ctx, "a batch failed; more of the kind are logged once a second", "frames", len(payloads), "error", err)
+			m.logger.WarnContext(ctx, "a batch failed; more of the kind are logged once a second", "frames", len(frames), "error", err)
 		})
 	}
 	return reply, err
 }
 
-// run packs payloads, lets a driver infer, and checks the answer against the terms.
-func (m *Model) run(ctx context.Context, driver Driver, terms *terms, payloads [][]byte) (*Reply, error) {
-	buffer := m.buffers.Get().(*[]byte)
-	defer m.buffers.Put(buffer)
-	size := m.packer.FrameBytes()
-	for i, payload := range payloads {
-		if err := m.packer.Pack((*buffer)[i*size:(i+1)*size], payload); err != nil {
-			return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("frame %d of the batch", i), Err: err}
-		}
+// run gathers a batch, lets a driver infer, and checks the answer against the terms.
+func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []Frame) (*Reply, error) {
+	space := m.spaces.Get().(*workspace)
+	defer m.spaces.Put(space)
+	inputs, err := space.gather(m.packer, terms, frames, m.config.Windows.Rate) // a gap of a second
+	if err != nil {
+		return nil, &Error{Code: media.Internal, Reason: "the batch cannot be gathered", Err: err}
 	}
-	input := media.RawTensor{
-		Name:     terms.input,
-		Datatype: m.config.Input.Datatype,
-		Shape:    m.config.Input.Shape(len(payloads)),
-		Data:     (*buffer)[:len(payloads)*size],
-	}
-	output, err := driver.Infer(ctx, input, terms.names)
+	output, err := driver.Infer(ctx, Request{Inputs: inputs, Outputs: terms.outputs, Frames: frames})
 	if err != nil {
 		return nil, attribute(ctx, driver, err)
 	}
-	reply := &Reply{frames: len(payloads), release: output.Release}
-	if reply.tensors, err = tensor.Check(output.Tensors, terms.outputs, len(payloads)); err != nil {
+	reply := &Reply{frames: len(frames), release: output.Release}
+	tensors, err := tensor.Check(output.Tensors, terms.outputs, len(frames))
+	if err != nil {
 		reply.Release()
 		e := Fail(media.BackendProtocol, "the answer is not what the target declares", err.Error())
 		e.Target = driver.Target()
 		return nil, e
 	}
+	scatter(terms, tensors, frames, m.config.Windows.Hop)
+	reply.tensors = tensors[:terms.read]
 	return reply, nil
 }
 
@@ -162,10 +163,10 @@ type Reply struct {
 	release func()
 }
 
-// Frames gives the number of frames: the number of payloads.
+// Frames gives the number of frames.
 func (r *Reply) Frames() int { return r.frames }
 
-// Frame gives the outputs for payload i, batch axis removed, in the order of Config.Outputs, or without it in the target's, finite
+// Frame gives the outputs for frame i, batch axis removed, in the order of Config.Outputs, or without it in the target's, finite
 // throughout. They alias the reply's memory and are valid until Release.
 func (r *Reply) Frame(i int) []media.RawTensor {
 	outputs := make([]media.RawTensor, len(r.tensors))

@@ -29,10 +29,19 @@ func config() backend.Config {
 	}
 }
 
-func payloads(n int) [][]byte {
-	list := make([][]byte, n)
+func frames(n int) []backend.Frame {
+	list := make([]backend.Frame, n)
 	for i := range list {
-		list[i] = bytes.Repeat([]byte{byte(i)}, 12)
+		list[i].Frame = &media.Frame{Payload: bytes.Repeat([]byte{byte(i)}, 12)}
+	}
+	return list
+}
+
+// sized makes frames with payloads of so many bytes.
+func sized(sizes ...int) []backend.Frame {
+	list := make([]backend.Frame, len(sizes))
+	for i, size := range sizes {
+		list[i].Frame = &media.Frame{Payload: make([]byte, size)}
 	}
 	return list
 }
@@ -60,8 +69,9 @@ func TestNewRefuses(t *testing.T) {
 		drivers []backend.Driver
 		want    string
 	}{
-		{"an input that cannot be", func(c *backend.Config) { c.Input.Layout = "HW" }, []backend.Driver{fake}, `layout "HW"`},
+		{"an input that cannot be", func(c *backend.Config) { c.Input = tensor.Picture{Width: 1, Height: 1, Layout: "HW"} }, []backend.Driver{fake}, `layout "HW"`},
 		{"no batch", func(c *backend.Config) { c.MaxBatch = 0 }, []backend.Driver{fake}, "at least 1"},
+		{"states of what is no sound", func(c *backend.Config) { c.States = []backend.StatePair{{Input: "h", Output: "hn"}} }, []backend.Driver{fake}, "windows of sound"},
 		{"no targets", func(*backend.Config) {}, nil, "no targets"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +96,7 @@ func TestReadiness(t *testing.T) {
 		}
 	}
 	unavailable("ready before a check", m.Ready())
-	_, err := m.Infer(t.Context(), payloads(1))
+	_, err := m.Infer(t.Context(), frames(1))
 	unavailable("inference before a check", err)
 	if fake.Batches() != 0 {
 		t.Error("the target was asked before it was checked")
@@ -108,7 +118,7 @@ func TestReadiness(t *testing.T) {
 	fake.Away.Store(true)
 	unavailable("check of a target that went", m.Check(t.Context()))
 	unavailable("ready without targets", m.Ready())
-	_, err = m.Infer(t.Context(), payloads(1))
+	_, err = m.Infer(t.Context(), frames(1))
 	unavailable("inference without targets", err)
 
 	fake.Away.Store(false)
@@ -168,7 +178,7 @@ func TestTwoTargets(t *testing.T) {
 	infer := func(n int) (failed int) {
 		t.Helper()
 		for range n {
-			reply, err := m.Infer(t.Context(), payloads(1))
+			reply, err := m.Infer(t.Context(), frames(1))
 			if err != nil {
 				failed++
 				continue
@@ -220,7 +230,7 @@ func TestBusyTargetIsSpared(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	infer := func() {
-		if reply, err := m.Infer(t.Context(), payloads(1)); err != nil {
+		if reply, err := m.Infer(t.Context(), frames(1)); err != nil {
 			t.Error(err)
 		} else {
 			reply.Release()
@@ -242,8 +252,8 @@ func TestInferRefusesWhatIsNoBatch(t *testing.T) {
 	if err := m.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for name, list := range map[string][][]byte{
-		"nothing": nil, "too many": payloads(4), "a short payload": {make([]byte, 11)}, "a long payload": {make([]byte, 12), make([]byte, 13)},
+	for name, list := range map[string][]backend.Frame{
+		"nothing": nil, "too many": frames(4), "a short payload": sized(11), "a long payload": sized(12, 13),
 	} {
 		if _, err := m.Infer(t.Context(), list); backend.CodeOf(err) != media.Internal {
 			t.Errorf("%s: %v, want %s", name, err, media.Internal)
@@ -279,7 +289,7 @@ func TestWrongAnswers(t *testing.T) {
 				o.Release = func() { released++ }
 				return c.hook(o)
 			}
-			_, err := m.Infer(t.Context(), payloads(2))
+			_, err := m.Infer(t.Context(), frames(2))
 			var e *backend.Error
 			if !errors.As(err, &e) || e.Code != c.want || e.Target != "a" {
 				t.Errorf("Infer = %v, want %s at a", err, c.want)
@@ -306,7 +316,7 @@ func TestReleaseOnce(t *testing.T) {
 		o.Release = func() { released++ }
 		return nil
 	}
-	reply, err := m.Infer(t.Context(), payloads(3))
+	reply, err := m.Infer(t.Context(), frames(3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +350,7 @@ func TestHungTarget(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		_, err := m.Infer(ctx, payloads(1))
+		_, err := m.Infer(ctx, frames(1))
 		if backend.CodeOf(err) != media.BackendTimeout || time.Since(start) != 200*time.Millisecond {
 			t.Errorf("Infer = %v after %v, want %s after 200 ms", err, time.Since(start), media.BackendTimeout)
 		}

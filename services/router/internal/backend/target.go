@@ -150,7 +150,7 @@ func (m *Model) ask(ctx context.Context, t *target) error {
 	if err != nil {
 		return attribute(short, t.driver, err)
 	}
-	terms, err := m.config.agree(t.driver.Target(), description)
+	terms, err := m.agree(t.driver.Target(), description)
 	if err != nil {
 		return err
 	}
@@ -163,17 +163,19 @@ func (m *Model) ask(ctx context.Context, t *target) error {
 	return nil
 }
 
-// try runs black pictures, one and as many as a batch may hold.
+// try runs frames without content, one and as many as a batch may hold. Inputs of which no frame is known to be good are not tried.
 func (m *Model) try(ctx context.Context, driver Driver, terms *terms) error {
+	if m.packer.Sample() == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
-	black := make([]byte, m.packer.PayloadBytes())
-	payloads := make([][]byte, m.config.MaxBatch)
-	for i := range payloads {
-		payloads[i] = black
+	frames := make([]Frame, m.config.MaxBatch)
+	for i := range frames {
+		frames[i].Frame = &media.Frame{Payload: m.packer.Sample()}
 	}
-	for _, frames := range []int{1, m.config.MaxBatch} {
-		reply, err := m.run(ctx, driver, terms, payloads[:frames])
+	for _, n := range []int{1, m.config.MaxBatch} {
+		reply, err := m.run(ctx, driver, terms, frames[:n])
 		if err != nil {
 			return err
 		}

@@ -7,79 +7,182 @@ import (
 	"strings"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 )
 
 // terms is what a target and the configuration agree on: the form of every request and of every answer.
 type terms struct {
-	input   string             // name of the input tensor
-	outputs []media.TensorSpec // in the order in which they are handed on
-	names   []string           // of outputs
+	input     media.TensorSpec // its first axis is the batch's
+	states    []stateTerms
+	constants []constantTerms
+	// outputs are those that are read, in the order in which they are handed on, then those of the states.
+	outputs []tensor.Declared
+	read    int
 }
 
 // agree compares what a target says with what is configured.
-func (c Config) agree(target string, d Description) (*terms, error) {
-	mismatch := func(problem error) error {
-		return &Mismatch{
-			Model: c.Name, Target: target, Problem: printable(problem.Error()),
-			Configured: c.describe(), Served: describe(d),
-		}
+func (m *Model) agree(target string, d Description) (*terms, error) {
+	t := &terms{}
+	err := m.agreeInputs(t, d.Inputs)
+	if err == nil {
+		err = m.agreeOutputs(t, d.Outputs)
 	}
-	input, err := c.agreeInput(d.Inputs)
-	if err != nil {
-		return nil, mismatch(err)
+	if err == nil {
+		return t, nil
 	}
-	outputs, err := c.chooseOutputs(d.Outputs)
-	if err != nil {
-		return nil, mismatch(err)
+	return nil, &Mismatch{
+		Model: m.config.Name, Target: target, Problem: printable(err.Error()), Configured: m.describe(), Served: describe(d),
 	}
-	agreed := &terms{input: input, outputs: outputs}
-	for _, o := range outputs {
-		if slices.Contains(agreed.names, o.Name) {
-			return nil, mismatch(fmt.Errorf("output %s is declared twice", o.Name))
-		}
-		if err := c.agreeOutput(o); err != nil {
-			return nil, mismatch(err)
-		}
-		agreed.names = append(agreed.names, o.Name)
-	}
-	if c.Accept != nil {
-		if err := c.Accept(outputs); err != nil {
-			return nil, mismatch(err)
-		}
-	}
-	return agreed, nil
 }
 
-func (c Config) agreeInput(inputs []media.TensorSpec) (string, error) {
-	if len(inputs) != 1 {
-		return "", fmt.Errorf("it takes %d inputs, and only one can be given", len(inputs))
+// agreeInputs finds each of the target's inputs among the configured ones: the frames', the states' and the constants.
+func (m *Model) agreeInputs(t *terms, inputs []media.TensorSpec) error {
+	rest := slices.Clone(inputs)
+	take := func(name string) (media.TensorSpec, error) {
+		at := slices.IndexFunc(rest, func(s media.TensorSpec) bool { return s.Name == name })
+		if at < 0 {
+			return media.TensorSpec{}, fmt.Errorf("there is no input %q", name)
+		}
+		spec := rest[at]
+		rest = slices.Delete(rest, at, at+1)
+		return spec, nil
 	}
-	served, want := inputs[0], c.Input.Spec(inputs[0].Name)
-	if c.InputName != "" && served.Name != c.InputName {
-		return "", fmt.Errorf("there is no input %q", c.InputName)
+	for _, pair := range m.config.States {
+		spec, err := take(pair.Input)
+		if err != nil {
+			return err
+		}
+		state, err := m.agreeState(spec)
+		if err != nil {
+			return err
+		}
+		t.states = append(t.states, state)
 	}
-	if served.Datatype != want.Datatype {
-		return "", fmt.Errorf("the input's datatype is %s", served.Datatype)
+	for _, c := range m.config.Constants {
+		spec, err := take(c.Name)
+		if err != nil {
+			return err
+		}
+		constant, err := c.agree(spec, m.config.MaxBatch)
+		if err != nil {
+			return err
+		}
+		t.constants = append(t.constants, constant)
 	}
-	fits := len(served.Shape) == len(want.Shape)
-	for axis := 1; fits && axis < len(want.Shape); axis++ {
-		fits = served.Shape[axis] < 0 || served.Shape[axis] == want.Shape[axis]
+	if len(rest) != 1 {
+		return fmt.Errorf("it takes %d inputs beside states and constants, and only one can be given", len(rest))
 	}
-	if !fits {
-		return "", errors.New("the input's shape is another")
+	if m.config.InputName != "" && rest[0].Name != m.config.InputName {
+		return fmt.Errorf("there is no input %q", m.config.InputName)
 	}
-	return served.Name, c.agreeBatch("input", served)
+	return m.agreeInput(t, rest[0])
 }
 
-func (c Config) chooseOutputs(outputs []media.TensorSpec) ([]media.TensorSpec, error) {
+// agreeInput compares the frames' input.
+func (m *Model) agreeInput(t *terms, served media.TensorSpec) error {
+	if served.Datatype != m.packer.Datatype() {
+		return fmt.Errorf("the input's datatype is %s", served.Datatype)
+	}
+	fits := func(shape []int) bool {
+		return len(served.Shape) == 1+len(shape) &&
+			slices.EqualFunc(served.Shape[1:], shape, func(extent, want int) bool { return extent < 0 || extent == want })
+	}
+	at := slices.IndexFunc(m.packer.Shapes(), fits)
+	if at < 0 {
+		return errors.New("the input's shape is another")
+	}
+	t.input = media.TensorSpec{Name: served.Name, Datatype: served.Datatype, Shape: slices.Concat([]int{-1}, m.packer.Shapes()[at])}
+	return m.agreeBatch("input", served)
+}
+
+// agreeState finds the axis of the streams: the only one that is free.
+func (m *Model) agreeState(spec media.TensorSpec) (stateTerms, error) {
+	t := stateTerms{spec: spec, axis: -1, blocks: 1, slice: spec.Datatype.Size()}
+	if t.slice == 0 {
+		return t, fmt.Errorf("state %s is of a datatype that cannot be kept", spec.Name)
+	}
+	const most = 1 << 24 // bytes
+	for axis, extent := range spec.Shape {
+		switch {
+		case extent < 0 && t.axis < 0:
+			t.axis, t.blocks, t.slice = axis, t.slice/spec.Datatype.Size(), spec.Datatype.Size()
+		case extent < 1 || extent > most/t.slice || t.blocks > most/t.slice/extent:
+			return t, fmt.Errorf("state %s: exactly one extent of %s may be free, the one of the batch, and a stream's part must be at most %d bytes", spec.Name, spec, most)
+		default:
+			t.slice *= extent
+		}
+	}
+	if t.axis < 0 && m.config.MaxBatch > 1 {
+		return t, fmt.Errorf("state %s: no extent of %s is free, and batches are of 1 to %d: one must be, or the largest batch be 1", spec.Name, spec, m.config.MaxBatch)
+	}
+	return t, nil
+}
+
+// agreeOutputs finds the outputs that are read and those of the states.
+func (m *Model) agreeOutputs(t *terms, outputs []media.TensorSpec) error {
+	var kept []tensor.Declared
+	rest := slices.Clone(outputs)
+	for i, pair := range m.config.States {
+		at := slices.IndexFunc(rest, func(s media.TensorSpec) bool { return s.Name == pair.Output })
+		if at < 0 {
+			return fmt.Errorf("there is no output %q", pair.Output)
+		}
+		state := &t.states[i]
+		if !alike(rest[at], state.spec) {
+			return fmt.Errorf("state %s goes in as %s and comes out as %s", pair.Input, state.spec, rest[at])
+		}
+		spec := state.spec
+		spec.Name = pair.Output
+		kept = append(kept, tensor.Declared{TensorSpec: spec, Axis: state.axis})
+		rest = slices.Delete(rest, at, at+1)
+	}
+	chosen, err := m.chooseOutputs(rest)
+	if err != nil {
+		return err
+	}
+	var seen []string
+	for _, o := range chosen {
+		if slices.Contains(seen, o.Name) {
+			return fmt.Errorf("output %s is declared twice", o.Name)
+		}
+		if err := m.agreeOutput(o); err != nil {
+			return err
+		}
+		seen = append(seen, o.Name)
+		t.outputs = append(t.outputs, tensor.Declared{TensorSpec: o})
+	}
+	if m.config.Accept != nil {
+		if err := m.config.Accept(chosen); err != nil {
+			return err
+		}
+	}
+	t.read = len(t.outputs)
+	t.outputs = append(t.outputs, kept...)
+	return nil
+}
+
+// alike tells whether a state can come out as it went in. Exporters often leave extents of the output open.
+func alike(out, in media.TensorSpec) bool {
+	if out.Datatype != in.Datatype || len(out.Shape) != len(in.Shape) {
+		return false
+	}
+	for axis, extent := range out.Shape {
+		if extent >= 0 && in.Shape[axis] >= 0 && extent != in.Shape[axis] {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Model) chooseOutputs(outputs []media.TensorSpec) ([]media.TensorSpec, error) {
 	if len(outputs) == 0 {
 		return nil, errors.New("it has no outputs")
 	}
-	if len(c.Outputs) == 0 {
+	if len(m.config.Outputs) == 0 {
 		return outputs, nil
 	}
-	chosen := make([]media.TensorSpec, 0, len(c.Outputs))
-	for _, name := range c.Outputs {
+	chosen := make([]media.TensorSpec, 0, len(m.config.Outputs))
+	for _, name := range m.config.Outputs {
 		at := slices.IndexFunc(outputs, func(s media.TensorSpec) bool { return s.Name == name })
 		if at < 0 {
 			return nil, fmt.Errorf("there is no output %q", name)
@@ -89,33 +192,40 @@ func (c Config) chooseOutputs(outputs []media.TensorSpec) ([]media.TensorSpec, e
 	return chosen, nil
 }
 
-func (c Config) agreeOutput(o media.TensorSpec) error {
-	if o.Datatype.Size() == 0 {
+func (m *Model) agreeOutput(o media.TensorSpec) error {
+	if o.Datatype.Size() == 0 && o.Datatype != media.Bytes {
 		return fmt.Errorf("output %s is of a datatype that cannot be read", o.Name)
 	}
 	if len(o.Shape) == 0 {
 		return fmt.Errorf("output %s has no batch axis", o.Name)
 	}
-	return c.agreeBatch("output "+o.Name, o)
+	return m.agreeBatch("output "+o.Name, o)
 }
 
 // agreeBatch checks a tensor's first axis. A fixed one admits batches of that size alone, so only 1 is of use.
-func (c Config) agreeBatch(what string, s media.TensorSpec) error {
-	if s.Shape[0] < 0 || s.Shape[0] == 1 && c.MaxBatch == 1 {
+func (m *Model) agreeBatch(what string, s media.TensorSpec) error {
+	if s.Shape[0] < 0 || s.Shape[0] == 1 && m.config.MaxBatch == 1 {
 		return nil
 	}
 	return fmt.Errorf("the %s's batch axis is fixed at %d, and batches are of 1 to %d: it must be free, or 1 with a largest batch of 1",
-		what, s.Shape[0], c.MaxBatch)
+		what, s.Shape[0], m.config.MaxBatch)
 }
 
-func (c Config) describe() string {
-	name := c.InputName
+func (m *Model) describe() string {
+	name := m.config.InputName
 	if name == "" {
 		name = "input"
 	}
-	text := fmt.Sprintf("%s, batches of 1 to %d", c.Input.Spec(name), c.MaxBatch)
-	if len(c.Outputs) > 0 {
-		text += " → " + strings.Join(c.Outputs, ", ")
+	text := m.packer.Spec(name).String()
+	for _, pair := range m.config.States {
+		text += fmt.Sprintf(", state %s → %s", pair.Input, pair.Output)
+	}
+	for _, c := range m.config.Constants {
+		text += fmt.Sprintf(", %s = %g", c.Name, c.Value)
+	}
+	text += fmt.Sprintf(", batches of 1 to %d", m.config.MaxBatch)
+	if len(m.config.Outputs) > 0 {
+		text += " → " + strings.Join(m.config.Outputs, ", ")
 	}
 	return text
 }

@@ -26,8 +26,8 @@ func TestMismatch(t *testing.T) {
 			c.MaxBatch, d.Inputs[0].Shape[0], d.Outputs[0].Shape[0] = 1, 1, 1
 		}, ""},
 		{"a part of the outputs", func(c *backend.Config, _ *backend.Description) { c.Outputs = []string{"first"} }, ""},
-		{"an output of text that nobody wants", func(c *backend.Config, d *backend.Description) {
-			c.Outputs, d.Outputs[0].Datatype = []string{"first"}, "BYTES"
+		{"an output of an unknown datatype that nobody wants", func(c *backend.Config, d *backend.Description) {
+			c.Outputs, d.Outputs[0].Datatype = []string{"first"}, "BF16"
 		}, ""},
 		{"the name as configured", func(c *backend.Config, _ *backend.Description) { c.InputName = "pictures" }, ""},
 		{"another name", func(c *backend.Config, _ *backend.Description) { c.InputName = "images" }, `no input "images"`},
@@ -41,7 +41,7 @@ func TestMismatch(t *testing.T) {
 		{"no outputs", func(_ *backend.Config, d *backend.Description) { d.Outputs = nil }, "no outputs"},
 		{"an output twice", func(_ *backend.Config, d *backend.Description) { d.Outputs[1].Name = d.Outputs[0].Name }, "twice"},
 		{"an output that is not there", func(c *backend.Config, _ *backend.Description) { c.Outputs = []string{"boxes"} }, `no output "boxes"`},
-		{"an output of text", func(_ *backend.Config, d *backend.Description) { d.Outputs[0].Datatype = "BYTES" }, "cannot be read"},
+		{"an output of an unknown datatype", func(_ *backend.Config, d *backend.Description) { d.Outputs[0].Datatype = "BF16" }, "cannot be read"},
 		{"an output without axes", func(_ *backend.Config, d *backend.Description) { d.Outputs[0].Shape = nil }, "no batch axis"},
 		{"an output with a fixed batch", func(_ *backend.Config, d *backend.Description) { d.Outputs[1].Shape[0] = 1 }, "output first's batch axis is fixed at 1"},
 		{"outputs that the decoder refuses", func(c *backend.Config, _ *backend.Description) {

@@ -35,13 +35,15 @@ type ONNX struct {
 
 // Model is one model that clients can ask for.
 type Model struct {
-	Name     string          `yaml:"name"`
-	Backend  Backend         `yaml:"backend"`
-	Input    Input           `yaml:"input"`
-	Output   Output          `yaml:"output"`
-	Batch    Batch           `yaml:"batch"`
-	Rate     float64         `yaml:"rate"`
-	Deadline config.Duration `yaml:"deadline"`
+	Name      string          `yaml:"name"`
+	Backend   Backend         `yaml:"backend"`
+	Input     Input           `yaml:"input"`
+	State     []State         `yaml:"state"`
+	Constants []Constant      `yaml:"constants"`
+	Output    Output          `yaml:"output"`
+	Batch     Batch           `yaml:"batch"`
+	Rate      float64         `yaml:"rate"`
+	Deadline  config.Duration `yaml:"deadline"`
 }
 
 // Backend says where a model runs: exactly one is set.
@@ -58,23 +60,10 @@ type ONNXBackend struct {
 
 // OIPBackend is a model on servers of the Open Inference Protocol v2 (gRPC).
 type OIPBackend struct {
-	Targets []string `yaml:"targets"`
-	Model   string   `yaml:"model"`   // empty means the model's name here
-	Version string   `yaml:"version"` // empty lets the server choose
-}
-
-// Input says what a model takes. The words are the model's own documentation's.
-type Input struct {
-	Name   string    `yaml:"name"` // of the tensor; empty means the only one
-	Width  int       `yaml:"width"`
-	Height int       `yaml:"height"`
-	Fit    string    `yaml:"fit"`
-	Color  string    `yaml:"color"`
-	Layout string    `yaml:"layout"`
-	Dtype  string    `yaml:"dtype"`
-	Mean   []float64 `yaml:"mean"`   // empty means 0, 0, 0
-	Scale  []float64 `yaml:"scale"`  // empty means 1, 1, 1
-	Frames string    `yaml:"frames"` // all or key
+	Targets   []string `yaml:"targets"`
+	Model     string   `yaml:"model"`     // empty means the model's name here
+	Version   string   `yaml:"version"`   // empty lets the server choose
+	Correlate bool     `yaml:"correlate"` // tell the server whose frames a batch holds
 }
 
 // Output says how a model's tensors become results.
@@ -142,15 +131,7 @@ func (m *Model) complete() {
 	if m.Batch.Max == 0 {
 		m.Batch.Max = 1
 	}
-	if m.Input.Frames == "" {
-		m.Input.Frames = "all"
-	}
-	if m.Input.Mean == nil {
-		m.Input.Mean = []float64{0, 0, 0}
-	}
-	if m.Input.Scale == nil {
-		m.Input.Scale = []float64{1, 1, 1}
-	}
+	m.Input.complete()
 	slots := 1
 	if m.Backend.OIP != nil {
 		slots = 2

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,15 +48,15 @@ func TestSample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Models) != 1 {
-		t.Fatalf("%d models, want the embedded one", len(c.Models))
+	if len(c.Models) != 2 {
+		t.Fatalf("%d models, want the embedded ones", len(c.Models))
 	}
 	m := c.Models[0]
 	if m.Name != "faces" || m.Backend.ONNX == nil || filepath.Base(string(m.Backend.ONNX.Path)) != "faces.onnx" || m.Rate != 15 ||
 		time.Duration(m.Deadline) != 250*time.Millisecond || m.Batch != (Batch{Max: 4, InFlight: 1}) {
 		t.Errorf("the model is %+v", m)
 	}
-	if got, want := m.Input.Picture(), (media.PictureInput{Width: 384, Height: 224, Fit: media.Letterbox, Color: media.RGB}); got != want {
+	if got, want := m.Input.Form(), media.PictureForm(media.PictureInput{Width: 384, Height: 224, Fit: media.Letterbox, Color: media.RGB}); got != want {
 		t.Errorf("the input is %+v, want %+v", got, want)
 	}
 	if got, want := m.Input.Tensor(), (tensor.Picture{Width: 384, Height: 224, Layout: tensor.NCHW, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}}); got != want {
@@ -64,10 +65,28 @@ func TestSample(t *testing.T) {
 	if d := m.Detect(); d.Decoder != "centerface" || d.Threshold != 0.5 {
 		t.Errorf("the decoder is %+v", d)
 	}
+	sampleSpeech(t, c.Models[1])
 	want := Default()
 	want.Models, want.ONNX = c.Models, c.ONNX
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the sample gives\n%+v\nwant the defaults\n%+v", c, want)
+	}
+}
+
+func sampleSpeech(t *testing.T, m Model) {
+	t.Helper()
+	if m.Name != "speech" || m.Backend.ONNX == nil || filepath.Base(string(m.Backend.ONNX.Path)) != "speech.onnx" || m.Input.Name != "input" ||
+		!slices.Equal(m.State, []State{{"state", "stateN"}}) || !slices.Equal(m.Constants, []Constant{{"sr", 16000}}) || m.Batch != (Batch{Max: 16, InFlight: 1}) {
+		t.Errorf("the model is %+v", m)
+	}
+	if got, want := m.Input.Form(), media.SoundForm(media.SoundInput{Rate: 16000, Window: 512, Hop: 512, Context: 64}); got != want {
+		t.Errorf("the input is %+v, want %+v", got, want)
+	}
+	if got, want := m.Input.Tensor(), (tensor.Sound{Samples: 576, Datatype: media.FP32}); got != want {
+		t.Errorf("the tensor is %+v, want %+v", got, want)
+	}
+	if d := m.Detect(); d.Decoder != "speech" || d.Input != (media.PictureInput{}) {
+		t.Errorf("the decoder is %+v", d)
 	}
 }
 
@@ -113,7 +132,7 @@ func TestModelDefaults(t *testing.T) {
 	}
 	m := c.Models[0]
 	if *m.Output.Threshold != 0.5 || m.Batch != (Batch{1, 1}) || m.Rate != 0 || time.Duration(m.Deadline) != 250*time.Millisecond ||
-		m.Input.Tensor().Scale != [3]float64{1, 1, 1} || m.Backend.ONNX.Threads != 1 {
+		m.Input.Tensor().(tensor.Picture).Scale != [3]float64{1, 1, 1} || m.Backend.ONNX.Threads != 1 {
 		t.Errorf("the model is %+v", m)
 	}
 	if keys, err := loadText(t, strings.Replace(smallest, "dtype: FP32", "dtype: FP32, frames: key", 1)); err != nil || !keys.Models[0].Input.KeyOnly() || m.Input.KeyOnly() {

@@ -13,13 +13,10 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/config"
 	"github.com/sluice-dev/sluice/pkg/detect"
-	"github.com/sluice-dev/sluice/pkg/media"
-	"github.com/sluice-dev/sluice/pkg/tensor"
 )
 
 const (
 	maxName     = 64 // characters; the protocol's limit
-	maxSide     = 8192
 	maxBatch    = 1024
 	maxInFlight = 16
 	maxThreads  = 256
@@ -99,17 +96,36 @@ func (m *Model) validate(wrong *complaints, key string) {
 	}
 	m.Backend.validate(wrong, key+".backend")
 	if m.Input.validate(wrong, key+".input") {
+		m.validateFit(wrong, key)
 		if _, err := detect.New(m.Detect()); err != nil {
 			wrong.add(key+".output", "%v", err)
 		}
 	}
+	m.validateBeside(wrong, key)
 	wrong.upTo(key+".batch.max", m.Batch.Max, maxBatch)
 	wrong.upTo(key+".batch.in_flight", m.Batch.InFlight, maxInFlight)
 	if !(m.Rate >= 0 && m.Rate <= maxRate) {
-		wrong.add(key+".rate", "%g is not between 0 (every picture) and %d a second", m.Rate, maxRate)
+		wrong.add(key+".rate", "%g is not between 0 (every unit) and %d a second", m.Rate, maxRate)
 	}
 	if d := time.Duration(m.Deadline); d < time.Millisecond || d > maxDeadline {
 		wrong.add(key+".deadline", "%v is not between 1ms and %v", d, maxDeadline)
+	}
+}
+
+// validateFit checks what depends on the kind of a model's input. The input is valid.
+func (m *Model) validateFit(wrong *complaints, key string) {
+	if m.Backend.ONNX != nil && m.Input.files() {
+		wrong.add(key+".input", "texts and files (JPEG, JSON) travel as BYTES, which onnx backends do not take: use an oip backend")
+	}
+	if m.Input.Kind != "sound" {
+		return
+	}
+	if m.Rate != 0 {
+		wrong.add(key+".rate", "every window of sound goes to the model, as often as input.hop says: leave it out")
+	}
+	if window := m.Input.windowTime(); time.Duration(m.Deadline) <= window {
+		wrong.add(key+".deadline", "%v is not longer than a window, whose last sample comes %v after its first: there would be no time left for the model",
+			time.Duration(m.Deadline), window)
 	}
 }
 
@@ -136,51 +152,10 @@ func (b *Backend) validate(wrong *complaints, key string) {
 	}
 }
 
-// validate tells whether the input is sound.
-func (in *Input) validate(wrong *complaints, key string) bool {
-	before := len(*wrong)
-	wrong.upTo(key+".width", in.Width, maxSide)
-	wrong.upTo(key+".height", in.Height, maxSide)
-	if _, known := fits()[in.Fit]; !known {
-		wrong.add(key+".fit", "%q is none of letterbox, stretch, crop", in.Fit)
-	}
-	if _, known := colors()[in.Color]; !known {
-		wrong.add(key+".color", "%q is none of RGB, BGR", in.Color)
-	}
-	if in.Frames != "all" && in.Frames != "key" {
-		wrong.add(key+".frames", "%q is none of all, key", in.Frames)
-	}
-	wrong.channels(key+".mean", in.Mean)
-	wrong.channels(key+".scale", in.Scale)
-	if len(*wrong) > before {
-		return false
-	}
-	if _, err := tensor.NewPacker(in.Tensor()); err != nil {
-		wrong.add(key, "%v", err)
-	}
-	return len(*wrong) == before
-}
-
-// Picture gives the form of the pictures that the edge sends. The input is valid.
-func (in *Input) Picture() media.PictureInput {
-	return media.PictureInput{Width: in.Width, Height: in.Height, Fit: fits()[in.Fit], Color: colors()[in.Color]}
-}
-
-// KeyOnly tells whether only key frames are wanted.
-func (in *Input) KeyOnly() bool { return in.Frames == "key" }
-
-// Tensor says how those pictures become the model's input tensor. The input is valid.
-func (in *Input) Tensor() tensor.Picture {
-	return tensor.Picture{
-		Width: in.Width, Height: in.Height, Layout: tensor.Layout(in.Layout), Datatype: media.Datatype(in.Dtype),
-		Mean: [3]float64(in.Mean), Scale: [3]float64(in.Scale),
-	}
-}
-
 // Detect says how the model's outputs become results. The model's input is valid.
 func (m *Model) Detect() detect.Config {
 	return detect.Config{
-		Decoder: m.Output.Decoder, Input: m.Input.Picture(), Threshold: *m.Output.Threshold, Labels: m.Output.Labels, Outputs: m.Output.Tensors,
+		Decoder: m.Output.Decoder, Input: m.Input.Form().Picture, Threshold: *m.Output.Threshold, Labels: m.Output.Labels, Outputs: m.Output.Tensors,
 	}
 }
 
@@ -202,7 +177,7 @@ func (c *Config) CheckFiles() error {
 		if m.Backend.ONNX != nil {
 			needsONNX = true
 			there(fmt.Sprintf("models[%d] (%s).backend.onnx.path", i, m.Name), string(m.Backend.ONNX.Path),
-				"correct the path, which is relative to the configuration file; `make models` fetches the embedded model")
+				"correct the path, which is relative to the configuration file; `make models` fetches the embedded models")
 		}
 	}
 	if library := string(c.ONNX.Library); needsONNX && strings.ContainsRune(library, os.PathSeparator) {
@@ -217,14 +192,6 @@ func (c *Config) CheckFiles() error {
 		}
 	}
 	return errors.Join(wrong...)
-}
-
-func fits() map[string]media.Fit {
-	return map[string]media.Fit{"letterbox": media.Letterbox, "stretch": media.Stretch, "crop": media.Crop}
-}
-
-func colors() map[string]media.Color {
-	return map[string]media.Color{"RGB": media.RGB, "BGR": media.BGR}
 }
 
 // listen checks an address to listen on: host:port, where the host may be missing and the port a number.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
@@ -48,6 +49,6 @@ func BenchmarkFrame(b *testing.B) {
 type instant struct{ answers []reply.Answer }
 
 func (r *instant) Ready() error { return nil }
-func (r *instant) Run(_ context.Context, frames []*media.Frame) []reply.Answer {
+func (r *instant) Run(_ context.Context, frames []backend.Frame) []reply.Answer {
 	return r.answers[:len(frames)]
 }

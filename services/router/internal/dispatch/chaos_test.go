@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
@@ -21,8 +22,8 @@ func newForTest(cfg Config) (*Dispatcher, error) {
 }
 
 // unreliable answers after a random time, correctly or not, minding its context or not.
-func unreliable(random func() *rand.Rand) func(context.Context, []*media.Frame) []reply.Answer {
-	return func(ctx context.Context, frames []*media.Frame) []reply.Answer {
+func unreliable(random func() *rand.Rand) func(context.Context, []backend.Frame) []reply.Answer {
+	return func(ctx context.Context, frames []backend.Frame) []reply.Answer {
 		r := random()
 		took, kind := time.Duration(r.IntN(150))*ms, r.IntN(10)
 		if kind == 0 {

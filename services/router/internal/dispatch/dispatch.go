@@ -19,14 +19,15 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
 // Runner runs batches on one model. It is safe for concurrent use.
 type Runner interface {
 	// Run runs the frames as one batch and gives one answer for each, in their order. It should return when ctx ends, which is when the last of the
-	// frames' deadlines has passed; until it does return, the batch keeps its slot. It reads the payloads until it returns and not after.
-	Run(ctx context.Context, frames []*media.Frame) []reply.Answer
+	// frames' deadlines has passed; until it does return, the batch keeps its slot. It reads the payloads and uses the states until it returns and not after.
+	Run(ctx context.Context, frames []backend.Frame) []reply.Answer
 	// Ready returns nil when the model can take a batch. It answers at once.
 	Ready() error
 }
@@ -34,8 +35,9 @@ type Runner interface {
 // ModelConfig describes one model.
 type ModelConfig struct {
 	Name string
-	// Input is the form of the frames that it takes. Models with equal inputs share frames.
-	Input media.PictureInput
+	// Input is the form of the frames that it takes. Models with equal inputs share frames. Of sound, every window goes to the model, in order and one
+	// after the other; of all else the newest of a stream wins.
+	Input media.Form
 	// Rate is the number of units a second beyond which units of a stream are not due; the edge goes by it. Zero means that all are.
 	Rate float64
 	// KeyOnly is true when only key frames are due.
@@ -89,7 +91,10 @@ func New(cfg Config) (*Dispatcher, error) {
 		if c.Name == "" || d.byName[c.Name] != nil || c.MaxBatch < 1 || c.Slots < 1 || c.Streams < 1 || c.Deadline <= 0 || c.Runner == nil {
 			return nil, fmt.Errorf("model %q: needs a name of its own, a runner, a deadline and limits of at least 1", c.Name)
 		}
-		m := newModel(c, d.inputID(c.Input), cfg, metrics.of(c.Name))
+		if err := c.Input.Check(); err != nil {
+			return nil, fmt.Errorf("model %q: %w", c.Name, err)
+		}
+		m := newModel(c, d.inputID(c), cfg, metrics.of(c.Name))
 		d.models = append(d.models, m)
 		d.byName[c.Name] = m
 	}
@@ -97,16 +102,25 @@ func New(cfg Config) (*Dispatcher, error) {
 	return d, nil
 }
 
-// inputID gives the id of an input, a new one when no model before takes the same.
-func (d *Dispatcher) inputID(p media.PictureInput) uint32 {
-	for _, in := range d.inputs {
-		if in.Picture == p {
-			return in.ID
-		}
+// inputID gives the id of a model's input, a new one when no model before takes the same.
+func (d *Dispatcher) inputID(c ModelConfig) uint32 {
+	at := slices.IndexFunc(d.inputs, func(in media.Input) bool { return in.Form == c.Input })
+	if at < 0 {
+		at = len(d.inputs)
+		d.inputs = append(d.inputs, media.Input{ID: uint32(at + 1), Form: c.Input})
 	}
-	in := media.Input{ID: uint32(len(d.inputs) + 1), Form: media.PictureForm(p)}
-	d.inputs = append(d.inputs, in)
-	return in.ID
+	if c.Input.Kind == media.KindSound {
+		const underWay = 2 // one at the model, and one on the way here
+		d.inputs[at].Window = max(d.inputs[at].Window, lineOf(c)+underWay)
+	}
+	return d.inputs[at].ID
+}
+
+// lineOf gives the number of windows of one stream that may wait for a model: as many as begin within its deadline.
+func lineOf(c ModelConfig) int {
+	sound := c.Input.Sound
+	windows := (c.Deadline.Seconds()*float64(sound.Rate) + float64(sound.Hop) - 1) / float64(sound.Hop)
+	return max(1, int(windows))
 }
 
 // Models describes the models as they are now, by name.
@@ -118,7 +132,7 @@ func (d *Dispatcher) Models() []media.Model {
 	return models
 }
 
-// Inputs gives the inputs of the models. Their ids never change.
+// Inputs gives the inputs of the models. They never change.
 func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.inputs) }
 
 // Ready tells which models are not ready, nil when all are.
@@ -167,8 +181,8 @@ func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
 	}
 }
 
-// Forget ends what waits of an owner's stream as EXPIRED, for nobody is left to answer by the deadline, and forgets the service that the stream had. What is
-// in flight ends as if nothing had happened.
+// Forget ends what waits of an owner's stream as EXPIRED, for nobody is left to answer by the deadline, and forgets the service that the stream had and what recurrent
+// models remember of it. What is in flight ends as if nothing had happened.
 func (d *Dispatcher) Forget(owner Owner, stream string) {
 	for _, m := range d.models {
 		m.forget(lane{owner, stream})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
@@ -136,16 +137,16 @@ func TestTimeoutOfEachFrameInABatch(t *testing.T) {
 func TestBackendsMisbehave(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		run  func(context.Context, []*media.Frame) []reply.Answer
+		run  func(context.Context, []backend.Frame) []reply.Answer
 		want string
 	}{
-		"error": {func(_ context.Context, fs []*media.Frame) []reply.Answer {
+		"error": {func(_ context.Context, fs []backend.Frame) []reply.Answer {
 			return reply.All(len(fs), media.BackendUnavailable)
 		}, "BACKEND_UNAVAILABLE"},
-		"panic":        {func(context.Context, []*media.Frame) []reply.Answer { panic("boom") }, "INTERNAL"},
-		"no answers":   {func(context.Context, []*media.Frame) []reply.Answer { return nil }, "INTERNAL"},
-		"too many":     {func(_ context.Context, fs []*media.Frame) []reply.Answer { return append(echoes(fs), echoes(fs)...) }, "INTERNAL"},
-		"empty answer": {func(_ context.Context, fs []*media.Frame) []reply.Answer { return make([]reply.Answer, len(fs)) }, "INTERNAL"},
+		"panic":        {func(context.Context, []backend.Frame) []reply.Answer { panic("boom") }, "INTERNAL"},
+		"no answers":   {func(context.Context, []backend.Frame) []reply.Answer { return nil }, "INTERNAL"},
+		"too many":     {func(_ context.Context, fs []backend.Frame) []reply.Answer { return append(echoes(fs), echoes(fs)...) }, "INTERNAL"},
+		"empty answer": {func(_ context.Context, fs []backend.Frame) []reply.Answer { return make([]reply.Answer, len(fs)) }, "INTERNAL"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

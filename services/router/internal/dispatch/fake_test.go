@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
@@ -20,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // runner is a scripted model: run says what it does with a batch. It records the batches.
 type runner struct {
-	run func(ctx context.Context, frames []*media.Frame) []reply.Answer
+	run func(ctx context.Context, frames []backend.Frame) []reply.Answer
 
 	mu      sync.Mutex
 	batches [][]string // payloads, as texts
@@ -28,7 +29,7 @@ type runner struct {
 
 func (r *runner) Ready() error { return nil }
 
-func (r *runner) Run(ctx context.Context, frames []*media.Frame) []reply.Answer {
+func (r *runner) Run(ctx context.Context, frames []backend.Frame) []reply.Answer {
 	var texts []string
 	for _, f := range frames {
 		texts = append(texts, string(f.Payload))
@@ -46,8 +47,8 @@ func (r *runner) seen() [][]string {
 }
 
 // echo answers each frame with its payload after a while, or with a timeout when its context ends before.
-func echo(after time.Duration) func(context.Context, []*media.Frame) []reply.Answer {
-	return func(ctx context.Context, frames []*media.Frame) []reply.Answer {
+func echo(after time.Duration) func(context.Context, []backend.Frame) []reply.Answer {
+	return func(ctx context.Context, frames []backend.Frame) []reply.Answer {
 		select {
 		case <-time.After(after):
 			return echoes(frames)
@@ -57,7 +58,7 @@ func echo(after time.Duration) func(context.Context, []*media.Frame) []reply.Ans
 	}
 }
 
-func echoes(frames []*media.Frame) []reply.Answer {
+func echoes(frames []backend.Frame) []reply.Answer {
 	answers := make([]reply.Answer, len(frames))
 	for i, f := range frames {
 		answers[i].Result = &media.Result{JSON: []string{string(f.Payload)}}
@@ -66,8 +67,8 @@ func echoes(frames []*media.Frame) []reply.Answer {
 }
 
 // hang ignores its context: it answers when release is closed.
-func hang(release <-chan struct{}) func(context.Context, []*media.Frame) []reply.Answer {
-	return func(_ context.Context, frames []*media.Frame) []reply.Answer {
+func hang(release <-chan struct{}) func(context.Context, []backend.Frame) []reply.Answer {
+	return func(_ context.Context, frames []backend.Frame) []reply.Answer {
 		<-release
 		return echoes(frames)
 	}
@@ -108,7 +109,7 @@ var input = media.PictureInput{Width: 2, Height: 2, Fit: media.Letterbox, Color:
 
 func modelConfig(name string, r Runner) ModelConfig {
 	return ModelConfig{
-		Name: name, Input: input, Rate: 15, Deadline: 250 * time.Millisecond, Result: "json", MaxBatch: 4, Slots: 1, Streams: 16, Runner: r,
+		Name: name, Input: media.PictureForm(input), Rate: 15, Deadline: 250 * time.Millisecond, Result: "json", MaxBatch: 4, Slots: 1, Streams: 16, Runner: r,
 	}
 }
 

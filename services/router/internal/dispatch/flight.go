@@ -8,13 +8,14 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
 // flight is one batch that was sent and has not come back. The jobs do not change; the model's lock guards what their ended says.
 type flight struct {
 	jobs   []*job
-	frames []*media.Frame
+	frames []backend.Frame
 	sent   time.Time
 	// over is the last of the jobs' deadlines: then nobody waits for the answer any more.
 	over time.Time
@@ -43,7 +44,8 @@ func (m *model) launch(send []int, now time.Time) *flight {
 		}
 		j := e.Value
 		j.flight = f
-		f.jobs, f.frames = append(f.jobs, j), append(f.frames, &j.frame.Frame)
+		f.jobs = append(f.jobs, j)
+		f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: m.remembered(e.Key)})
 		if j.deadline.After(f.over) {
 			f.over = j.deadline
 		}
@@ -70,7 +72,7 @@ func (m *model) fly(ctx context.Context, f *flight) {
 }
 
 // ask runs a batch. Whatever the runner does, it returns one answer for each frame.
-func (m *model) ask(ctx context.Context, frames []*media.Frame) (answers []reply.Answer) {
+func (m *model) ask(ctx context.Context, frames []backend.Frame) (answers []reply.Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.logger.ErrorContext(ctx, "a backend panicked; its batch fails", "panic", p, "stack", string(debug.Stack()))
@@ -149,14 +151,31 @@ func (m *model) sentOutcome(j *job, now time.Time) media.Outcome {
 	return o
 }
 
-// reap forgets the flights that have landed, which frees their slots. The caller holds the lock.
+// remembered gives what the model remembers of a stream; nil for models that take no sound, whose frames may be superseded, so that none of them needs the one before. The caller
+// holds the lock.
+func (m *model) remembered(key lane) *backend.State {
+	if m.states == nil {
+		return nil
+	}
+	s := m.states[key]
+	if s == nil {
+		s = &backend.State{}
+		m.states[key] = s
+	}
+	return s
+}
+
+// reap forgets the flights that have landed, which frees their slots and lets their streams' next windows go. The caller holds the lock.
 func (m *model) reap() {
 	m.flights = slices.DeleteFunc(m.flights, func(f *flight) bool {
 		select {
 		case <-f.landed:
-			return true
 		default:
 			return false
 		}
+		for _, j := range f.jobs {
+			m.queue.Done(j.frame.lane())
+		}
+		return true
 	})
 }

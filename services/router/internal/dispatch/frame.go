@@ -50,6 +50,9 @@ type lane struct {
 	stream string
 }
 
+// lane names the frame's stream.
+func (f *Frame) lane() lane { return lane{f.Owner, f.Stream} }
+
 // job is one frame for one model, from submission to outcome. The model's lock guards ended; the other fields never change, but for flight, which is set
 // under the lock as the job is sent.
 type job struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/queue"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
 // stopGrace bounds how long run waits, after its context ended, for batches to come back.
@@ -25,8 +26,11 @@ type model struct {
 	// changed wakes run; one pending signal is enough for any number of changes.
 	changed chan struct{}
 
-	mu      sync.Mutex
-	queue   *queue.Queue[lane, *job]
+	mu    sync.Mutex
+	queue *queue.Queue[lane, *job]
+	// states are what the model remembers of the streams of sound that the queue knows; nil for models of other kinds. A state belongs to the batch in flight that
+	// holds its stream's window.
+	states  map[lane]*backend.State
 	policy  batch.Policy
 	flights []*flight // oldest first
 	counts  media.ModelCounts
@@ -38,11 +42,16 @@ type model struct {
 }
 
 func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) *model {
-	return &model{
+	m := &model{
 		cfg: c, inputID: inputID, observe: cfg.Observe, metrics: metrics, logger: cfg.Logger.With("model", c.Name),
-		changed: make(chan struct{}, 1), queue: queue.New[lane, *job](c.Streams), policy: cfg.Policy(),
-		counts: media.ModelCounts{Model: c.Name},
+		changed: make(chan struct{}, 1), policy: cfg.Policy(), counts: media.ModelCounts{Model: c.Name},
 	}
+	if c.Input.Kind == media.KindSound {
+		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
+	} else {
+		m.queue = queue.New[lane, *job](c.Streams)
+	}
+	return m
 }
 
 func (m *model) describe() media.Model {
@@ -58,19 +67,20 @@ func (m *model) totals() media.ModelCounts {
 	return m.counts
 }
 
-// submit lets a frame wait, in place of an older one of its stream.
+// submit lets a frame wait, in place of an older one of its stream where there is no room for both.
 func (m *model) submit(f *Frame, deadline time.Time) {
 	j := &job{frame: f, deadline: deadline}
-	key := lane{f.Owner, f.Stream}
 	var ends []end
 	m.mu.Lock()
 	m.accept()
 	if m.stopped {
 		ends = m.dropped(ends, j, media.Draining)
 	} else {
-		switch other, verdict := m.queue.Push(queue.Entry[lane, *job]{Key: key, Value: j, Arrived: f.Arrived, Deadline: deadline}); verdict {
+		switch other, verdict := m.queue.Push(queue.Entry[lane, *job]{Key: f.lane(), Value: j, Arrived: f.Arrived, Deadline: deadline}); verdict {
 		case queue.Replaced:
 			ends = m.dropped(ends, other.Value, media.Superseded)
+		case queue.Overflowed:
+			ends = m.dropped(ends, other.Value, media.Overloaded)
 		case queue.Full:
 			ends = m.dropped(ends, j, media.Overloaded)
 		case queue.Waiting:
@@ -93,9 +103,10 @@ func (m *model) drop(f *Frame, reason media.DropReason) {
 func (m *model) forget(key lane) {
 	m.mu.Lock()
 	var ends []end
-	if e, waited := m.queue.Remove(key); waited {
+	for _, e := range m.queue.Remove(key) {
 		ends = m.dropped(ends, e.Value, media.Expired)
 	}
+	delete(m.states, key)
 	m.mu.Unlock()
 	m.deliver(ends)
 }
@@ -181,7 +192,7 @@ func (m *model) sweep(now time.Time, ends []end) []end {
 func (m *model) decide(now time.Time) batch.Decision {
 	clear(m.lanes)
 	m.items, m.lanes = m.items[:0], m.lanes[:0]
-	for i := range m.queue.Len() {
+	for i := range m.queue.Offered() {
 		e := m.queue.At(i)
 		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn})
 		m.lanes = append(m.lanes, e.Key)
@@ -202,8 +213,7 @@ func (m *model) stop() error {
 	m.mu.Lock()
 	m.stopped = true
 	var ends []end
-	for m.queue.Len() > 0 {
-		e, _ := m.queue.Remove(m.queue.At(0).Key)
+	for _, e := range m.queue.RemoveAll() {
 		ends = m.dropped(ends, e.Value, media.Draining)
 	}
 	left := append([]*flight(nil), m.flights...)

@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
@@ -35,12 +36,12 @@ type model struct {
 	after time.Duration
 	pad   int
 	hang  chan struct{} // when set, batches come back when it is closed, whatever their context says
-	runs  func(frames []*media.Frame)
+	runs  func(frames []backend.Frame)
 }
 
 func (m *model) Ready() error { return nil }
 
-func (m *model) Run(ctx context.Context, frames []*media.Frame) []reply.Answer {
+func (m *model) Run(ctx context.Context, frames []backend.Frame) []reply.Answer {
 	if m.runs != nil {
 		m.runs(frames)
 	}
@@ -62,7 +63,7 @@ func (m *model) Run(ctx context.Context, frames []*media.Frame) []reply.Answer {
 
 func modelConfig(name string, in media.PictureInput, r dispatch.Runner) dispatch.ModelConfig {
 	return dispatch.ModelConfig{
-		Name: name, Input: in, Rate: 15, Deadline: 250 * ms, Result: "json", MaxBatch: 8, Slots: 1, Streams: 64, Runner: r,
+		Name: name, Input: media.PictureForm(in), Rate: 15, Deadline: 250 * ms, Result: "json", MaxBatch: 8, Slots: 1, Streams: 64, Runner: r,
 	}
 }
 

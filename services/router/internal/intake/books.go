@@ -13,7 +13,7 @@ import (
 
 // books keep one call's account: what each stream may send, what is outstanding, and what became of the rest. They are safe for concurrent use.
 type books struct {
-	window, limit int
+	limit int // of streams
 
 	mu      sync.Mutex
 	streams map[string]*streamBook
@@ -40,13 +40,14 @@ func breach(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", errBreach, fmt.Sprintf(format, args...))
 }
 
-func newBooks(window, limit int) *books {
-	return &books{window: window, limit: limit, streams: make(map[string]*streamBook), open: make(map[*dispatch.Frame]int)}
+func newBooks(limit int) *books {
+	return &books{limit: limit, streams: make(map[string]*streamBook), open: make(map[*dispatch.Frame]int)}
 }
 
 // receive enters a frame. idle names a stream that was forgotten to make room for this one's, full tells that there was none to forget: the frame is entered, but
-// its stream is not. known tells whether its input is one of the call's; for others, neither order nor window is kept.
-func (b *books) receive(f *dispatch.Frame, known bool) (idle string, full bool, err error) {
+// its stream is not. window is how many frames of the stream may be outstanding for the input; for 0, which is an input that the call does not have, neither order nor
+// window is kept.
+func (b *books) receive(f *dispatch.Frame, window int) (idle string, full bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[f.Stream]
@@ -60,7 +61,7 @@ func (b *books) receive(f *dispatch.Frame, known bool) (idle string, full bool, 
 		s = &streamBook{counts: media.StreamCounts{Stream: f.Stream}, inputs: make(map[uint32]*inputBook)}
 		b.streams[f.Stream] = s
 	}
-	if known {
+	if window > 0 {
 		in := s.inputs[f.InputID]
 		if in == nil {
 			in = &inputBook{}
@@ -69,8 +70,8 @@ func (b *books) receive(f *dispatch.Frame, known bool) (idle string, full bool, 
 		if f.Sequence <= in.last {
 			return idle, false, breach("stream %q, input %d: sequence %d after %d, but it must rise", f.Stream, f.InputID, f.Sequence, in.last)
 		}
-		if in.outstanding >= b.window {
-			return idle, false, breach("stream %q, input %d: more frames outstanding than the window of %d", f.Stream, f.InputID, b.window)
+		if in.outstanding >= window {
+			return idle, false, breach("stream %q, input %d: more frames outstanding than the window of %d", f.Stream, f.InputID, window)
 		}
 		in.last = f.Sequence
 		in.outstanding++

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -51,7 +52,7 @@ func newCall(s *Service, session string, models []media.Model) *call {
 	c := &call{
 		service: s, session: session, started: time.Now(), models: make(map[string]media.Model), inputs: make(map[uint32]media.Input),
 		opened: &sluicev1.Opened{Window: new(uint32(s.cfg.Window)), Router: new(s.cfg.Name)},
-		books:  newBooks(s.cfg.Window, s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
+		books:  newBooks(s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
 	}
 	for _, m := range models {
 		c.models[m.Name] = m
@@ -133,12 +134,14 @@ func (c *call) accept(m *sluicev1.Frame, now time.Time) error {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	in, known := c.inputs[f.InputID]
+	window := 0
 	if known {
 		if err := c.fits(f, in); err != nil {
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
+		window = cmp.Or(in.Window, c.service.cfg.Window)
 	}
-	idle, full, err := c.books.receive(f, known)
+	idle, full, err := c.books.receive(f, window)
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -24,7 +24,7 @@ func (strict) Models() []media.Model {
 }
 
 func (strict) Inputs() []media.Input {
-	return []media.Input{{ID: 1, Form: media.PictureForm(small)}, {ID: 2, Form: media.PictureForm(media.PictureInput{Width: 3, Height: 3})}}
+	return []media.Input{{ID: 1, Form: media.PictureForm(small)}, {ID: 2, Form: media.PictureForm(media.PictureInput{Width: 3, Height: 3, Fit: media.Crop, Color: media.BGR})}}
 }
 
 func (s strict) Submit(f *dispatch.Frame) {

@@ -35,7 +35,7 @@ type Config struct {
 	Dispatcher Dispatcher
 	// Name is the router's name, for people and logs.
 	Name string
-	// Window is the number of frames that an edge may have outstanding for each (stream, input), at least 1.
+	// Window is the number of frames that an edge may have outstanding for each (stream, input), at least 1. An input may have its own.
 	Window int
 	// Outbox is the number of outcomes that wait for a slow session before the oldest is lost, at least 1.
 	Outbox int

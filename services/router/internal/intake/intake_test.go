@@ -89,7 +89,7 @@ func TestBreaches(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms}), modelConfig("other", small, &model{}),
-					modelConfig("large", media.PictureInput{Width: 3, Height: 3}, &model{}))
+					modelConfig("large", media.PictureInput{Width: 3, Height: 3, Fit: media.Crop, Color: media.BGR}, &model{}))
 				defer b.stop()
 				c, _ := b.open("s", "faces", "large")
 				breach(c)

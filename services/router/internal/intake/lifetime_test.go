@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
 // TestSlowSessionDelaysNobody has one session that never receives, until flow control blocks the router's Send, beside one that does.
@@ -141,7 +142,7 @@ func TestEdgeVanishes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		batches := 0
-		b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms, runs: func([]*media.Frame) { batches++ }}))
+		b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms, runs: func([]backend.Frame) { batches++ }}))
 		c, _ := b.open("s")
 		c.frame(frame("camera", 1, 1, 200*ms, "faces"))
 		synctest.Wait()
@@ -201,7 +202,7 @@ func TestSessionsDoNotMix(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		sizes := map[int]int{}
-		b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 10 * ms, runs: func(fs []*media.Frame) { sizes[len(fs)]++ }}))
+		b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 10 * ms, runs: func(fs []backend.Frame) { sizes[len(fs)]++ }}))
 		defer b.stop()
 		var clients []*client
 		for i := range 5 {

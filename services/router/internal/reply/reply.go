@@ -51,13 +51,10 @@ func New(model *backend.Model, decoder Decoder, logger *slog.Logger) *Reader {
 // Ready returns nil when the model has a target that can take a batch.
 func (r *Reader) Ready() error { return r.model.Ready() }
 
-// Run runs the frames as one batch and gives exactly one answer for each, in their order. It reads the frames' payloads until it returns and not after.
-func (r *Reader) Run(ctx context.Context, frames []*media.Frame) []Answer {
-	payloads := make([][]byte, len(frames))
-	for i, f := range frames {
-		payloads[i] = f.Payload
-	}
-	outputs, err := r.model.Infer(ctx, payloads)
+// Run runs the frames as one batch and gives exactly one answer for each, in their order. It reads the frames' payloads and
+// uses their states until it returns and not after.
+func (r *Reader) Run(ctx context.Context, frames []backend.Frame) []Answer {
+	outputs, err := r.model.Infer(ctx, frames)
 	if err != nil {
 		return All(len(frames), backend.CodeOf(err)) // the backend has logged it
 	}
@@ -72,7 +69,7 @@ func (r *Reader) Run(ctx context.Context, frames []*media.Frame) []Answer {
 }
 
 // Unbatch reads the outputs of a batch: as many answers as frames, in their order. When the error is not nil, all of them are BACKEND_PROTOCOL.
-func Unbatch(frames []*media.Frame, outputs Outputs, decoder Decoder) ([]Answer, error) {
+func Unbatch(frames []backend.Frame, outputs Outputs, decoder Decoder) ([]Answer, error) {
 	if outputs.Frames() != len(frames) {
 		return All(len(frames), media.BackendProtocol), fmt.Errorf("answer for %d frames: %d were sent", outputs.Frames(), len(frames))
 	}

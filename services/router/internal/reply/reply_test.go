@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
 // echoed is an answer that holds, for each frame, one tensor with a name.
@@ -29,10 +30,10 @@ func (nameDecoder) Decode(outputs []media.RawTensor, p media.Placement) (*media.
 	return &media.Result{JSON: []string{outputs[0].Name}, Embedding: []float32{float32(p.Width)}}, nil
 }
 
-func frames(n int) []*media.Frame {
-	var fs []*media.Frame
+func frames(n int) []backend.Frame {
+	var fs []backend.Frame
 	for i := range n {
-		fs = append(fs, &media.Frame{Placement: media.Placement{Width: float64(i + 1)}})
+		fs = append(fs, backend.Frame{Frame: &media.Frame{Placement: media.Placement{Width: float64(i + 1)}}})
 	}
 	return fs
 }

@@ -5,15 +5,16 @@ package backendtest
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
@@ -42,7 +43,13 @@ func Conform(t *testing.T, h Harness) {
 		"EndedContext":               endedContext,
 		"ContextEndsDuringInference": contextEndsDuringInference,
 		"Close":                      closes,
+		"StatesBatchedEqualAlone":    statesBatchedEqualAlone,
+		"FailedBatchKeepsTheStates":  failedBatchKeepsTheStates,
+		"GapsEndTheState":            gapsEndTheState,
 	} {
+		if len(h.Config.States) == 0 && strings.Contains(name, "State") {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, h)
@@ -86,40 +93,52 @@ func (h Harness) model(t *testing.T) *backend.Model {
 	return model
 }
 
-// payloads makes pictures of noise, each of its own.
-func (h Harness) payloads(n int, seed uint64) [][]byte {
-	list := make([][]byte, n)
+// frames makes frames of noise, each of its own.
+func (h Harness) frames(t *testing.T, n int, seed uint64) []backend.Frame {
+	t.Helper()
+	packer, err := tensor.NewPacker(h.Config.Input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := make([]backend.Frame, n)
 	for i := range list {
-		noise := rand.NewChaCha8([32]byte{byte(seed), byte(i)})
-		list[i] = make([]byte, h.Config.Input.Width*h.Config.Input.Height*3)
+		noise := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(i)})
+		payload := make([]byte, len(packer.Sample()))
 		// It never fails.
-		_, _ = noise.Read(list[i])
+		_, _ = noise.Read(payload)
+		list[i].Frame = &media.Frame{Payload: payload}
 	}
 	return list
 }
 
-// input makes a tensor for the driver, of one frame, and names all outputs.
-func (h Harness) input(t *testing.T, driver backend.Driver) (media.RawTensor, []string) {
+// recorder keeps a copy of the last request to a driver.
+type recorder struct {
+	backend.Driver
+	last backend.Request
+}
+
+func (r *recorder) Infer(ctx context.Context, request backend.Request) (backend.Output, error) {
+	r.last = backend.Request{Outputs: slices.Clone(request.Outputs), Frames: slices.Clone(request.Frames)}
+	for _, in := range request.Inputs {
+		in.Shape, in.Data = slices.Clone(in.Shape), bytes.Clone(in.Data)
+		r.last.Inputs = append(r.last.Inputs, in)
+	}
+	return r.Driver.Infer(ctx, request)
+}
+
+// request makes a good request for the driver, of one frame, that wants all outputs. Its first input is the frames'.
+func (h Harness) request(t *testing.T, driver backend.Driver) backend.Request {
 	t.Helper()
-	d, err := driver.Describe(patient(t))
+	record := &recorder{Driver: driver}
+	model, err := backend.New(h.Config, record) // not closed: the driver is the caller's
 	if err != nil {
-		t.Fatalf("Describe: %v", err)
+		t.Fatal(err)
 	}
-	in := media.RawTensor{Name: d.Inputs[0].Name, Datatype: h.Config.Input.Datatype, Shape: h.Config.Input.Shape(1)}
-	elements := 1
-	for _, extent := range in.Shape {
-		elements *= extent
+	if err := model.Check(patient(t)); err != nil {
+		t.Fatalf("Check: %v", err)
 	}
-	if in.Datatype == media.Uint8 {
-		in.Data = bytes.Repeat([]byte{7}, elements)
-	} else {
-		in.Data = bytes.Repeat(binary.LittleEndian.AppendUint32(nil, 0x40e00000), elements) // 7.0
-	}
-	names := make([]string, len(d.Outputs))
-	for i, o := range d.Outputs {
-		names[i] = o.Name
-	}
-	return in, names
+	mustInfer(t, model, h.frames(t, 1, 99))
+	return record.last
 }
 
 func free(output backend.Output) {
@@ -129,14 +148,14 @@ func free(output backend.Output) {
 }
 
 // infer gives the outputs of each frame as one copied string of bytes, so that they can be compared.
-func infer(ctx context.Context, model *backend.Model, payloads [][]byte) ([][]byte, error) {
-	reply, err := model.Infer(ctx, payloads)
+func infer(ctx context.Context, model *backend.Model, frames []backend.Frame) ([][]byte, error) {
+	reply, err := model.Infer(ctx, frames)
 	if err != nil {
 		return nil, err
 	}
 	defer reply.Release()
-	if reply.Frames() != len(payloads) {
-		return nil, fmt.Errorf("%d frames for %d payloads", reply.Frames(), len(payloads))
+	if reply.Frames() != len(frames) {
+		return nil, fmt.Errorf("%d answers for %d frames", reply.Frames(), len(frames))
 	}
 	list := make([][]byte, reply.Frames())
 	for i := range list {
@@ -148,11 +167,11 @@ func infer(ctx context.Context, model *backend.Model, payloads [][]byte) ([][]by
 	return list, nil
 }
 
-func mustInfer(t *testing.T, model *backend.Model, payloads [][]byte) [][]byte {
+func mustInfer(t *testing.T, model *backend.Model, frames []backend.Frame) [][]byte {
 	t.Helper()
-	answers, err := infer(patient(t), model, payloads)
+	answers, err := infer(patient(t), model, frames)
 	if err != nil {
-		t.Fatalf("Infer of %d: %v", len(payloads), err)
+		t.Fatalf("Infer of %d: %v", len(frames), err)
 	}
 	return answers
 }
@@ -164,11 +183,13 @@ func describes(t *testing.T, h Harness) {
 	if err != nil {
 		t.Fatalf("Describe: %v", err)
 	}
-	if driver.Target() == "" || len(d.Inputs) != 1 || len(d.Outputs) == 0 {
+	inputs, outputs := 1+len(h.Config.States)+len(h.Config.Constants), 1+len(h.Config.States)
+	if driver.Target() == "" || len(d.Inputs) != inputs || len(d.Outputs) < outputs {
 		t.Fatalf("target %q describes %+v", driver.Target(), d)
 	}
 	for _, s := range slices.Concat(d.Inputs, d.Outputs) {
-		if s.Name == "" || s.Datatype.Size() == 0 || len(s.Shape) == 0 || s.Shape[0] >= 0 {
+		constant := slices.ContainsFunc(h.Config.Constants, func(c backend.Constant) bool { return c.Name == s.Name })
+		if s.Name == "" || s.Datatype.Size() == 0 || !constant && !slices.ContainsFunc(s.Shape, func(extent int) bool { return extent < 0 }) {
 			t.Errorf("tensor %s: wanted are a name, a datatype and a free batch axis", s)
 		}
 	}
@@ -177,30 +198,30 @@ func describes(t *testing.T, h Harness) {
 func batchEqualsSingles(t *testing.T, h Harness) {
 	t.Helper()
 	model := h.model(t)
-	payloads := h.payloads(h.Config.MaxBatch, 1)
+	frames := h.frames(t, h.Config.MaxBatch, 1)
 	var singles [][]byte
-	for i := range payloads {
-		singles = append(singles, mustInfer(t, model, payloads[i:i+1])...)
+	for i := range frames {
+		singles = append(singles, mustInfer(t, model, frames[i:i+1])...)
 	}
-	for n := 1; n <= len(payloads); n++ {
-		for i, got := range mustInfer(t, model, payloads[:n]) {
+	for n := 1; n <= len(frames); n++ {
+		for i, got := range mustInfer(t, model, frames[:n]) {
 			if !bytes.Equal(got, singles[i]) {
 				t.Errorf("frame %d in a batch of %d differs from itself alone", i, n)
 			}
 		}
 	}
 	if len(singles) > 1 && bytes.Equal(singles[0], singles[1]) {
-		t.Error("two different pictures have the same answer: the test cannot tell them apart")
+		t.Error("two different frames have the same answer: the test cannot tell them apart")
 	}
 }
 
 func framesKeepTheirPlaces(t *testing.T, h Harness) {
 	t.Helper()
 	model := h.model(t)
-	payloads := h.payloads(h.Config.MaxBatch, 2)
-	forth := mustInfer(t, model, payloads)
-	slices.Reverse(payloads)
-	back := mustInfer(t, model, payloads)
+	frames := h.frames(t, h.Config.MaxBatch, 2)
+	forth := mustInfer(t, model, frames)
+	slices.Reverse(frames)
+	back := mustInfer(t, model, frames)
 	slices.Reverse(back)
 	for i := range forth {
 		if !bytes.Equal(forth[i], back[i]) {
@@ -215,12 +236,12 @@ func concurrentBatches(t *testing.T, h Harness) {
 	const callers, rounds = 4, 3
 	var all sync.WaitGroup
 	for caller := range callers {
-		payloads := h.payloads(1+caller%h.Config.MaxBatch, uint64(10+caller))
-		want := mustInfer(t, model, payloads)
+		frames := h.frames(t, 1+caller%h.Config.MaxBatch, uint64(10+caller))
+		want := mustInfer(t, model, frames)
 		ctx := patient(t)
 		all.Go(func() {
 			for range rounds {
-				got, err := infer(ctx, model, payloads)
+				got, err := infer(ctx, model, frames)
 				if err != nil {
 					t.Errorf("caller %d: %v", caller, err)
 					return
@@ -239,23 +260,28 @@ func concurrentBatches(t *testing.T, h Harness) {
 func inputIsOnlyRead(t *testing.T, h Harness) {
 	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver)
-	before := bytes.Clone(input.Data)
-	output, err := driver.Infer(patient(t), input, names)
+	request := h.request(t, driver)
+	var before [][]byte
+	for _, in := range request.Inputs {
+		before = append(before, bytes.Clone(in.Data))
+	}
+	output, err := driver.Infer(patient(t), request)
 	if err != nil {
 		t.Fatalf("Infer: %v", err)
 	}
 	free(output)
-	if !bytes.Equal(before, input.Data) {
-		t.Error("the driver wrote into the input")
+	for i, in := range request.Inputs {
+		if !bytes.Equal(before[i], in.Data) {
+			t.Errorf("the driver wrote into input %s", in.Name)
+		}
 	}
 }
 
 func replyOutlivesTheInput(t *testing.T, h Harness) {
 	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver)
-	output, err := driver.Infer(patient(t), input, names)
+	request := h.request(t, driver)
+	output, err := driver.Infer(patient(t), request)
 	if err != nil {
 		t.Fatalf("Infer: %v", err)
 	}
@@ -264,8 +290,10 @@ func replyOutlivesTheInput(t *testing.T, h Harness) {
 	for _, o := range output.Tensors {
 		before = append(before, bytes.Clone(o.Data))
 	}
-	clear(input.Data)
-	other, err := driver.Infer(patient(t), input, names)
+	for _, in := range request.Inputs {
+		clear(in.Data)
+	}
+	other, err := driver.Infer(patient(t), request)
 	if err != nil {
 		t.Fatalf("Infer: %v", err)
 	}
@@ -280,29 +308,31 @@ func replyOutlivesTheInput(t *testing.T, h Harness) {
 func onlyWantedOutputs(t *testing.T, h Harness) {
 	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver)
-	wanted := names[len(names)-1:]
-	output, err := driver.Infer(patient(t), input, wanted)
+	request := h.request(t, driver)
+	request.Outputs = request.Outputs[len(request.Outputs)-1:]
+	wanted := request.Outputs[0].Name
+	output, err := driver.Infer(patient(t), request)
 	if err != nil {
 		t.Fatalf("Infer: %v", err)
 	}
 	defer free(output)
-	if len(output.Tensors) != 1 || output.Tensors[0].Name != wanted[0] {
-		t.Errorf("wanted %v, got %d tensors", wanted, len(output.Tensors))
+	if len(output.Tensors) != 1 || output.Tensors[0].Name != wanted {
+		t.Errorf("wanted %s, got %d tensors", wanted, len(output.Tensors))
 	}
 }
 
 func unfitInputIsRejected(t *testing.T, h Harness) {
 	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver)
-	unfit := input
-	unfit.Shape = slices.Clone(input.Shape)
-	h.Unfit(&unfit)
-	if _, err := driver.Infer(patient(t), unfit, names); backend.CodeOf(err) != media.BackendRejected {
+	request := h.request(t, driver)
+	unfit := request
+	unfit.Inputs = slices.Clone(request.Inputs)
+	unfit.Inputs[0].Shape = slices.Clone(request.Inputs[0].Shape)
+	h.Unfit(&unfit.Inputs[0])
+	if _, err := driver.Infer(patient(t), unfit); backend.CodeOf(err) != media.BackendRejected {
 		t.Errorf("Infer of an unfit input = %v, want %s", err, media.BackendRejected)
 	}
-	output, err := driver.Infer(patient(t), input, names)
+	output, err := driver.Infer(patient(t), request)
 	if err != nil {
 		t.Fatalf("the driver did not get over an unfit input: %v", err)
 	}
@@ -312,18 +342,18 @@ func unfitInputIsRejected(t *testing.T, h Harness) {
 func endedContext(t *testing.T, h Harness) {
 	t.Helper()
 	model := h.model(t)
-	payloads := h.payloads(1, 3)
+	frames := h.frames(t, 1, 3)
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	if _, err := model.Infer(late, payloads); backend.CodeOf(err) != media.BackendTimeout {
+	if _, err := model.Infer(late, frames); backend.CodeOf(err) != media.BackendTimeout {
 		t.Errorf("Infer after the deadline = %v, want %s", err, media.BackendTimeout)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := model.Infer(gone, payloads); backend.CodeOf(err) != media.BackendUnavailable {
+	if _, err := model.Infer(gone, frames); backend.CodeOf(err) != media.BackendUnavailable {
 		t.Errorf("Infer given up = %v, want %s", err, media.BackendUnavailable)
 	}
-	mustInfer(t, model, payloads)
+	mustInfer(t, model, frames)
 }
 
 // contextEndsDuringInference cannot know how far a batch is when its time runs out, so it tries many lengths: whatever happens, the answer is
@@ -331,11 +361,11 @@ func endedContext(t *testing.T, h Harness) {
 func contextEndsDuringInference(t *testing.T, h Harness) {
 	t.Helper()
 	model := h.model(t)
-	payloads := h.payloads(h.Config.MaxBatch, 4)
-	want := mustInfer(t, model, payloads)
+	frames := h.frames(t, h.Config.MaxBatch, 4)
+	want := mustInfer(t, model, frames)
 	for limit := 100 * time.Microsecond; limit < 100*time.Millisecond; limit *= 2 {
 		ctx, cancel := context.WithTimeout(t.Context(), limit)
-		got, err := infer(ctx, model, payloads)
+		got, err := infer(ctx, model, frames)
 		cancel()
 		if err != nil && backend.CodeOf(err) != media.BackendTimeout {
 			t.Errorf("Infer within %v = %v, want %s", limit, err, media.BackendTimeout)
@@ -346,7 +376,7 @@ func contextEndsDuringInference(t *testing.T, h Harness) {
 			}
 		}
 	}
-	for i, got := range mustInfer(t, model, payloads) {
+	for i, got := range mustInfer(t, model, frames) {
 		if !bytes.Equal(got, want[i]) {
 			t.Errorf("frame %d got another answer after batches that were given up", i)
 		}
@@ -356,7 +386,7 @@ func contextEndsDuringInference(t *testing.T, h Harness) {
 func closes(t *testing.T, h Harness) {
 	t.Helper()
 	driver := h.driver(t)
-	input, names := h.input(t, driver)
+	request := h.request(t, driver)
 	for range 2 {
 		if err := driver.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -365,7 +395,7 @@ func closes(t *testing.T, h Harness) {
 	if err := driver.Ready(patient(t)); backend.CodeOf(err) != media.BackendUnavailable {
 		t.Errorf("Ready after Close = %v, want %s", err, media.BackendUnavailable)
 	}
-	if _, err := driver.Infer(patient(t), input, names); backend.CodeOf(err) != media.BackendUnavailable {
+	if _, err := driver.Infer(patient(t), request); backend.CodeOf(err) != media.BackendUnavailable {
 		t.Errorf("Infer after Close = %v, want %s", err, media.BackendUnavailable)
 	}
 }

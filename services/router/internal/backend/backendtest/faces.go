@@ -121,6 +121,15 @@ func Astronaut(tb testing.TB, in media.PictureInput) ([]byte, media.Placement) {
 	return Fit(picture, in)
 }
 
+// Frames makes a batch of payloads of nobody's.
+func Frames(payloads ...[]byte) []backend.Frame {
+	frames := make([]backend.Frame, len(payloads))
+	for i, p := range payloads {
+		frames[i].Frame = &media.Frame{Payload: p}
+	}
+	return frames
+}
+
 // Fit scales a picture into an input, by the mean of the source pixels that each payload pixel covers.
 func Fit(picture image.Image, in media.PictureInput) ([]byte, media.Placement) {
 	bounds := picture.Bounds()

@@ -1,6 +1,7 @@
 package backendtest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -9,34 +10,52 @@ import (
 	"sync/atomic"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
-// Fake is a driver without a model: for each frame it answers a checksum of the frame's bytes and the frame's first element. Set its fields
-// before it is used. Hook may be nil.
+// Fake is a driver without a model: for each frame it answers a checksum of the frame's bytes and the frame's first element. With states in its configuration
+// the checksum is of what the stream's states were as well, and the states change with each frame. Set its fields before it is used. Hook may be nil.
 type Fake struct {
 	// Name is its target.
 	Name string
 	// Serves is what it describes; NewFake fills it in.
 	Serves backend.Description
-	// Hook is called for each batch before it is answered, with what would be answered. It may change the answer, wait, or fail.
+	// Hook is called for each batch before it is answered, with the frames' tensor and what would be answered. It may change the answer, wait, or fail.
 	Hook func(ctx context.Context, input media.RawTensor, output *backend.Output) error
 	// Away makes Ready fail.
 	Away atomic.Bool
 
+	states  []backend.StatePair
 	closed  atomic.Bool
 	batches atomic.Int64
 }
 
-// NewFake makes a fake that serves a model for a configuration.
+// The states of a fake are of [fakeBlocks, streams, fakeFeatures].
+const fakeBlocks, fakeFeatures = 2, 3
+
+// NewFake makes a fake that serves a model for a configuration, which must be valid.
 func NewFake(name string, config backend.Config) *Fake {
-	return &Fake{Name: name, Serves: backend.Description{
-		Inputs: []media.TensorSpec{config.Input.Spec("pictures")},
+	packer, err := tensor.NewPacker(config.Input)
+	if err != nil {
+		panic(err)
+	}
+	f := &Fake{Name: name, states: config.States, Serves: backend.Description{
+		Inputs: []media.TensorSpec{packer.Spec("pictures")},
 		Outputs: []media.TensorSpec{
 			{Name: "checksum", Datatype: media.Int64, Shape: []int{-1}},
-			{Name: "first", Datatype: config.Input.Datatype, Shape: []int{-1, 1}},
+			{Name: "first", Datatype: packer.Datatype(), Shape: []int{-1, 1}},
 		},
 	}}
+	for _, pair := range config.States {
+		shape := []int{fakeBlocks, -1, fakeFeatures}
+		f.Serves.Inputs = append(f.Serves.Inputs, media.TensorSpec{Name: pair.Input, Datatype: media.Int32, Shape: shape})
+		f.Serves.Outputs = append(f.Serves.Outputs, media.TensorSpec{Name: pair.Output, Datatype: media.Int32, Shape: shape})
+	}
+	for _, c := range config.Constants {
+		f.Serves.Inputs = append(f.Serves.Inputs, media.TensorSpec{Name: c.Name, Datatype: media.Int64})
+	}
+	return f
 }
 
 // Batches gives the number of batches that were asked for.
@@ -57,7 +76,7 @@ func (f *Fake) Ready(context.Context) error {
 }
 
 // Infer answers a batch.
-func (f *Fake) Infer(ctx context.Context, input media.RawTensor, outputs []string) (backend.Output, error) {
+func (f *Fake) Infer(ctx context.Context, request backend.Request) (backend.Output, error) {
 	f.batches.Add(1)
 	if ctx.Err() != nil {
 		return backend.Output{}, backend.ContextError(ctx)
@@ -65,11 +84,14 @@ func (f *Fake) Infer(ctx context.Context, input media.RawTensor, outputs []strin
 	if err := f.Ready(ctx); err != nil {
 		return backend.Output{}, err
 	}
-	if len(input.Shape) != len(f.Serves.Inputs[0].Shape) {
-		return backend.Output{}, backend.Fail(media.BackendRejected, "the fake refused", fmt.Sprintf("a shape of %v", input.Shape))
+	input, _ := Tensor(request.Inputs, f.Serves.Inputs[0].Name)
+	if len(request.Inputs) != len(f.Serves.Inputs) || len(input.Shape) != len(f.Serves.Inputs[0].Shape) {
+		return backend.Output{}, backend.Fail(media.BackendRejected, "the fake refused", fmt.Sprintf("%d inputs, a shape of %v", len(request.Inputs), input.Shape))
 	}
-	output := backend.Output{Tensors: f.answer(input)}
-	output.Tensors = slices.DeleteFunc(output.Tensors, func(t media.RawTensor) bool { return !slices.Contains(outputs, t.Name) })
+	output := backend.Output{Tensors: f.answer(input, request.Inputs)}
+	output.Tensors = slices.DeleteFunc(output.Tensors, func(t media.RawTensor) bool {
+		return !slices.ContainsFunc(request.Outputs, func(o tensor.Declared) bool { return o.Name == t.Name })
+	})
 	if f.Hook != nil {
 		if err := f.Hook(ctx, input, &output); err != nil {
 			return backend.Output{}, err
@@ -78,17 +100,47 @@ func (f *Fake) Infer(ctx context.Context, input media.RawTensor, outputs []strin
 	return output, nil
 }
 
-func (f *Fake) answer(input media.RawTensor) []media.RawTensor {
+// Tensor finds a tensor by its name.
+func Tensor(tensors []media.RawTensor, name string) (media.RawTensor, bool) {
+	at := slices.IndexFunc(tensors, func(t media.RawTensor) bool { return t.Name == name })
+	if at < 0 {
+		return media.RawTensor{}, false
+	}
+	return tensors[at], true
+}
+
+func (f *Fake) answer(input media.RawTensor, inputs []media.RawTensor) []media.RawTensor {
 	frames, element := input.Shape[0], input.Datatype.Size()
 	checksum := media.RawTensor{Name: "checksum", Datatype: media.Int64, Shape: []int{frames}}
 	first := media.RawTensor{Name: "first", Datatype: input.Datatype, Shape: []int{frames, 1}}
+	answers := []media.RawTensor{checksum, first}
+	for _, pair := range f.states {
+		state, _ := Tensor(inputs, pair.Input)
+		state.Name, state.Data = pair.Output, bytes.Clone(state.Data)
+		answers = append(answers, state)
+	}
 	size := len(input.Data) / frames
 	for i := range frames {
-		frame := input.Data[i*size : (i+1)*size]
-		checksum.Data = binary.LittleEndian.AppendUint64(checksum.Data, uint64(crc32.ChecksumIEEE(frame)))
-		first.Data = append(first.Data, frame[:element]...)
+		sum := crc32.ChecksumIEEE(input.Data[i*size : (i+1)*size])
+		for _, state := range answers[2:] {
+			sum = remember(state.Data, i, frames, sum)
+		}
+		answers[0].Data = binary.LittleEndian.AppendUint64(answers[0].Data, uint64(sum))
+		answers[1].Data = append(answers[1].Data, input.Data[i*size:i*size+element]...)
 	}
-	return []media.RawTensor{checksum, first}
+	return answers
+}
+
+// remember mixes a sum and the state of stream i of n into each other: the sum that it gives is of both, and so is each number of the state afterwards.
+func remember(state []byte, i, n int, sum uint32) uint32 {
+	for block := range fakeBlocks {
+		for feature := range fakeFeatures {
+			at := state[4*((block*n+i)*fakeFeatures+feature):]
+			sum = sum*31 + binary.LittleEndian.Uint32(at)
+			binary.LittleEndian.PutUint32(at, sum)
+		}
+	}
+	return sum
 }
 
 // Close ends the fake.

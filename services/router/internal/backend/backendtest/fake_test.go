@@ -32,3 +32,18 @@ func TestFake(t *testing.T) {
 		})
 	}
 }
+
+// TestRecurrentFake shows that the suite's part about states can be passed.
+func TestRecurrentFake(t *testing.T) {
+	t.Parallel()
+	config := backend.Config{
+		Name: "fake", Input: tensor.Sound{Samples: 32, Datatype: media.Int16}, MaxBatch: 4,
+		States: []backend.StatePair{{Input: "h", Output: "hn"}, {Input: "c", Output: "cn"}}, Constants: []backend.Constant{{Name: "sr", Value: 8000}},
+		Windows: media.SoundInput{Rate: 8000, Window: 32, Hop: 16},
+	}
+	backendtest.Conform(t, backendtest.Harness{
+		Open:   func(*testing.T) backend.Driver { return backendtest.NewFake("fake", config) },
+		Config: config,
+		Unfit:  func(input *media.RawTensor) { input.Shape = input.Shape[:1] },
+	})
+}

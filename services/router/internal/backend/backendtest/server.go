@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net"
+	"slices"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
@@ -24,6 +26,8 @@ type Server struct {
 	Model string
 	// Driver answers.
 	Driver backend.Driver
+	// Asked is told each batch, from any goroutine; nil means nobody.
+	Asked func(r *inference.ModelInferRequest)
 	// Typed sends outputs, FP32 and INT64 only, as typed contents instead of raw bytes.
 	Typed bool
 }
@@ -96,19 +100,32 @@ func wide(shape []int) []int64 {
 
 // ModelInfer runs a batch on the driver.
 func (s *Server) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
-	if r.GetModelName() != s.Model || len(r.GetInputs()) != 1 || len(r.GetRawInputContents()) != 1 {
-		return nil, status.Error(codes.InvalidArgument, "one raw input of the model served is wanted")
+	if r.GetModelName() != s.Model || len(r.GetInputs()) == 0 || len(r.GetRawInputContents()) != len(r.GetInputs()) {
+		return nil, status.Error(codes.InvalidArgument, "raw inputs of the model served are wanted")
 	}
-	in := r.GetInputs()[0]
-	input := media.RawTensor{Name: in.GetName(), Datatype: media.Datatype(in.GetDatatype()), Data: r.GetRawInputContents()[0]}
-	for _, extent := range in.GetShape() {
-		input.Shape = append(input.Shape, int(extent))
+	if s.Asked != nil {
+		s.Asked(r)
 	}
-	var wanted []string
+	d, err := s.Driver.Describe(ctx)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	var request backend.Request
+	for i, in := range r.GetInputs() {
+		input := media.RawTensor{Name: in.GetName(), Datatype: media.Datatype(in.GetDatatype()), Data: r.GetRawInputContents()[i]}
+		for _, extent := range in.GetShape() {
+			input.Shape = append(input.Shape, int(extent))
+		}
+		request.Inputs = append(request.Inputs, input)
+	}
 	for _, o := range r.GetOutputs() {
-		wanted = append(wanted, o.GetName())
+		at := slices.IndexFunc(d.Outputs, func(s media.TensorSpec) bool { return s.Name == o.GetName() })
+		if at < 0 {
+			return nil, status.Errorf(codes.InvalidArgument, "there is no output %q", o.GetName())
+		}
+		request.Outputs = append(request.Outputs, tensor.Declared{TensorSpec: d.Outputs[at]})
 	}
-	output, err := s.Driver.Infer(ctx, input, wanted)
+	output, err := s.Driver.Infer(ctx, request)
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}

@@ -34,6 +34,8 @@ func encode(datatype media.Datatype, c *inference.InferTensorContents) ([]byte, 
 		data = each(c.GetFp32Contents(), func(b []byte, v float32) []byte { return binary.LittleEndian.AppendUint32(b, math.Float32bits(v)) })
 	case media.FP64:
 		data = each(c.GetFp64Contents(), func(b []byte, v float64) []byte { return binary.LittleEndian.AppendUint64(b, math.Float64bits(v)) })
+	case media.Bytes:
+		return texts(c)
 	default:
 		err = fmt.Errorf("datatype %s cannot travel as typed contents", datatype)
 	}
@@ -42,6 +44,19 @@ func encode(datatype media.Datatype, c *inference.InferTensorContents) ([]byte, 
 	}
 	if total(c)*datatype.Size() != len(data) {
 		return nil, fmt.Errorf("typed contents of another type than %s", datatype)
+	}
+	return data, nil
+}
+
+// texts writes the elements of a BYTES tensor, each after its length.
+func texts(c *inference.InferTensorContents) ([]byte, error) {
+	if total(c) != len(c.GetBytesContents()) {
+		return nil, fmt.Errorf("typed contents of another type than %s", media.Bytes)
+	}
+	var data []byte
+	for _, element := range c.GetBytesContents() {
+		data = binary.LittleEndian.AppendUint32(data, uint32(len(element)))
+		data = append(data, element...)
 	}
 	return data, nil
 }

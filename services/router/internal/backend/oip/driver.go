@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
@@ -33,6 +34,8 @@ type Config struct {
 	Version string
 	// Credentials secure the connection; nil is plain text.
 	Credentials credentials.TransportCredentials
+	// Correlate tells the server with each batch whose frames they are; see correlate.go.
+	Correlate bool
 	// MaxReply bounds an answer whose size the model does not declare, in bytes; 0 means 64 MiB.
 	MaxReply int
 }
@@ -53,8 +56,6 @@ type Driver struct {
 	conn   *grpc.ClientConn
 	client inference.GRPCInferenceServiceClient
 	ids    atomic.Uint64
-	// declared is what the target described last; nil before.
-	declared atomic.Pointer[backend.Description]
 
 	// open is held for reading by each call, and for writing by Close.
 	open   sync.RWMutex
@@ -140,21 +141,20 @@ func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
 	if err != nil {
 		return backend.Description{}, backend.Fail(media.BackendProtocol, "the model's metadata cannot be used", err.Error())
 	}
-	d.declared.Store(&description)
 	return description, nil
 }
 
 // Infer sends one batch and waits for its answer.
-func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []string) (backend.Output, error) {
+func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Output, error) {
 	if err := d.enter(); err != nil {
 		return backend.Output{}, err
 	}
 	defer d.leave()
-	request := d.request(input, outputs)
+	request := d.request(batch)
 	var reply answer
 	ctx, seen := watchTrailer(ctx)
 	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
-		grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(d.limit(input.Shape[0], outputs)))
+		grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(d.limit(len(batch.Frames), batch.Outputs)))
 	if err != nil {
 		return backend.Output{}, failure(ctx, err, seen)
 	}
@@ -165,41 +165,41 @@ func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []str
 	return backend.Output{Tensors: tensors}, nil
 }
 
-func (d *Driver) request(input media.RawTensor, outputs []string) *inference.ModelInferRequest {
-	tensor := &inference.ModelInferRequest_InferInputTensor{Name: input.Name, Datatype: string(input.Datatype)}
-	for _, extent := range input.Shape {
-		tensor.Shape = append(tensor.Shape, int64(extent))
-	}
+func (d *Driver) request(batch backend.Request) *inference.ModelInferRequest {
 	request := &inference.ModelInferRequest{
-		ModelName:        d.config.Model,
-		ModelVersion:     d.config.Version,
-		Id:               strconv.FormatUint(d.ids.Add(1), 10),
-		Inputs:           []*inference.ModelInferRequest_InferInputTensor{tensor},
-		RawInputContents: [][]byte{input.Data},
+		ModelName:    d.config.Model,
+		ModelVersion: d.config.Version,
+		Id:           strconv.FormatUint(d.ids.Add(1), 10),
 	}
-	for _, name := range outputs {
-		request.Outputs = append(request.Outputs, &inference.ModelInferRequest_InferRequestedOutputTensor{Name: name})
+	for _, input := range batch.Inputs {
+		tensor := &inference.ModelInferRequest_InferInputTensor{Name: input.Name, Datatype: string(input.Datatype)}
+		for _, extent := range input.Shape {
+			tensor.Shape = append(tensor.Shape, int64(extent))
+		}
+		request.Inputs = append(request.Inputs, tensor)
+		request.RawInputContents = append(request.RawInputContents, input.Data)
+	}
+	for _, output := range batch.Outputs {
+		request.Outputs = append(request.Outputs, &inference.ModelInferRequest_InferRequestedOutputTensor{Name: output.Name})
+	}
+	if d.config.Correlate {
+		correlate(request, batch.Frames)
 	}
 	return request
 }
 
 // limit gives the size that an answer for a batch may have: little more than declared, where sizes are declared.
-func (d *Driver) limit(frames int, outputs []string) int {
-	declared := d.declared.Load()
-	if declared == nil {
-		return d.config.MaxReply
-	}
-	wanted := make(map[string]bool, len(outputs))
-	for _, name := range outputs {
-		wanted[name] = true
-	}
+func (d *Driver) limit(frames int, outputs []tensor.Declared) int {
 	total := 0
-	for _, spec := range declared.Outputs {
-		if !wanted[spec.Name] {
-			continue
+	for _, output := range outputs {
+		size := output.Datatype.Size()
+		if size == 0 {
+			return d.config.MaxReply
 		}
-		size := spec.Datatype.Size() * frames
-		for _, extent := range spec.Shape[min(1, len(spec.Shape)):] {
+		for axis, extent := range output.Shape {
+			if axis == output.Axis {
+				extent = frames
+			}
 			if extent < 0 || size > math.MaxInt32 {
 				return d.config.MaxReply
 			}

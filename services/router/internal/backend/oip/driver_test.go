@@ -50,6 +50,22 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestConformanceOfARecurrentModel runs the suite through a server in front of the embedded speech detector, whose state goes there and back.
+func TestConformanceOfARecurrentModel(t *testing.T) {
+	t.Parallel()
+	backendtest.Conform(t, backendtest.Harness{
+		Open: func(t *testing.T) backend.Driver {
+			t.Helper()
+			model := backendtest.OpenSpeech(t, 1)
+			t.Cleanup(func() { _ = model.Close() })
+			address := backendtest.Serve(t, &backendtest.Server{Model: "speech", Driver: model})
+			return open(t, oip.Config{Target: "dns:///" + address, Model: "speech"})
+		},
+		Config: backendtest.SpeechConfig(t, 3),
+		Unfit:  func(input *media.RawTensor) { input.Shape, input.Data = []int{1, 100}, input.Data[:400] },
+	})
+}
+
 // TestConformanceOfTheOtherForms runs the suite with typed answers, and with bytes as input.
 func TestConformanceOfTheOtherForms(t *testing.T) {
 	t.Parallel()
@@ -64,7 +80,7 @@ func TestConformanceOfTheOtherForms(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			config := small()
-			config.Input.Datatype = c.datatype
+			config.Input = picture(c.datatype)
 			backendtest.Conform(t, backendtest.Harness{
 				Open: func(t *testing.T) backend.Driver {
 					t.Helper()
@@ -85,9 +101,13 @@ func TestConformanceOfTheOtherForms(t *testing.T) {
 func small() backend.Config {
 	return backend.Config{
 		Name:     "small",
-		Input:    tensor.Picture{Width: 2, Height: 2, Layout: tensor.NHWC, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}},
+		Input:    picture(media.FP32),
 		MaxBatch: 2,
 	}
+}
+
+func picture(datatype media.Datatype) tensor.Picture {
+	return tensor.Picture{Width: 2, Height: 2, Layout: tensor.NHWC, Datatype: datatype, Scale: [3]float64{1, 1, 1}}
 }
 
 func TestOpenRefuses(t *testing.T) {
@@ -146,9 +166,17 @@ func serve(t *testing.T, s *scripted) backend.Driver {
 	return open(t, oip.Config{Target: backendtest.Serve(t, s), Model: "small"})
 }
 
-func inputOf(t *testing.T, frames int) media.RawTensor {
+// batchOf makes a request of black pictures that wants outputs of the small model.
+func batchOf(t *testing.T, frames int, outputs ...string) backend.Request {
 	t.Helper()
-	return media.RawTensor{Name: "pictures", Datatype: media.FP32, Shape: []int{frames, 2, 2, 3}, Data: make([]byte, frames*48)}
+	request := backend.Request{
+		Inputs: []media.RawTensor{{Name: "pictures", Datatype: media.FP32, Shape: []int{frames, 2, 2, 3}, Data: make([]byte, frames*48)}},
+		Frames: backendtest.Frames(make([][]byte, frames)...),
+	}
+	for _, name := range outputs {
+		request.Outputs = append(request.Outputs, tensor.Declared{TensorSpec: media.TensorSpec{Name: name, Datatype: media.FP32, Shape: []int{-1, 1}}})
+	}
+	return request
 }
 
 // expect checks an error's code, and that the server's words are where they belong.
@@ -198,7 +226,7 @@ func TestStatuses(t *testing.T) {
 			expect(t, driver.Ready(t.Context()), c.want)
 			_, err := driver.Describe(t.Context())
 			expect(t, err, c.want)
-			_, err = driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+			_, err = driver.Infer(t.Context(), batchOf(t, 1, "first"))
 			expect(t, err, c.want)
 			var e *backend.Error
 			if errors.As(err, &e) && !strings.Contains(e.Remote, "shm_region") {
@@ -228,7 +256,7 @@ func TestNobodyListens(t *testing.T) {
 	driver := open(t, oip.Config{Target: address, Model: "small"})
 	defer driver.Close()
 	expect(t, driver.Ready(t.Context()), media.BackendUnavailable)
-	_, err = driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+	_, err = driver.Infer(t.Context(), batchOf(t, 1, "first"))
 	expect(t, err, media.BackendUnavailable)
 }
 
@@ -250,7 +278,7 @@ func TestHungServer(t *testing.T) {
 		<-asked
 		cancel(nil)
 	}()
-	_, err := driver.Infer(ctx, inputOf(t, 1), []string{"first"})
+	_, err := driver.Infer(ctx, batchOf(t, 1, "first"))
 	expect(t, err, media.BackendUnavailable) // given up by the caller
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want the context's", err)
@@ -271,6 +299,6 @@ func TestSlowServer(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 1)
 	defer cancel()
-	_, err := driver.Infer(ctx, inputOf(t, 1), []string{"first"})
+	_, err := driver.Infer(ctx, batchOf(t, 1, "first"))
 	expect(t, err, media.BackendTimeout)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/backendtest"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
 )
 
@@ -43,12 +44,12 @@ func TestWrongReplies(t *testing.T) {
 			if err := model.Check(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			payloads := [][]byte{make([]byte, 12), make([]byte, 12)}
+			frames := backendtest.Frames(make([]byte, 12), make([]byte, 12))
 			wrong.Store(true)
-			_, err = model.Infer(t.Context(), payloads)
+			_, err = model.Infer(t.Context(), frames)
 			expect(t, err, media.BackendProtocol)
 			wrong.Store(false)
-			reply, err := model.Infer(t.Context(), payloads)
+			reply, err := model.Infer(t.Context(), frames)
 			if err != nil {
 				t.Fatalf("a good answer after a wrong one: %v", err)
 			}
@@ -183,7 +184,7 @@ func TestTypedRepliesAreTaken(t *testing.T) {
 	if err := model.Check(t.Context()); backend.CodeOf(err) != media.BackendProtocol {
 		t.Errorf("Check = %v, want %s", err, media.BackendProtocol)
 	}
-	out, err := driver.Infer(t.Context(), inputOf(t, 2), []string{"checksum", "first"})
+	out, err := driver.Infer(t.Context(), batchOf(t, 2, "checksum", "first"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func TestNotGRPC(t *testing.T) {
 			t.Parallel()
 			driver := open(t, oip.Config{Target: serveHTTP2(t, c.handler), Model: "small"})
 			defer driver.Close()
-			_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+			_, err := driver.Infer(t.Context(), batchOf(t, 1, "first"))
 			expect(t, err, c.want)
 		})
 	}
@@ -304,7 +305,7 @@ func TestGarbage(t *testing.T) {
 			t.Parallel()
 			driver := open(t, oip.Config{Target: serveBytes(t, answer), Model: "small"})
 			defer driver.Close()
-			_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+			_, err := driver.Infer(t.Context(), batchOf(t, 1, "first"))
 			expect(t, err, media.BackendUnavailable) // no connection comes about
 		})
 	}
@@ -343,6 +344,6 @@ func TestOversizedRequestIsTheServersWord(t *testing.T) {
 		return nil, status.Error(codes.ResourceExhausted, "Received message larger than max (4128790 vs. 4194304)")
 	}})
 	defer driver.Close()
-	_, err := driver.Infer(t.Context(), inputOf(t, 1), []string{"first"})
+	_, err := driver.Infer(t.Context(), batchOf(t, 1, "first"))
 	expect(t, err, media.BackendRejected)
 }

@@ -72,7 +72,7 @@ func (a *answer) tensors(request *inference.ModelInferRequest) ([]media.RawTenso
 		}
 		tensors[i] = media.RawTensor{Name: o.GetName(), Datatype: media.Datatype(o.GetDatatype()), Shape: shape}
 		switch {
-		case tensors[i].Datatype.Size() == 0:
+		case tensors[i].Datatype.Size() == 0 && tensors[i].Datatype != media.Bytes:
 			err = fmt.Errorf("datatype %.32q", o.GetDatatype())
 		case len(raw) == 0:
 			tensors[i].Data, err = encode(tensors[i].Datatype, o.GetContents())

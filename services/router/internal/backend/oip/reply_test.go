@@ -50,7 +50,7 @@ func TestEncode(t *testing.T) {
 // FuzzReply reads any bytes as a reply. What passes both checks has exactly the promised frames.
 func FuzzReply(f *testing.F) {
 	request := &inference.ModelInferRequest{ModelName: "m", Id: "7"}
-	declared := []media.TensorSpec{{Name: "x", Datatype: media.FP32, Shape: []int{-1, -1}}}
+	declared := []tensor.Declared{{TensorSpec: media.TensorSpec{Name: "x", Datatype: media.FP32, Shape: []int{-1, -1}}}}
 	x := func() *inference.ModelInferResponse_InferOutputTensor {
 		return &inference.ModelInferResponse_InferOutputTensor{Name: "x", Datatype: "FP32", Shape: []int64{2, 1}}
 	}

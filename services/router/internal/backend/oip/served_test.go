@@ -79,7 +79,7 @@ func decode(t *testing.T, m *backend.Model, batch [][]byte, placement media.Plac
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	start := time.Now()
-	reply, err := m.Infer(ctx, batch)
+	reply, err := m.Infer(ctx, backendtest.Frames(batch...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
@@ -102,7 +103,7 @@ func errClosed() error {
 }
 
 // Infer runs one batch on the calling goroutine. When ctx ends the runtime stops before its next operator, a millisecond or so.
-func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []string) (backend.Output, error) {
+func (d *Driver) Infer(ctx context.Context, request backend.Request) (backend.Output, error) {
 	d.open.RLock()
 	defer d.open.RUnlock()
 	if d.session == nil {
@@ -111,26 +112,49 @@ func (d *Driver) Infer(ctx context.Context, input media.RawTensor, outputs []str
 	if ctx.Err() != nil {
 		return backend.Output{}, backend.ContextError(ctx)
 	}
-	// The runtime keeps the address for the length of the run.
+	// The runtime keeps the addresses for the length of the run.
 	var pin runtime.Pinner
 	defer pin.Unpin()
-	value, err := wrap(input, &pin)
+	inputs, err := d.inputs(request.Inputs, &pin)
+	defer destroy(inputs)
 	if err != nil {
 		return backend.Output{}, &backend.Error{Code: media.Internal, Reason: "the batch cannot be given to the runtime", Err: err}
 	}
-	defer func() { _ = value.Destroy() }() // it never fails
 	results := make([]ort.Value, len(d.description.Outputs))
-	if err := d.run(ctx, value, results); err != nil {
+	if err := d.run(ctx, inputs, results); err != nil {
 		if ctx.Err() != nil {
 			return backend.Output{}, backend.ContextError(ctx)
 		}
 		return backend.Output{}, backend.Fail(media.BackendRejected, "the runtime could not run the batch", err.Error())
 	}
-	return d.collect(results, outputs)
+	return d.collect(results, request.Outputs)
+}
+
+// inputs wraps the tensors in the model's order. The values must be destroyed, also when there is an error.
+func (d *Driver) inputs(tensors []media.RawTensor, pin *runtime.Pinner) ([]ort.Value, error) {
+	values := make([]ort.Value, 0, len(d.description.Inputs))
+	for _, spec := range d.description.Inputs {
+		at := slices.IndexFunc(tensors, func(t media.RawTensor) bool { return t.Name == spec.Name })
+		if at < 0 {
+			return values, fmt.Errorf("there is no tensor for input %s", spec.Name)
+		}
+		value, err := wrap(tensors[at], pin)
+		if err != nil {
+			return values, fmt.Errorf("input %s: %w", spec.Name, err)
+		}
+		values = append(values, value)
+	}
+	return values, nil
+}
+
+func destroy(values []ort.Value) {
+	for _, v := range values {
+		_ = v.Destroy() // for what wrap makes it never fails
+	}
 }
 
 // run fills results, of which each must be destroyed.
-func (d *Driver) run(ctx context.Context, input ort.Value, results []ort.Value) error {
+func (d *Driver) run(ctx context.Context, inputs, results []ort.Value) error {
 	options, err := ort.NewRunOptions()
 	if err != nil {
 		return err
@@ -142,7 +166,7 @@ func (d *Driver) run(ctx context.Context, input ort.Value, results []ort.Value) 
 		// It fails only for options that are gone, and these stay until stopped is closed.
 		_ = options.Terminate()
 	})
-	err = d.session.RunWithOptions([]ort.Value{input}, results, options)
+	err = d.session.RunWithOptions(inputs, results, options)
 	if !stop() {
 		<-stopped
 	}
@@ -150,11 +174,11 @@ func (d *Driver) run(ctx context.Context, input ort.Value, results []ort.Value) 
 }
 
 // collect takes the wanted tensors out of the results and destroys these. The tensors' memory is Go's own.
-func (d *Driver) collect(results []ort.Value, wanted []string) (backend.Output, error) {
+func (d *Driver) collect(results []ort.Value, wanted []tensor.Declared) (backend.Output, error) {
 	var output backend.Output
 	var failures []error
 	for i, spec := range d.description.Outputs {
-		if slices.Contains(wanted, spec.Name) {
+		if slices.ContainsFunc(wanted, func(w tensor.Declared) bool { return w.Name == spec.Name }) {
 			t, err := unwrap(spec.Name, results[i])
 			output.Tensors = append(output.Tensors, t)
 			failures = append(failures, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestFindsTheFace(t *testing.T) {
 	portrait, placement := backendtest.Astronaut(t, backendtest.FacesInput())
 	black := make([]byte, len(portrait))
 	for _, batch := range [][][]byte{{portrait}, {black, portrait, black, black}, {portrait, portrait, black, portrait}} {
-		reply, err := m.Infer(t.Context(), batch)
+		reply, err := m.Infer(t.Context(), backendtest.Frames(batch...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,12 +110,9 @@ func BenchmarkFaces(b *testing.B) {
 			b.Run(fmt.Sprintf("threads=%d/batch=%d", threads, frames), func(b *testing.B) {
 				m := openModel(b, 8, threads)
 				portrait, _ := backendtest.Astronaut(b, backendtest.FacesInput())
-				payloads := make([][]byte, frames)
-				for i := range payloads {
-					payloads[i] = portrait
-				}
+				batch := backendtest.Frames(slices.Repeat([][]byte{portrait}, frames)...)
 				for b.Loop() {
-					reply, err := m.Infer(b.Context(), payloads)
+					reply, err := m.Infer(b.Context(), batch)
 					if err != nil {
 						b.Fatal(err)
 					}

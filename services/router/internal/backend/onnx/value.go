@@ -1,7 +1,9 @@
 package onnx
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math"
 	"runtime"
 	"unsafe"
 
@@ -64,25 +66,99 @@ func names(specs []media.TensorSpec) []string {
 	return list
 }
 
-// wrap makes a value of the runtime that aliases a tensor of FP32 or UINT8, and pins its memory.
-func wrap(t media.RawTensor, pin *runtime.Pinner) (*ort.CustomDataTensor, error) {
-	element := ort.TensorElementDataType(ort.TensorElementDataTypeFloat)
-	switch t.Datatype {
+// element gives the runtime's word for a datatype of fixed size, undefined for others.
+func element(d media.Datatype) ort.TensorElementDataType {
+	switch d {
+	case media.FP16:
+		return ort.TensorElementDataTypeFloat16
 	case media.FP32:
+		return ort.TensorElementDataTypeFloat
+	case media.FP64:
+		return ort.TensorElementDataTypeDouble
 	case media.Uint8:
-		element = ort.TensorElementDataTypeUint8
-	default:
-		return nil, fmt.Errorf("datatype %s is not packed", t.Datatype)
+		return ort.TensorElementDataTypeUint8
+	case media.Uint16:
+		return ort.TensorElementDataTypeUint16
+	case media.Uint32:
+		return ort.TensorElementDataTypeUint32
+	case media.Uint64:
+		return ort.TensorElementDataTypeUint64
+	case media.Int8:
+		return ort.TensorElementDataTypeInt8
+	case media.Int16:
+		return ort.TensorElementDataTypeInt16
+	case media.Int32:
+		return ort.TensorElementDataTypeInt32
+	case media.Int64:
+		return ort.TensorElementDataTypeInt64
+	case media.Bool:
+		return ort.TensorElementDataTypeBool
+	}
+	return ort.TensorElementDataTypeUndefined
+}
+
+// wrap makes a value of the runtime that aliases a tensor, and pins its memory. A tensor without axes is copied.
+func wrap(t media.RawTensor, pin *runtime.Pinner) (ort.Value, error) {
+	kind := element(t.Datatype)
+	if kind == ort.TensorElementDataTypeUndefined {
+		return nil, fmt.Errorf("datatype %s cannot be given", t.Datatype)
+	}
+	if len(t.Data) == 0 {
+		return nil, fmt.Errorf("an empty tensor of shape %v", t.Shape)
+	}
+	if len(t.Shape) == 0 {
+		return scalar(t)
 	}
 	shape := make(ort.Shape, len(t.Shape))
 	for i, extent := range t.Shape {
 		shape[i] = int64(extent)
 	}
-	if len(t.Data) == 0 {
-		return nil, fmt.Errorf("an empty tensor of shape %v", t.Shape)
-	}
 	pin.Pin(&t.Data[0])
-	return ort.NewCustomDataTensor(shape, t.Data, element)
+	value, err := ort.NewCustomDataTensor(shape, t.Data, kind)
+	if err != nil {
+		return nil, err // and no value: an interface of a nil pointer is not nil
+	}
+	return value, nil
+}
+
+// scalar makes a value without axes. The binding knows those of numbers only.
+func scalar(t media.RawTensor) (ort.Value, error) {
+	if len(t.Data) != t.Datatype.Size() {
+		return nil, fmt.Errorf("%d bytes for one %s", len(t.Data), t.Datatype)
+	}
+	switch t.Datatype {
+	case media.FP32:
+		return newScalar(math.Float32frombits(binary.LittleEndian.Uint32(t.Data)))
+	case media.FP64:
+		return newScalar(math.Float64frombits(binary.LittleEndian.Uint64(t.Data)))
+	case media.Uint8:
+		return newScalar(t.Data[0])
+	case media.Uint16:
+		return newScalar(binary.LittleEndian.Uint16(t.Data))
+	case media.Uint32:
+		return newScalar(binary.LittleEndian.Uint32(t.Data))
+	case media.Uint64:
+		return newScalar(binary.LittleEndian.Uint64(t.Data))
+	case media.Int8:
+		return newScalar(int8(t.Data[0]))
+	case media.Int16:
+		return newScalar(int16(binary.LittleEndian.Uint16(t.Data)))
+	case media.Int32:
+		return newScalar(int32(binary.LittleEndian.Uint32(t.Data)))
+	case media.Int64:
+		return newScalar(int64(binary.LittleEndian.Uint64(t.Data)))
+	case media.Bool:
+		return newScalar(t.Data[0] != 0)
+	}
+	return nil, fmt.Errorf("one %s without axes cannot be given", t.Datatype)
+}
+
+func newScalar[T ort.TensorData](v T) (ort.Value, error) {
+	value, err := ort.NewScalar(v)
+	if err != nil {
+		return nil, err
+	}
+	return value, nil
 }
 
 // unwrap gives the bytes of a value that the runtime allocated. They stay valid when the value is destroyed: the binding has copied them

@@ -1,0 +1,68 @@
+package backend
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
+)
+
+// workspace is the memory of one batch on its way in. It is used again and again.
+type workspace struct {
+	// inputs are the input tensor, the states and the constants, in this order. Their shapes are the workspace's own; so is the data but for that of constants.
+	inputs []media.RawTensor
+}
+
+// gather makes a batch of frames. The tensors are valid until the next call.
+func (w *workspace) gather(packer *tensor.Packer, t *terms, frames []Frame, gap int) ([]media.RawTensor, error) {
+	w.inputs = slices.Grow(w.inputs[:0], 1+len(t.states)+len(t.constants))[:1+len(t.states)+len(t.constants)]
+	in := &w.inputs[0]
+	in.Name, in.Datatype = t.input.Name, t.input.Datatype
+	in.Shape = append(append(in.Shape[:0], len(frames)), t.input.Shape[1:]...)
+	size := 0
+	for _, f := range frames {
+		size += packer.FrameBytes(f.Payload)
+	}
+	in.Data = slices.Grow(in.Data[:0], size)
+	for i, f := range frames {
+		var err error
+		if in.Data, err = packer.Pack(in.Data, f.Payload); err != nil {
+			return nil, fmt.Errorf("frame %d of the batch: %w", i, err)
+		}
+	}
+	for k := range t.states {
+		s, in := &t.states[k], &w.inputs[1+k]
+		in.Name, in.Datatype, in.Shape = s.spec.Name, s.spec.Datatype, s.shape(in.Shape, len(frames))
+		size := s.blocks * s.slice * len(frames)
+		in.Data = slices.Grow(in.Data[:0], size)[:size]
+		for i, f := range frames {
+			part := f.State.part(k, f.FirstSample, gap)
+			if len(part) != s.blocks*s.slice {
+				part = nil // of another version of the model, on another target
+			}
+			s.gather(in.Data, part, i, len(frames))
+		}
+	}
+	for k := range t.constants {
+		in := &w.inputs[1+len(t.states)+k]
+		*in = t.constants[k].tensor(in.Shape, len(frames))
+	}
+	return w.inputs, nil
+}
+
+// scatter gives the streams the states that a batch left: the last of its checked outputs.
+func scatter(t *terms, outputs []media.RawTensor, frames []Frame, hop int) {
+	for i, f := range frames {
+		if f.State == nil {
+			continue
+		}
+		if len(f.State.tensors) != len(t.states) {
+			f.State.tensors = make([][]byte, len(t.states))
+		}
+		for k := range t.states {
+			f.State.tensors[k] = t.states[k].scatter(f.State.tensors[k], outputs[t.read+k].Data, i, len(frames))
+		}
+		f.State.next = f.FirstSample + uint32(hop)
+	}
+}
