@@ -122,7 +122,7 @@ func sum(counts map[string]int) int {
 // Show 3: the boxes lie on the path that the clip's face moves on, at the very frame that the outcome names.
 func TestExactness(t *testing.T) {
 	s := stack.Start(t, stack.Options{})
-	for _, clip := range []string{"faces-720p30.ivf", "faces-720p30.h264", "faces-720p30-vp9.ivf", "faces-720p30-av1.ivf"} {
+	for _, clip := range []string{"faces-720p30.ivf", "faces-720p30.h264", "faces-720p30.h265", "faces-720p30-vp9.ivf", "faces-720p30-av1.ivf"} {
 		t.Run(clip, func(t *testing.T) {
 			p, lines := publish(t, "", s.HTTP, 15*time.Second, stack.Clip(t, clip), "--model", "faces")
 			checkAccount(t, p)

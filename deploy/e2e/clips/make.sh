@@ -47,6 +47,7 @@ ff -i "$work/master.mkv" -frames:v 300 -c:v libvpx-vp9 -b:v 1600k -deadline real
   "$out/faces-720p30-vp9.ivf"
 ff -i "$work/master.mkv" -frames:v 300 -c:v libaom-av1 -b:v 1600k -usage realtime -cpu-used 8 -row-mt 1 -g 30 -keyint_min 30 -lag-in-frames 0 \
   "$out/faces-720p30-av1.ivf"
+ff -i "$work/master.mkv" -frames:v 300 -c:v libx265 -preset veryfast -x265-params log-level=error:repeat-headers=1:bframes=0:scenecut=0 -b:v 1600k -g 30 "$out/faces-720p30.h265"
 ff -i "$work/master.mkv" -frames:v 150 -c:v libx264 -profile:v baseline -preset veryfast -x264-params slices=4:sliced-threads=0 -b:v 1600k -g 30 -bf 0 "$out/faces-slices.h264"
 ff -i "$work/master.mkv" -frames:v 300 -vf scale=640:360 -c:v libvpx -b:v 800k -deadline realtime -cpu-used 8 -g 30 "$out/faces-360p30.webm"
 ff -i "$work/master.mkv" -frames:v 150 -vf scale=640:360 -pix_fmt yuv420p "$out/faces-360p30.y4m"

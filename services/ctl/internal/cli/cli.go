@@ -42,7 +42,7 @@ func publishCommand(out, screen io.Writer) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "publish FILE…",
 		Short: "Send clips as cameras would, and count what comes back",
-		Long: `Publishes each FILE over WHIP: IVF with VP8, VP9 or AV1 and raw H.264 as they are, anything else through ffmpeg. Several streams are several
+		Long: `Publishes each FILE over WHIP: IVF with VP8, VP9 or AV1 and raw H.264 or H.265 as they are, anything else through ffmpeg. Several streams are several
 sessions, which take the files in turn and loop them. A table shows each stream's account while it runs; at the end the edge's own counts are in it.`,
 		Example: `  sluicectl publish clip.ivf --duration 20s
   sluicectl publish clip.h264 --streams 4 --model faces --json -

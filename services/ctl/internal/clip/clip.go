@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/pion/webrtc/v4/pkg/media/h264reader"
 	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -27,13 +26,13 @@ var ErrUnreadable = errors.New("unreadable clip")
 // Clip is a decoded container: access units in order of sending. It is immutable and safe for concurrent use.
 type Clip struct {
 	Codec media.Codec
-	// Units are access units: a VP8 or VP9 frame each, an H.264 access unit in Annex B, or an AV1 temporal unit in the low-overhead format.
+	// Units are access units: a VP8 or VP9 frame each, an H.264 or H.265 access unit in Annex B, or an AV1 temporal unit in the low-overhead format.
 	Units [][]byte
 	// Rate is in units a second; 0 when the file does not tell.
 	Rate float64
 }
 
-// Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 stream (.h264, .264), by its content. Anything else goes through ffmpeg, which must be installed.
+// Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 (.h264, .264) or H.265 stream (.h265, .265, .hevc). Anything else goes through ffmpeg, which must be installed.
 func Open(path string) (*Clip, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -53,6 +52,8 @@ func Open(path string) (*Clip, error) {
 		c, err = ReadIVF(f)
 	case extension == ".h264" || extension == ".264":
 		c, err = ReadH264(f)
+	case extension == ".h265" || extension == ".265" || extension == ".hevc":
+		c, err = ReadH265(f)
 	default:
 		c, err = transcode(path)
 	}
@@ -103,40 +104,6 @@ func rate(header *ivfreader.IVFFileHeader, frames int, apart uint64) float64 {
 		return 0
 	}
 	return r
-}
-
-// ReadH264 reads a raw H.264 stream to its end and gathers its NAL units to access units (H.264 section 7.4.1.2.3): a new one begins with a delimiter, a parameter set or SEI
-// after a slice, or with a slice that holds the picture's first macroblock. Several slices of a picture stay together.
-func ReadH264(r io.Reader) (*Clip, error) {
-	reader, err := h264reader.NewReaderWithOptions(io.LimitReader(r, maxBytes), h264reader.WithIncludeSEI(true))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
-	}
-	c := &Clip{Codec: media.H264}
-	var unit []byte
-	hasSlice := false
-	for {
-		nal, err := reader.NextNAL()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: H.264 NAL unit: %w", ErrUnreadable, err)
-		}
-		slice := nal.UnitType == h264reader.NalUnitTypeCodedSliceNonIdr || nal.UnitType == h264reader.NalUnitTypeCodedSliceIdr
-		// first_mb_in_slice is an Exp-Golomb number at the head of the slice header; zero is the single bit 1.
-		first := slice && len(nal.Data) > 1 && nal.Data[1]&0x80 != 0
-		if hasSlice && (first || !slice) {
-			c.Units = append(c.Units, unit)
-			unit, hasSlice = nil, false
-		}
-		unit = append(append(unit, 0, 0, 0, 1), nal.Data...)
-		hasSlice = hasSlice || slice
-	}
-	if hasSlice {
-		c.Units = append(c.Units, unit)
-	}
-	return c.checked()
 }
 
 func (c *Clip) checked() (*Clip, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -103,18 +104,58 @@ func TestReadH264KeepsSlicesTogether(t *testing.T) {
 		"parameter sets repeat": {sps + pps + idr1 + sps + pps + idr1, []string{sps + pps + idr1, sps + pps + idr1}},
 	} {
 		got, err := ReadH264(strings.NewReader(c.stream))
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		if len(got.Units) != len(c.want) {
-			t.Errorf("%s: %d units, want %d", name, len(got.Units), len(c.want))
-			continue
-		}
-		for i := range c.want {
-			if string(got.Units[i]) != c.want[i] {
-				t.Errorf("%s: unit %d is %x, want %x", name, i, got.Units[i], c.want[i])
+		checkUnits(t, name, got, err, media.H264, c.want)
+	}
+}
+
+func TestReadH265KeepsSlicesTogether(t *testing.T) {
+	t.Parallel()
+	nal := func(kind byte, b ...byte) string {
+		return "\x00\x00\x00\x01" + string([]byte{kind << 1, 1}) + string(b)
+	}
+	sets := nal(32, 1) + nal(33, 2) + nal(34, 3)
+	idr1, idr2 := nal(19, 0x80, 1), nal(19, 0x40, 2) // first_slice_segment_in_pic_flag
+	p1, p2 := nal(1, 0x80, 3), nal(1, 0x40, 4)
+	aud, prefix, suffix, end := nal(35, 0x50), nal(39, 5), nal(40, 6), nal(36)
+	upper := "\x00\x00\x00\x01\x02\x09\x80" // the same picture's second layer
+	for name, c := range map[string]struct {
+		stream string
+		want   []string
+	}{
+		"single slices":          {sets + idr1 + p1, []string{sets + idr1, p1}},
+		"two slices a picture":   {sets + idr1 + idr2 + p1 + p2, []string{sets + idr1 + idr2, p1 + p2}},
+		"delimiters":             {aud + sets + idr1 + aud + p1, []string{aud + sets + idr1, aud + p1}},
+		"SEI before and after":   {idr1 + suffix + prefix + p1, []string{idr1 + suffix, prefix + p1}},
+		"the end of a sequence":  {idr1 + end + idr1, []string{idr1 + end, idr1}},
+		"two layers":             {idr1 + upper + p1 + upper, []string{idr1 + upper, p1 + upper}},
+		"ends without a slice":   {idr1 + prefix, []string{idr1}},
+		"parameter sets repeat":  {sets + idr1 + sets + idr1, []string{sets + idr1, sets + idr1}},
+		"nothing but parameters": {sets, nil},
+	} {
+		got, err := ReadH265(strings.NewReader(c.stream))
+		if c.want == nil {
+			if !errors.Is(err, ErrUnreadable) {
+				t.Errorf("%s: %v", name, err)
 			}
+			continue
+		}
+		checkUnits(t, name, got, err, media.H265, c.want)
+	}
+}
+
+func checkUnits(t *testing.T, name string, got *Clip, err error, codec media.Codec, want []string) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%s: %v", name, err)
+		return
+	}
+	if got.Codec != codec || len(got.Units) != len(want) {
+		t.Errorf("%s: %d units of %v, want %d of %v", name, len(got.Units), got.Codec, len(want), codec)
+		return
+	}
+	for i := range want {
+		if string(got.Units[i]) != want[i] {
+			t.Errorf("%s: unit %d is %x, want %x", name, i, got.Units[i], want[i])
 		}
 	}
 }
@@ -154,6 +195,35 @@ func TestOpenTranscodes(t *testing.T) {
 	if c.Codec != media.VP8 || len(c.Units) != 30 || c.Rate != 30 {
 		t.Errorf("%d units of %s at %g a second, want 30 of VP8 at 30", len(c.Units), c.Codec, c.Rate)
 	}
+}
+
+// TestOpenReadsH265 opens what libx265 made.
+func TestOpenReadsH265(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "film.hevc")
+	command := exec.Command("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=30", "-frames:v", "30",
+		"-pix_fmt", "yuv420p", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:slices=2:bframes=2", file)
+	if words, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("ffmpeg with libx265 (is it installed?): %v\n%s", err, words)
+	}
+	c, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Codec != media.H265 || len(c.Units) != 30 {
+		t.Errorf("%d units of %v, want 30 of H265", len(c.Units), c.Codec)
+	}
+}
+
+func FuzzReadH265(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x01\x26\x01\x80\x01"))
+	f.Add([]byte("\x00\x00\x01\x26"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := ReadH265(bytes.NewReader(data))
+		if err == nil && len(c.Units) == 0 {
+			t.Error("neither a unit nor an error")
+		}
+	})
 }
 
 func FuzzReadH264(f *testing.F) {

@@ -25,7 +25,7 @@ func transcode(path string) (*Clip, error) {
 	command.Stdout, command.Stderr = &out, &complaints
 	err := command.Run()
 	if errors.Is(err, exec.ErrNotFound) {
-		return nil, fmt.Errorf("%w: neither IVF nor .h264, and ffmpeg, which reads the rest, is not installed", ErrUnreadable)
+		return nil, fmt.Errorf("%w: neither IVF nor .h264 or .h265, and ffmpeg, which reads the rest, is not installed", ErrUnreadable)
 	}
 	if err != nil {
 		last := strings.TrimSpace(complaints.String())

@@ -179,10 +179,12 @@ func (s *session) accept(offer string) (string, error) {
 
 // read answers the units of a track until its end.
 func (s *session) read(track *webrtc.TrackRemote) {
-	h264 := strings.EqualFold(track.Codec().MimeType, webrtc.MimeTypeH264)
 	var depacketizer rtp.Depacketizer = &codecs.VP8Packet{}
-	if h264 {
+	switch strings.ToLower(track.Codec().MimeType) {
+	case strings.ToLower(webrtc.MimeTypeH264):
 		depacketizer = &codecs.H264Packet{}
+	case strings.ToLower(webrtc.MimeTypeH265):
+		depacketizer = &codecs.H265Depacketizer{}
 	}
 	var unit []byte
 	for {

@@ -83,6 +83,8 @@ func capabilityOf(codec media.Codec) webrtc.RTPCodecCapability {
 	switch codec {
 	case media.H264:
 		c.MimeType, c.SDPFmtpLine = webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+	case media.H265:
+		c.MimeType = webrtc.MimeTypeH265
 	case media.VP9:
 		c.MimeType, c.SDPFmtpLine = webrtc.MimeTypeVP9, "profile-id=0"
 	case media.AV1:

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	clockRate = 90000 // RTP ticks a second of video (RFC 7741, RFC 9628, RFC 6184)
+	clockRate = 90000 // RTP ticks a second of video (RFC 7741, RFC 9628, RFC 6184, RFC 7798)
 	mtu       = 1200
 	// drainLimit bounds the wait for the summary after the last frame.
 	drainLimit = 5 * time.Second
@@ -160,6 +160,8 @@ func newPayloader(codec media.Codec) rtp.Payloader {
 	switch codec {
 	case media.H264:
 		return &codecs.H264Payloader{}
+	case media.H265:
+		return &codecs.H265Payloader{}
 	case media.VP9:
 		return &codecs.VP9Payloader{}
 	case media.AV1:

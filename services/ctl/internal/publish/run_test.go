@@ -35,6 +35,15 @@ func h264() *clip.Clip {
 	return c
 }
 
+func h265() *clip.Clip {
+	c := vp8()
+	c.Codec = media.H265
+	for i, text := range c.Units {
+		c.Units[i] = slices.Concat([]byte{0, 0, 0, 1, 2, 1}, text)
+	}
+	return c
+}
+
 func config(t *testing.T, e *edgetest.Edge, token string, clips ...*clip.Clip) Config {
 	t.Helper()
 	client, err := whip.NewClient(e.URL, token)
@@ -68,7 +77,7 @@ func parse(t *testing.T, text string) (all []line) {
 
 // TestRun publishes to an edge and holds its account against the edge's, and each answer against the frame that it is said to be for.
 func TestRun(t *testing.T) {
-	for name, c := range map[string]*clip.Clip{"VP8": vp8(), "H264": h264()} {
+	for name, c := range map[string]*clip.Clip{"VP8": vp8(), "H264": h264(), "H265": h265()} {
 		t.Run(name, func(t *testing.T) {
 			e := edgetest.Start(t, edgetest.Options{Token: "sesame"})
 			cfg := config(t, e, "sesame", c)
