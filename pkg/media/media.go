@@ -100,7 +100,8 @@ type Placement struct {
 }
 
 // Place computes where a source of the given upright size lies in an input. Sizes are in pixels and positive. The letterbox is centred;
-// the scaled size is rounded to whole pixels and at least one, so that converter and router agree exactly.
+// the scaled size is rounded to whole pixels and at least one, so that converter and router agree exactly. A file is as large as the scaled
+// source.
 func Place(in PictureInput, sourceWidth, sourceHeight int) Placement {
 	w, h := float64(in.Width), float64(in.Height)
 	p := Placement{Width: w, Height: h, SourceWidth: sourceWidth, SourceHeight: sourceHeight}
@@ -109,11 +110,17 @@ func Place(in PictureInput, sourceWidth, sourceHeight int) Placement {
 	}
 	sx, sy := w/float64(sourceWidth), h/float64(sourceHeight)
 	s := min(sx, sy)
-	if in.Fit == Crop {
+	switch {
+	case in.Encoding == EncodedJPEG:
+		s = min(s, 1)
+	case in.Fit == Crop:
 		s = max(sx, sy)
 	}
 	p.Width = max(1, float64(int(float64(sourceWidth)*s+0.5)))
 	p.Height = max(1, float64(int(float64(sourceHeight)*s+0.5)))
+	if in.Encoding == EncodedJPEG {
+		return p
+	}
 	p.X = float64(floorHalf(in.Width - int(p.Width)))
 	p.Y = float64(floorHalf(in.Height - int(p.Height)))
 	return p

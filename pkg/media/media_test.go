@@ -16,6 +16,9 @@ func TestPlace(t *testing.T) {
 		{"letterbox odd rest", PictureInput{Width: 320, Height: 241, Fit: Letterbox, Color: RGB}, 1280, 720, 0, 30, 320, 180},
 		{"stretch", PictureInput{Width: 224, Height: 224, Fit: Stretch, Color: RGB}, 1280, 720, 0, 0, 224, 224},
 		{"crop", PictureInput{Width: 224, Height: 224, Fit: Crop, Color: RGB}, 1280, 720, -87, 0, 398, 224},
+		{"a file is scaled down", PictureInput{Width: 640, Height: 640, Encoding: EncodedJPEG}, 1280, 720, 0, 0, 640, 360},
+		{"a file is not scaled up", PictureInput{Width: 640, Height: 640, Encoding: EncodedJPEG}, 100, 639, 0, 0, 100, 639},
+		{"a file of a line", PictureInput{Width: 640, Height: 640, Encoding: EncodedJPEG}, 8000, 1, 0, 0, 640, 1},
 		{"a line stays a line", PictureInput{Width: 320, Height: 240, Fit: Letterbox, Color: RGB}, 8000, 1, 0, 119, 320, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {

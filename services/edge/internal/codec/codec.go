@@ -8,6 +8,7 @@ package codec
 #cgo CFLAGS: -O2 -Wall -Wextra -Wno-unused-parameter -D_GNU_SOURCE
 #cgo LDFLAGS: -lavcodec -lswresample -lavutil -lopus -lyuv -lm
 #include "codec.h"
+#include "jpeg.h"
 #include "sound.h"
 #include <stdlib.h>
 */
@@ -70,6 +71,10 @@ func New(layout ipc.Layout, memory []byte, maxPixels int) (*Engine, error) {
 			return nil, fmt.Errorf("libavcodec has no decoder for %v", c)
 		}
 		C.slc_close(decoder)
+	}
+	if C.slc_jpeg_try(e.scratch) != 0 {
+		e.Close()
+		return nil, errors.New("libavcodec has no encoder for JPEG, or no memory for it")
 	}
 	if err := tryAllSounds(); err != nil {
 		e.Close()
@@ -155,10 +160,7 @@ func (e *Engine) fill(r *ipc.Request) {
 	e.job.data = (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(e.layout.Input(e.memory))))
 	e.job.size = C.int32_t(r.Size)
 	e.job.tag = C.int64_t(r.Tag)
-	e.job.key = 0
-	if r.Key {
-		e.job.key = 1
-	}
+	e.job.key = flag(r.Key)
 	e.job.orientation = C.int32_t(r.Orientation)
 	e.job.expected_width, e.job.expected_height = C.int32_t(r.Width), C.int32_t(r.Height)
 	if !e.place(r.Targets, int(r.Width), int(r.Height)) {
@@ -178,12 +180,9 @@ func (e *Engine) place(targets []ipc.Target, width, height int) bool {
 		if p.Width*p.Height > float64(max(e.maxPixels, t.Input.Width*t.Input.Height)) || max(p.Width, p.Height) > 2*ipc.MaxSide {
 			return false
 		}
-		bgr := C.int32_t(0)
-		if t.Input.Color == media.BGR {
-			bgr = 1
-		}
 		e.job.targets[i] = C.slc_target{
-			width: C.int32_t(t.Input.Width), height: C.int32_t(t.Input.Height), bgr: bgr,
+			width: C.int32_t(t.Input.Width), height: C.int32_t(t.Input.Height), bgr: flag(t.Input.Color == media.BGR),
+			jpeg: flag(t.Input.Encoding == media.EncodedJPEG), room: C.int32_t(e.layout.Room(t.Input)),
 			x: C.int32_t(p.X), y: C.int32_t(p.Y), scaled_width: C.int32_t(p.Width), scaled_height: C.int32_t(p.Height),
 			payload: (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(e.layout.Slot(e.memory, int(t.Slot))))),
 		}
@@ -210,10 +209,21 @@ func (e *Engine) picture(s *stream, reply *ipc.Reply) C.int {
 			e.job.done, e.job.convert_ns = 0, 0
 		}
 	}
-	reply.Pictures = append(reply.Pictures, ipc.Picture{
+	p := ipc.Picture{
 		Tag: entry.tag, Width: uint16(width), Height: uint16(height), Done: uint16(e.job.done), Convert: time.Duration(e.job.convert_ns),
-	})
+	}
+	for i := range entry.targets {
+		p.Sizes[i] = uint32(e.job.targets[i].size)
+	}
+	reply.Pictures = append(reply.Pictures, p)
 	return status
+}
+
+func flag(set bool) C.int32_t {
+	if set {
+		return 1
+	}
+	return 0
 }
 
 // claim takes the entry of tag off the list.

@@ -25,7 +25,10 @@ typedef struct {
   int32_t width, height;                    // of the payload
   int32_t x, y, scaled_width, scaled_height;  // where the upright picture lies in it (media.Placement)
   int32_t bgr;
-  uint8_t *payload;  // width * height * 3 bytes
+  int32_t jpeg;      // the payload is a file of the scaled size
+  uint8_t *payload;  // width * height * 3 bytes, or the file
+  int32_t room;      // for the file, in bytes
+  int32_t size;      // of what was written, in bytes
 } slc_target;
 
 typedef struct {

@@ -1,4 +1,5 @@
 #include "convert.h"
+#include "jpeg.h"
 
 #include <libyuv.h>
 #include <libavutil/pixdesc.h>
@@ -13,6 +14,9 @@ void slc_scratch_free(slc_scratch *s) {
   free(s->packed.bytes);
   free(s->scaled.bytes);
   free(s->pixels.bytes);
+  free(s->upright.bytes);
+  free(s->chroma.bytes);
+  slc_jpeg_free(s->jpeg);
   free(s);
 }
 

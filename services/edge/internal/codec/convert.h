@@ -21,6 +21,9 @@ struct slc_scratch {
   slc_buffer packed;  // the source with interleaved channels
   slc_buffer scaled;  // the same, scaled
   slc_buffer pixels;  // scaled and converted, before it is turned or cut
+  slc_buffer upright; // the whole picture of a file
+  slc_buffer chroma;  // the same as the file's encoder takes it
+  struct slc_jpeg *jpeg;
 };
 
 // slc_reserve gives at least size bytes, 64-byte aligned; NULL without memory.

@@ -9,6 +9,7 @@
 #include "codec.h"
 #include "convert.h"
 #include "cover.h"
+#include "jpeg.h"
 
 struct slc_stream {
   AVCodecContext *context;
@@ -200,8 +201,14 @@ int slc_convert(slc_stream *s, slc_scratch *scratch, slc_job *job) {
   int status = SLC_PICTURE;
   job->done = 0;
   for (int i = 0; i < job->target_count && status == SLC_PICTURE; i++) {
-    status = slc_convert_frame(scratch, s->frame, &job->targets[i], job->orientation);
-    if (status == SLC_PICTURE) job->done |= 1u << i;
+    slc_target *t = &job->targets[i];
+    if (t->jpeg) {
+      status = slc_jpeg_frame(scratch, s->frame, t, job->orientation);
+    } else {
+      status = slc_convert_frame(scratch, s->frame, t, job->orientation);
+      t->size = t->width * t->height * 3;
+    }
+    if (status == SLC_PICTURE && t->size > 0) job->done |= 1u << i;
   }
   job->converted = 1;
   job->convert_ns = slc_now_ns() - begin;

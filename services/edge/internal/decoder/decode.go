@@ -181,6 +181,11 @@ func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *E
 			failure = d.liar(proc, s, fmt.Errorf("it claims a picture that was not asked for"))
 			return pictures, failure
 		}
+		if !d.possible(p, entry) {
+			entry.giveBack(d.shared)
+			failure = d.liar(proc, s, errors.New("it claims a payload of a size that cannot be"))
+			return pictures, failure
+		}
 		s.width, s.height = p.Width, p.Height
 		for i, l := range entry.leases {
 			if p.Done&(1<<i) == 0 {
@@ -190,7 +195,7 @@ func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *E
 			}
 			pictures = append(pictures, Picture{
 				Tag: p.Tag, Target: l.index, Placement: media.Place(l.input, int(p.Width), int(p.Height)),
-				Payload: d.shared.payload(l.slot, l.input.Bytes()), Release: d.shared.release[l.slot],
+				Payload: d.shared.payload(l.slot, int(p.Sizes[i])), Release: d.shared.release[l.slot],
 				Decode: min(d.reply.Decode, took), Convert: min(p.Convert, took),
 			})
 		}
@@ -202,6 +207,17 @@ func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *E
 		return pictures, failure
 	}
 	return pictures, nil
+}
+
+// possible tells whether a picture's payloads can be as long as the process says.
+func (d *Decoder) possible(p ipc.Picture, entry pending) bool {
+	for i, l := range entry.leases {
+		size, room := int64(p.Sizes[i]), int64(d.layout.Room(l.input))
+		if p.Done&(1<<i) != 0 && (size < 1 || size > room || l.input.Encoding == media.Pixels && size < room) {
+			return false
+		}
+	}
+	return true
 }
 
 // liar ends a process whose answer cannot be true.

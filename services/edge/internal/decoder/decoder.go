@@ -52,7 +52,7 @@ type Picture struct {
 	// Target is the index in its request's Targets.
 	Target    int
 	Placement media.Placement
-	// Payload has Targets[Target].Bytes() bytes. It lies in memory shared with the decoder process, which may change it at will: nothing
+	// Payload has Targets[Target].Bytes() bytes, or as many as its file. It lies in memory shared with the decoder process, which may change it at will: nothing
 	// may be believed about it but its length. It is the holder's until Release, also after Close.
 	Payload []byte
 	// Release gives the payload back. It must be called exactly once, from any goroutine.

@@ -41,7 +41,11 @@ var roles = map[string]func(r ipc.Request) []byte{
 	"huge size": func(r ipc.Request) []byte {
 		return reply(r, func(a *ipc.Reply) { a.Pictures[0].Width, a.Pictures[0].Height = 16383, 16383 })
 	},
-	"not asked for": func(r ipc.Request) []byte { return reply(r, func(a *ipc.Reply) { a.Pictures[0].Tag += 5 }) },
+	"larger than a slot": func(r ipc.Request) []byte {
+		return reply(r, func(a *ipc.Reply) { a.Pictures[0].Sizes[0] = 1<<32 - 1 })
+	},
+	"shorter than its pixels": func(r ipc.Request) []byte { return reply(r, func(a *ipc.Reply) { a.Pictures[0].Sizes[0]-- }) },
+	"not asked for":           func(r ipc.Request) []byte { return reply(r, func(a *ipc.Reply) { a.Pictures[0].Tag += 5 }) },
 	"twice": func(r ipc.Request) []byte {
 		return reply(r, func(a *ipc.Reply) { a.Pictures = append(a.Pictures, a.Pictures[0]) })
 	},
@@ -49,6 +53,9 @@ var roles = map[string]func(r ipc.Request) []byte{
 
 func reply(r ipc.Request, change func(*ipc.Reply)) []byte {
 	a := ipc.Reply{Status: ipc.OK, Stream: r.Stream, Tag: r.Tag, Pictures: []ipc.Picture{{Tag: r.Tag, Width: 16, Height: 16, Done: 0xffff}}}
+	for i, t := range r.Targets {
+		a.Pictures[0].Sizes[i] = uint32(t.Input.Bytes())
+	}
 	change(&a)
 	return a.Append(nil)
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -17,7 +18,7 @@ import (
 
 const (
 	// Version is raised when a message changes; edge and decoder must be of one build.
-	Version = 2
+	Version = 3
 	// MaxTargets bounds the forms in which one picture is asked for.
 	MaxTargets = 16
 	// MaxPictures bounds the pictures that one unit can bring out. H.264 and H.265 reorder by at most 16.
@@ -28,7 +29,7 @@ const (
 	// MaxSide bounds the width and height of sources and payloads in pixels: VP8 and WebP can say no more.
 	MaxSide = 16383
 	// MaxMessage is the size of a buffer that holds any message.
-	MaxMessage = 512
+	MaxMessage = 2048
 )
 
 // Expired tells whether the picture of a stream's unit can no longer come out after the given number of units. Edge and decoder process
@@ -94,8 +95,10 @@ type Picture struct {
 	Tag uint64
 	// Width and Height are the upright source's size in pixels.
 	Width, Height uint16
-	// Done has bit i set when target i of the tag's request was written to its slot.
+	// Done has bit i set when target i of the tag's request was written to its slot, and Sizes[i] is then the length in bytes of what was
+	// written. The others are 0.
 	Done    uint16
+	Sizes   [MaxTargets]uint32
 	Convert time.Duration
 }
 
@@ -110,9 +113,10 @@ type Reply struct {
 
 const (
 	requestHead  = 28
-	targetBytes  = 8
+	targetBytes  = 10
 	replyHead    = 20
-	pictureBytes = 18
+	pictureBytes = 18 // and the sizes
+	sizeBytes    = 4
 )
 
 var errLength = errors.New("the message's length does not fit its content")
@@ -133,7 +137,7 @@ func (r *Request) Append(b []byte) []byte {
 	for _, t := range r.Targets {
 		b = binary.LittleEndian.AppendUint16(b, uint16(t.Input.Width))
 		b = binary.LittleEndian.AppendUint16(b, uint16(t.Input.Height))
-		b = append(b, byte(t.Input.Fit), byte(t.Input.Color))
+		b = append(b, byte(t.Input.Fit), byte(t.Input.Color), byte(t.Input.Encoding), 0)
 		b = binary.LittleEndian.AppendUint16(b, t.Slot)
 	}
 	return b
@@ -159,9 +163,9 @@ func (r *Request) Parse(b []byte, l Layout) error {
 		targets = append(targets, Target{
 			Input: media.PictureInput{
 				Width: int(binary.LittleEndian.Uint16(b)), Height: int(binary.LittleEndian.Uint16(b[2:])),
-				Fit: media.Fit(b[4]), Color: media.Color(b[5]),
+				Fit: media.Fit(b[4]), Color: media.Color(b[5]), Encoding: media.Encoding(b[6]),
 			},
-			Slot: binary.LittleEndian.Uint16(b[6:]),
+			Slot: binary.LittleEndian.Uint16(b[8:]),
 		})
 	}
 	r.Targets = targets
@@ -195,6 +199,10 @@ func CheckInput(in media.PictureInput, slotBytes int) error {
 	switch {
 	case in.Width < 1 || in.Height < 1 || in.Width > MaxSide || in.Height > MaxSide:
 		return fmt.Errorf("an input of %d×%d pixels cannot be made", in.Width, in.Height)
+	case in.Encoding == media.EncodedJPEG && in.Fit == 0 && in.Color == 0:
+		return nil // it is no larger than its source
+	case in.Encoding != media.Pixels:
+		return fmt.Errorf("unknown encoding %d, or one with a fit or an order of colours", in.Encoding)
 	case in.Bytes() > slotBytes:
 		return fmt.Errorf("an input of %d×%d pixels takes %d bytes, a slot holds %d", in.Width, in.Height, in.Bytes(), slotBytes)
 	case in.Fit != media.Letterbox && in.Fit != media.Stretch && in.Fit != media.Crop:
@@ -204,6 +212,9 @@ func CheckInput(in media.PictureInput, slotBytes int) error {
 	}
 	return nil
 }
+
+// Room gives the size in bytes of the largest payload in the form of in.
+func (l Layout) Room(in media.PictureInput) int { return min(in.Bytes(), l.SlotBytes) }
 
 // Append appends the reply's message to b.
 func (r *Reply) Append(b []byte) []byte {
@@ -217,6 +228,11 @@ func (r *Reply) Append(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint16(b, p.Height)
 		b = binary.LittleEndian.AppendUint16(b, p.Done)
 		b = binary.LittleEndian.AppendUint32(b, micros(p.Convert))
+		for i, size := range p.Sizes {
+			if p.Done&(1<<i) != 0 {
+				b = binary.LittleEndian.AppendUint32(b, size)
+			}
+		}
 	}
 	return b
 }
@@ -235,24 +251,49 @@ func (r *Reply) Parse(b []byte) error {
 		Status: Status(b[0]), Stream: binary.LittleEndian.Uint32(b[4:]), Tag: binary.LittleEndian.Uint64(b[8:]),
 		Decode: time.Duration(binary.LittleEndian.Uint32(b[16:])) * time.Microsecond,
 	}
-	n := int(b[1])
-	b = b[replyHead:]
-	if n > MaxPictures || len(b) != n*pictureBytes {
-		return errLength
-	}
 	if r.Status < OK || r.Status > NoMemory {
 		return fmt.Errorf("unknown status %d", r.Status)
 	}
-	for ; len(b) > 0; b = b[pictureBytes:] {
-		p := Picture{
-			Tag: binary.LittleEndian.Uint64(b), Width: binary.LittleEndian.Uint16(b[8:]), Height: binary.LittleEndian.Uint16(b[10:]),
-			Done: binary.LittleEndian.Uint16(b[12:]), Convert: time.Duration(binary.LittleEndian.Uint32(b[14:])) * time.Microsecond,
+	n := int(b[1])
+	if n > MaxPictures {
+		return errLength
+	}
+	b = b[replyHead:]
+	for range n {
+		p, length, err := parsePicture(b)
+		if err != nil {
+			return err
 		}
-		if p.Width < 1 || p.Height < 1 || p.Width > MaxSide || p.Height > MaxSide {
-			return fmt.Errorf("a picture of %d×%d pixels cannot be", p.Width, p.Height)
-		}
-		pictures = append(pictures, p)
+		pictures, b = append(pictures, p), b[length:]
+	}
+	if len(b) > 0 {
+		return errLength
 	}
 	r.Pictures = pictures
 	return nil
+}
+
+// parsePicture reads a picture's part of a reply and says how long it is.
+func parsePicture(b []byte) (p Picture, length int, err error) {
+	if len(b) < pictureBytes {
+		return p, 0, errLength
+	}
+	p = Picture{
+		Tag: binary.LittleEndian.Uint64(b), Width: binary.LittleEndian.Uint16(b[8:]), Height: binary.LittleEndian.Uint16(b[10:]),
+		Done: binary.LittleEndian.Uint16(b[12:]), Convert: time.Duration(binary.LittleEndian.Uint32(b[14:])) * time.Microsecond,
+	}
+	if p.Width < 1 || p.Height < 1 || p.Width > MaxSide || p.Height > MaxSide {
+		return p, 0, fmt.Errorf("a picture of %d×%d pixels cannot be", p.Width, p.Height)
+	}
+	length = pictureBytes + sizeBytes*bits.OnesCount16(p.Done)
+	if len(b) < length {
+		return p, 0, errLength
+	}
+	sizes := b[pictureBytes:length]
+	for i := range p.Sizes {
+		if p.Done&(1<<i) != 0 {
+			p.Sizes[i], sizes = binary.LittleEndian.Uint32(sizes), sizes[sizeBytes:]
+		}
+	}
+	return p, length, nil
 }

@@ -17,6 +17,7 @@ func goodRequest() Request {
 		Targets: []Target{
 			{Input: media.PictureInput{Width: 320, Height: 256, Fit: media.Letterbox, Color: media.RGB}, Slot: 3},
 			{Input: media.PictureInput{Width: 640, Height: 480, Fit: media.Crop, Color: media.BGR}, Slot: 0},
+			{Input: media.PictureInput{Width: MaxSide, Height: MaxSide, Encoding: media.EncodedJPEG}, Slot: 1},
 		},
 	}
 }
@@ -24,7 +25,10 @@ func goodRequest() Request {
 func goodReply() Reply {
 	return Reply{
 		Status: OK, Stream: 7, Tag: 1 << 60, Decode: 1500 * time.Microsecond,
-		Pictures: []Picture{{Tag: 5, Width: 1280, Height: 720, Done: 3, Convert: 200 * time.Microsecond}, {Tag: 6, Width: 1, Height: MaxSide}},
+		Pictures: []Picture{
+			{Tag: 5, Width: 1280, Height: 720, Done: 0x8003, Sizes: [MaxTargets]uint32{0: 320 * 256 * 3, 1: 1<<32 - 1, 15: 7}, Convert: 200 * time.Microsecond},
+			{Tag: 6, Width: 1, Height: MaxSide},
+		},
 	}
 }
 
@@ -59,6 +63,9 @@ func TestTheLongestMessagesFit(t *testing.T) {
 	for len(reply.Pictures) < MaxPictures {
 		reply.Pictures = append(reply.Pictures, reply.Pictures[0])
 	}
+	for i := range reply.Pictures {
+		reply.Pictures[i].Done = 1<<MaxTargets - 1
+	}
 	if n := len(request.Append(nil)); n > MaxMessage {
 		t.Errorf("a request takes %d bytes, buffers have %d", n, MaxMessage)
 	}
@@ -84,6 +91,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"too wide":            func(r *Request) { r.Targets[0].Input.Width, r.Targets[0].Input.Height = MaxSide+1, 1 },
 		"unknown fit":         func(r *Request) { r.Targets[0].Input.Fit = 4 },
 		"unknown order":       func(r *Request) { r.Targets[0].Input.Color = 0 },
+		"unknown encoding":    func(r *Request) { r.Targets[2].Input.Encoding = 2 },
+		"a fit of a file":     func(r *Request) { r.Targets[2].Input.Fit = media.Crop },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -182,7 +191,7 @@ func FuzzRequest(f *testing.F) {
 			t.Errorf("%+v passed", r)
 		}
 		for _, target := range r.Targets {
-			if int(target.Slot) >= testLayout.Slots || target.Input.Bytes() > testLayout.SlotBytes {
+			if int(target.Slot) >= testLayout.Slots || testLayout.Room(target.Input) > testLayout.SlotBytes {
 				t.Errorf("%+v passed", target)
 			}
 		}
