@@ -60,6 +60,7 @@ type Peer struct {
 	mu         sync.Mutex
 	closed     bool
 	tracks     int
+	reads      map[*webrtc.TrackRemote]*Track
 	channels   int // the client's
 	everOpened int
 	candidates int
@@ -87,7 +88,7 @@ func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc
 	}
 	p := &Peer{
 		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
-		candidates: o.candidates, ufrag: o.ufrag, closing: make(chan struct{}), done: make(chan struct{}),
+		candidates: o.candidates, ufrag: o.ufrag, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	settings, err := e.settings(o.actpass, p.newStream)
 	if err != nil {

@@ -18,6 +18,9 @@ const (
 	videoClock = 90000
 	// repairPoll is how long Read may sleep while a retransmission may be on its way: pion hands one out only when Read is called.
 	repairPoll = 5 * time.Millisecond
+	// orphanCheck bounds a Read of a simulcast's layer: when another source takes its name (RID), pion gives its track that source, and
+	// nothing ever ends a Read of the one before.
+	orphanCheck = time.Second
 	// measureEvery is how often the round-trip time is looked up; ICE itself measures it with each of its keepalives, every two seconds.
 	measureEvery = time.Second
 )
@@ -28,10 +31,11 @@ const (
 type recovery struct {
 	track   *Track
 	remote  *webrtc.TrackRemote
-	asks    bool // the client answers generic NACKs for this track
+	answers bool // the client answers generic NACKs for this track
+	paused  bool
 	tracker *nack.Tracker
 	spread  *jitter.Spread
-	dozes   bool // a read deadline is set
+	until   time.Time // the read deadline; zero while there is none
 	due     []uint16
 }
 
@@ -42,7 +46,7 @@ func newRecovery(t *Track, remote *webrtc.TrackRemote) *recovery {
 		rate = videoClock
 	}
 	return &recovery{
-		track: t, remote: remote, asks: slices.ContainsFunc(remote.Codec().RTCPFeedback, generic),
+		track: t, remote: remote, answers: slices.ContainsFunc(remote.Codec().RTCPFeedback, generic),
 		tracker: nack.New(nack.Config{}), spread: jitter.NewSpread(int(rate)),
 	}
 }
@@ -50,7 +54,7 @@ func newRecovery(t *Track, remote *webrtc.TrackRemote) *recovery {
 // arrived notes a packet.
 func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
 	r.spread.Arrived(p.Timestamp, arrival)
-	if !r.asks {
+	if !r.answers {
 		return
 	}
 	r.tracker.Arrived(p.SequenceNumber, arrival)
@@ -58,29 +62,43 @@ func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
 
 // awake asks for what is due, and sees to it that the next Read returns in time for what comes then.
 func (r *recovery) awake(now time.Time) error {
-	if !r.asks {
+	if paused := r.track.paused.Load(); paused != r.paused {
+		r.paused, r.tracker = paused, nack.New(nack.Config{}) // what is thrown away is not missing
+	}
+	var until time.Time
+	if r.answers {
+		until = r.repair(now)
+	} else {
 		r.track.patience.Store(int64(jitter.Straggle(r.spread.Estimate())))
+	}
+	if until.IsZero() && r.track.RID != "" {
+		until = r.until
+		if until.Before(now.Add(orphanCheck / 2)) {
+			until = now.Add(orphanCheck)
+		}
+	}
+	if until.Equal(r.until) {
 		return nil
 	}
+	r.until = until
+	return r.remote.SetReadDeadline(until)
+}
+
+// repair asks for the packets that are due and gives the time by which more will be; zero when nothing is missing.
+func (r *recovery) repair(now time.Time) time.Time {
 	rtt := time.Duration(r.track.peer.rtt.Load())
 	patience := jitter.Wait(rtt, r.spread.Estimate())
 	r.track.patience.Store(int64(patience))
 	r.tracker.SetTiming(rtt, patience)
 	r.ask(now)
 	next, missing := r.tracker.Next()
-	switch {
-	case missing:
-		if poll := now.Add(repairPoll); r.remote.HasRTX() && poll.Before(next) {
-			next = poll
-		}
-		r.dozes = true
-		return r.remote.SetReadDeadline(next)
-	case r.dozes:
-		r.dozes = false
-		return r.remote.SetReadDeadline(time.Time{})
-	default:
-		return nil
+	if !missing {
+		return time.Time{}
 	}
+	if poll := now.Add(repairPoll); r.remote.HasRTX() && poll.Before(next) {
+		return poll
+	}
+	return next
 }
 
 // ask requests the packets that are due.

@@ -44,9 +44,16 @@ type Track struct {
 	Channels  int
 	SSRC      uint32
 
+	// Width and Height are the size that the client announced for the layer (RFC 8851); 0 when it did not.
+	Width, Height int
+
 	packets  chan Packet
 	lost     atomic.Uint64
 	patience atomic.Int64 // see Patience
+	paused   atomic.Bool
+	replaced atomic.Bool // by another source of the same name
+	began    time.Time
+	heard    atomic.Int64 // see Heard; since began
 	peer     *Peer
 }
 
@@ -62,6 +69,13 @@ func (t *Track) Lost() uint64 { return t.lost.Load() }
 // Patience is how long a missing packet may still come, as the round-trip time and the jitter are at present.
 func (t *Track) Patience() time.Duration { return time.Duration(t.patience.Load()) }
 
+// Pause stops or resumes a track of which nothing is wanted for a while, as of the layers of a simulcast that are not decoded: its packets are
+// still read, for the client learns of the network from that, but thrown away, and none is asked for again.
+func (t *Track) Pause(paused bool) { t.paused.Store(paused) }
+
+// Heard gives the arrival of the newest packet, also of a track that is paused.
+func (t *Track) Heard() time.Time { return t.began.Add(time.Duration(t.heard.Load())) }
+
 // RequestKeyFrame asks the client for a key frame (PLI, RFC 4585 section 6.3.1). It does not wait.
 func (t *Track) RequestKeyFrame() {
 	if err := t.peer.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.SSRC}}); err != nil {
@@ -71,29 +85,37 @@ func (t *Track) RequestKeyFrame() {
 
 // trackBegan is pion's callback for the first packet of a source.
 func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	p.mu.Lock()
-	p.tracks++
-	tooMany := p.tracks > maxSources
-	p.mu.Unlock()
-	if tooMany {
-		p.events.Violation("more than 8 tracks")
-		return
-	}
 	f := formatOf(remote.Codec())
 	t := &Track{
 		ID: remote.ID(), RID: remote.RID(), Kind: media.KindSound, SSRC: uint32(remote.SSRC()),
 		Codec: f.codec, ClockRate: f.clockRate, Channels: f.channels,
-		packets: make(chan Packet, trackQueue), peer: p,
+		packets: make(chan Packet, trackQueue), began: time.Now(), peer: p,
 	}
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {
 		t.Kind = media.KindPicture
 	}
 	t.patience.Store(int64(jitter.Wait(0, 0)))
+	if !p.admit(t, remote) {
+		p.events.Violation("more than 8 tracks")
+		return
+	}
 	if !p.start(func() { t.read(remote, newReading(receiver)) }) {
 		return
 	}
 	p.start(func() { t.readReports(receiver) })
 	p.events.Track(t)
+}
+
+// admit enters a track, in place of one that reads from the same source, and tells whether there may be so many.
+func (p *Peer) admit(t *Track, remote *webrtc.TrackRemote) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.reads[remote]; old != nil {
+		old.replaced.Store(true)
+	}
+	p.reads[remote] = t
+	p.tracks++
+	return p.tracks <= maxSources
 }
 
 // maxFailures is how many packets in a row may be unreadable before the track counts as ended.
@@ -112,12 +134,21 @@ func (t *Track) read(remote *webrtc.TrackRemote, reading *reading) {
 		}
 		n, _, err := remote.Read(buffer)
 		arrival := time.Now()
+		if err == nil {
+			t.heard.Store(int64(arrival.Sub(t.began)))
+			if t.paused.Load() && !t.replaced.Load() {
+				failures = 0
+				continue
+			}
+		}
 		packet := &rtp.Packet{}
 		if err == nil {
 			err = packet.Unmarshal(append([]byte(nil), buffer[:n]...))
 		}
 		var timeout net.Error
 		switch {
+		case t.replaced.Load():
+			return
 		case errors.As(err, &timeout) && timeout.Timeout():
 			continue
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), failures >= maxFailures:

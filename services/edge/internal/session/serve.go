@@ -32,7 +32,7 @@ type supervisor struct {
 	*Session
 	outlets *outlets
 	names   names
-	layers  map[string]bool // tracks of a simulcast, by id
+	tracks  map[string]*layered // by id; nil for those without layers
 	streams uint32
 	// ownAllowed tells that the client had its time to open a channel for messages; ownAsked that the edge's is on its way.
 	ownAllowed, ownAsked bool
@@ -43,7 +43,7 @@ type supervisor struct {
 
 // run serves the session and ends it, except for Done. catalog gives what the routers last said.
 func (s *Session) run(catalog func() *wants) {
-	v := &supervisor{Session: s, outlets: newOutlets(s.hub, s.logger), names: names{}, layers: make(map[string]bool)}
+	v := &supervisor{Session: s, outlets: newOutlets(s.hub, s.logger), names: names{}, tracks: make(map[string]*layered)}
 	expiring, stopExpiry := context.WithCancel(context.Background())
 	working, stopWork := context.WithCancel(context.Background())
 	relaying, stopRelays := context.WithCancel(context.Background())
@@ -137,11 +137,10 @@ func (v *supervisor) flush(stopRelays context.CancelFunc) {
 
 // addTrack starts the stream of a track.
 func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
-	if t.RID != "" && v.layers[t.ID] {
-		v.work.Go(func() { discardPackets(ctx, t) }) // another layer of a picture that one layer brings already
+	if l := v.tracks[t.ID]; l != nil && t.RID != "" {
+		l.add(newMember(t))
 		return
 	}
-	v.layers[t.ID] = t.RID != ""
 	fallback, holds := "audio", content{kind: media.KindSound}
 	if t.Kind == media.KindPicture {
 		fallback, holds = "video", content{kind: media.KindPicture}
@@ -153,15 +152,28 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	}
 	v.streams++
 	number := v.streams
+	from := v.source(ctx, t, st)
 	v.work.Go(func() {
 		if t.Kind == media.KindPicture {
 			c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
-			newTrackRunner(t, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
+			newTrackRunner(from, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
 		} else {
-			newSoundRunner(t, newListener(st, number, v.decoder, v.uplink, v.logger), v.budget, v.reports).run(ctx)
+			newSoundRunner(from, newListener(st, number, v.decoder, v.uplink, v.logger), v.budget, v.reports).run(ctx)
 		}
 		v.endStream(st, number)
 	})
+}
+
+// source gives where the packets of a new track come from.
+func (v *supervisor) source(ctx context.Context, t *peer.Track, st *stream) source {
+	if t.RID == "" || t.Kind != media.KindPicture {
+		v.tracks[t.ID] = nil
+		return t
+	}
+	l := newLayered(st, newMember(t), v.limits.Message, v.logger)
+	v.tracks[t.ID] = l
+	v.work.Go(func() { l.run(ctx) })
+	return l
 }
 
 // addChannel starts what a data channel is for.
@@ -240,7 +252,7 @@ func (v *supervisor) discard(c *peer.Channel) {
 
 // openOwn opens a channel for messages to a client that has none, if it can have one and there is something that no other channel carries.
 func (v *supervisor) openOwn() {
-	if !v.ownAllowed || v.ownAsked || v.outlets.hasControl() || len(v.layers) == 0 || !v.connectedPeer().HasMessages() {
+	if !v.ownAllowed || v.ownAsked || v.outlets.hasControl() || len(v.tracks) == 0 || !v.connectedPeer().HasMessages() {
 		return
 	}
 	v.ownAsked = true

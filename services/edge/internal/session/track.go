@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/sluice-dev/sluice/pkg/clock"
 	"github.com/sluice-dev/sluice/pkg/depacket"
 	"github.com/sluice-dev/sluice/pkg/jitter"
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -22,21 +21,26 @@ type source interface {
 	RequestKeyFrame()
 }
 
+// sized is a source that has to know the size of the pictures that it brings.
+type sized interface {
+	// Shows tells of a whole key frame. It does not keep the unit.
+	Shows(u *depacket.Unit)
+}
+
 // trackRunner takes a video track's packets in order through all stages up to the uplink. One goroutine runs it.
 type trackRunner struct {
 	source   source
 	stream   *stream
 	convert  *converter
 	budget   *budget
-	reports  *reportBoard
 	maxBytes int // of a unit
 
 	jitter    *jitter.Buffer
 	assembler *depacket.Assembler
 	codec     media.Codec
 	gate      depacket.Gate
-	timeline  *sample.Timeline
-	clock     *clock.Clock
+	times     *mediaTime
+	ssrc      uint32 // of the newest packet
 	layers    sample.Layers
 	need      need
 
@@ -48,8 +52,7 @@ type trackRunner struct {
 
 func newTrackRunner(s source, st *stream, c *converter, b *budget, r *reportBoard, maxBytes int) *trackRunner {
 	return &trackRunner{
-		source: s, stream: st, convert: c, budget: b, reports: r, maxBytes: maxBytes,
-		jitter: jitter.New(jitter.Config{}), timeline: sample.NewTimeline(videoClock), clock: clock.New(videoClock),
+		source: s, stream: st, convert: c, budget: b, maxBytes: maxBytes, jitter: jitter.New(jitter.Config{}), times: newMediaTime(r),
 		need: needAll,
 	}
 }
@@ -67,7 +70,9 @@ func (r *trackRunner) run(ctx context.Context) {
 				r.pop(ctx, time.Now().Add(time.Hour)) // what is still held back is late enough
 				return
 			}
+			r.switchSource(p.RTP.SSRC)
 			r.switchCodec(ctx, p.Codec)
+			r.times.packet(p)
 			r.jitter.Push(p.RTP, p.Arrival)
 		case <-timer.C:
 		}
@@ -114,6 +119,19 @@ func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 	r.assembler, _ = depacket.New(codec, r.maxBytes)
 }
 
+// switchSource goes over to another layer of a simulcast, which begins with a key frame. What is not whole of the old one is no loss: the new
+// one shows the same.
+func (r *trackRunner) switchSource(ssrc uint32) {
+	if ssrc == r.ssrc {
+		return
+	}
+	r.ssrc = ssrc
+	r.jitter, r.layers = jitter.New(jitter.Config{}), sample.Layers{}
+	if r.assembler != nil {
+		r.assembler, _ = depacket.New(r.codec, r.maxBytes)
+	}
+}
+
 // pop takes what the jitter buffer gives.
 func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 	for ctx.Err() == nil {
@@ -140,19 +158,5 @@ func (r *trackRunner) units(ctx context.Context, units []depacket.Unit) {
 	for i := range units {
 		r.unit(ctx, &units[i])
 		r.assembler.Recycle(units[i].Data)
-	}
-}
-
-// discardPackets runs for a track that nobody wants.
-func discardPackets(ctx context.Context, s source) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case _, ok := <-s.Packets():
-			if !ok {
-				return
-			}
-		}
 	}
 }

@@ -20,19 +20,20 @@ const (
 
 // unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
 func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
-	r.reports.update(u.RTP.SSRC, r.clock.Report)
-	captured, quality := r.clock.At(u.RTP.Timestamp, u.First)
+	at := r.times.at(u.RTP, u.First)
+	if s, ok := r.source.(sized); ok && u.Key && u.Whole() {
+		s.Shows(u)
+	}
 	r.setNeed()
-	pts := r.timeline.At(u.RTP.Timestamp)
-	entry := ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: captured, Clock: quality}
-	if !u.Key && r.stream.sampler.AwaitsKey(pts) {
+	entry := ledger.Unit{Arrival: u.First, RTP: u.RTP, Captured: at.captured, Clock: at.quality}
+	if !u.Key && r.stream.sampler.AwaitsKey(at.media) {
 		r.gate.Call()
 	}
-	if r.leavesOut(u, pts) {
+	if r.leavesOut(u, at.media) {
 		r.stream.count(entry)
 		return
 	}
-	sequence, due := r.stream.receive(entry, pts, u.Key)
+	sequence, due := r.stream.receive(entry, at.media, u.Key)
 	if sequence == 0 || r.need == needNothing {
 		return
 	}
@@ -41,7 +42,7 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 		return
 	}
 	j := job{
-		unit: u.AccessUnit, sequence: sequence, due: due, captured: captured, clock: quality, begun: u.First, ready: u.Last,
+		unit: u.AccessUnit, sequence: sequence, due: due, captured: at.captured, clock: at.quality, begun: u.First, ready: u.Last,
 		disposable: u.Disposable && !u.Key || r.need == needKeys,
 	}
 	if r.convert.convert(ctx, j, r.stream.wants) {

@@ -83,6 +83,16 @@ func (w *wants) fitting(c content, only []string) (feeds, refused []media.Model)
 	return feeds, refused
 }
 
+// pictures gives the inputs that a stream of pictures feeds.
+func (w *wants) pictures(c content, only []string) []media.PictureInput {
+	models, _ := w.fitting(c, only)
+	inputs := make([]media.PictureInput, 0, len(models))
+	for _, m := range models {
+		inputs = append(inputs, w.inputs[m.InputID].Picture)
+	}
+	return inputs
+}
+
 // group is a form of frames with the models that are due for it.
 type group struct {
 	input uint32
