@@ -156,8 +156,8 @@ func FuzzParseWAV(f *testing.F) {
 			}
 			return
 		}
-		if err := r.Check(); err != nil {
-			t.Fatalf("%+v: %v", r.Format, err)
+		if r.Codec != media.PCMS16 && r.Codec != media.PCMF32 || r.Clock < MinSourceRate || r.Clock > MaxSourceRate || r.Channels < 1 || r.Channels > MaxChannels {
+			t.Fatalf("format %+v", r.Format)
 		}
 		if n, err := r.Ticks(r.Data); err != nil || n < 1 || len(r.Data) > 2*len(file) {
 			t.Fatalf("%+v: %d ticks in %d bytes of %d, %v", r.Format, n, len(r.Data), len(file), err)

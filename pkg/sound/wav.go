@@ -8,7 +8,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// The limits of raw samples and of files.
+// The limits of raw samples and of files: rates in samples a second, and channels. Nothing records faster.
 const (
 	MinSourceRate = 4000
 	MaxSourceRate = 192000
@@ -21,19 +21,6 @@ type Raw struct {
 	Format
 	// Data are whole samples of all channels.
 	Data []byte
-}
-
-// Check tells what is wrong with a format of raw samples, if anything; its errors are ErrUnsupported.
-func (f Format) Check() error {
-	switch {
-	case f.Codec != media.PCMS16 && f.Codec != media.PCMF32:
-		return fmt.Errorf("%w: samples as %v", ErrUnsupported, f.Codec)
-	case f.Clock < MinSourceRate || f.Clock > MaxSourceRate:
-		return fmt.Errorf("%w: %d samples a second", ErrUnsupported, f.Clock)
-	case f.Channels < 1 || f.Channels > MaxChannels:
-		return fmt.Errorf("%w: %d channels", ErrUnsupported, f.Channels)
-	}
-	return nil
 }
 
 // Format tags of WAVE files (RFC 2361; 0xfffe: the tag is the beginning of the sub-format).

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/sound"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
@@ -17,7 +18,7 @@ type messages interface {
 }
 
 // channelIntake reads a data channel of frames as fast as they come, so that what waits is here, where the newest wins, and not in the
-// client. One goroutine runs it; another one runs the converter that takes from its slot.
+// client. One goroutine runs it; others run the converter that takes from its slot and the player that takes from its queue of sounds.
 type channelIntake struct {
 	from    messages
 	kind    channelType
@@ -26,11 +27,17 @@ type channelIntake struct {
 	limit   int // bytes of a message
 	chunks  reassembler
 	waiting *slot
+	sounds  *soundQueue
 	origin  time.Time // media time 0
+	// hears is true when messages are sound; see settle.
+	hears, settled bool
 }
 
-func newChannelIntake(from messages, kind channelType, s *stream, b *budget, limit int, waiting *slot) *channelIntake {
-	return &channelIntake{from: from, kind: kind, stream: s, budget: b, limit: limit, chunks: reassembler{limit: limit}, waiting: waiting}
+func newChannelIntake(from messages, kind channelType, s *stream, b *budget, limit int, waiting *slot, sounds *soundQueue) *channelIntake {
+	return &channelIntake{
+		from: from, kind: kind, stream: s, budget: b, limit: limit, chunks: reassembler{limit: limit}, waiting: waiting, sounds: sounds,
+		hears: kind.hears(), settled: !kind.sniffs(),
+	}
 }
 
 // run goes on until the channel ends, which is the peer's doing.
@@ -71,6 +78,10 @@ func (c *channelIntake) chunk(chunk []byte, now time.Time) {
 
 // whole takes a message; owned tells that its bytes are ours to keep.
 func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) {
+	if c.settle(message); c.hears {
+		c.hear(message, now, owned)
+		return
+	}
 	sequence, due := c.receive(first)
 	if len(due) == 0 {
 		return
@@ -80,7 +91,7 @@ func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) 
 		codec = sniff(message)
 	}
 	switch {
-	case c.kind.problem != nil || codec == media.CodecUnknown || c.kind.kind == media.KindSound:
+	case c.kind.problem != nil || codec == media.CodecUnknown:
 		c.stream.fail(sequence, due, media.Unsupported)
 		return
 	case !c.budget.take(len(message), now):
@@ -99,9 +110,36 @@ func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) 
 	}
 }
 
+// settle lets the first message that is recognised say what a channel without a type carries: a stream has one kind.
+func (c *channelIntake) settle(message []byte) {
+	if c.settled {
+		return
+	}
+	c.hears = sound.IsWAV(message)
+	c.settled = c.hears || sniff(message) != media.CodecUnknown
+}
+
+// hear hands a message of sound on.
+func (c *channelIntake) hear(message []byte, now time.Time, owned bool) {
+	m := soundMessage{ready: now}
+	switch {
+	case !c.budget.take(len(message), now):
+		m.drop = media.RateLimited
+	case owned:
+		m.data = message
+	default:
+		m.data = append([]byte(nil), message...)
+	}
+	c.sounds.put(m)
+}
+
 // lost counts a message that will not be decoded. Its size is charged all the same: it was sent.
 func (c *channelIntake) lost(first time.Time, reason media.DropReason, code media.ErrorCode, size int) {
 	c.budget.take(size, first)
+	if c.hears {
+		c.sounds.put(soundMessage{ready: first, drop: reason, code: code})
+		return
+	}
 	sequence, due := c.receive(first)
 	if reason != media.NotDropped {
 		c.stream.drop(sequence, due, reason)

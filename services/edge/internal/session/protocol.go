@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/sound"
 )
 
 // channelType is what a data channel's protocol says about its messages.
@@ -32,14 +33,16 @@ type soundLayout struct {
 	channels int // interleaved
 }
 
-const (
-	// controlProtocol is the protocol of the channel for the session's server messages.
-	controlProtocol = "sluice.v1+json"
-	// maxSourceRate bounds the rate of raw sound, in Hz; nothing records faster.
-	maxSourceRate = 192000
-	// maxSourceChannels bounds the channels of raw sound.
-	maxSourceChannels = 8
-)
+// hears tells whether messages are sound that can be taken.
+func (t channelType) hears() bool { return t.kind == media.KindSound && t.problem == nil }
+
+// sniffs tells whether messages have to be looked at to know what they are.
+func (t channelType) sniffs() bool {
+	return t.kind == media.KindPicture && t.codec == media.CodecUnknown && t.problem == nil
+}
+
+// controlProtocol is the protocol of the channel for the session's server messages.
+const controlProtocol = "sluice.v1+json"
 
 // parseProtocol reads a data channel's protocol: the control protocol, or a MIME type or nothing with parameters, of which "model" names
 // models ("model=faces", or several, joined by commas or repeated).
@@ -146,11 +149,11 @@ func soundOf(parameters map[string]string) (media.Codec, soundLayout, error) {
 	}
 	layout := soundLayout{channels: 1}
 	var err error
-	if layout.rate, err = number(parameters, "rate", media.MinSoundRate, maxSourceRate); err != nil {
+	if layout.rate, err = number(parameters, "rate", sound.MinSourceRate, sound.MaxSourceRate); err != nil {
 		return media.CodecUnknown, soundLayout{}, err
 	}
 	if _, said := parameters["channels"]; said {
-		if layout.channels, err = number(parameters, "channels", 1, maxSourceChannels); err != nil {
+		if layout.channels, err = number(parameters, "channels", 1, sound.MaxChannels); err != nil {
 			return media.CodecUnknown, soundLayout{}, err
 		}
 	}

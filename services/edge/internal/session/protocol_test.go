@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/sound"
 )
 
 var (
@@ -137,7 +138,7 @@ func FuzzParseProtocol(f *testing.F) {
 			}
 		}
 		if got.problem == nil && (got.codec == media.PCMS16 || got.codec == media.PCMF32) {
-			if got.sound.rate < 1 || got.sound.rate > maxSourceRate || got.sound.channels < 1 || got.sound.channels > maxSourceChannels {
+			if got.sound.rate < 1 || got.sound.rate > sound.MaxSourceRate || got.sound.channels < 1 || got.sound.channels > sound.MaxChannels {
 				t.Errorf("%q: %+v", protocol, got.sound)
 			}
 		}

@@ -195,15 +195,22 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 	v.outlets.addFrames(relaying, c, st.name)
 	v.streams++
 	number := v.streams
-	waiting := newSlot()
+	waiting, sounds := newSlot(), newSoundQueue(v.limits.Message)
 	ctx, cancel := context.WithCancel(ctx)
 	v.readers.Go(func() {
-		newChannelIntake(c, kind, st, v.budget, v.limits.Message, waiting).run()
+		newChannelIntake(c, kind, st, v.budget, v.limits.Message, waiting, sounds).run()
 		cancel()
 		v.post(event{gone: c})
 	})
 	v.work.Go(func() {
+		var playing sync.WaitGroup
+		if kind.hears() || kind.sniffs() {
+			playing.Go(func() {
+				newSoundPlayer(newListener(st.hearing(), number, v.decoder, v.uplink, v.logger), sounds, kind).run(ctx)
+			})
+		}
 		convertMessages(ctx, waiting, newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger), v)
+		playing.Wait()
 		v.endStream(st, number)
 	})
 }

@@ -46,6 +46,11 @@ func newStream(name string, c content, only []string, live liveWants, b *book) (
 	return s, b.open(name, nil)
 }
 
+// hearing gives the stream as one of sound, for a channel whose messages may turn out to be sound. Only one of the two is to be used.
+func (s *stream) hearing() *stream {
+	return &stream{name: s.name, content: content{kind: media.KindSound}, only: s.only, live: s.live, book: s.book}
+}
+
 // refresh takes over what the models need now, and tells whether the stream feeds any.
 func (s *stream) refresh() bool {
 	w := s.live.current()
