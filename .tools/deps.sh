@@ -6,7 +6,7 @@ set -euo pipefail
 
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
-  [test]="g++ ffmpeg"
+  [test]="g++ ffmpeg espeak-ng"
   [e2e]="chromium iproute2 procps curl"
   [bench]="iproute2"
 )
