@@ -38,10 +38,12 @@ func BenchmarkFrame(b *testing.B) {
 		})
 		if i%16 == 15 { // what run and fly do, without their goroutines
 			m.mu.Lock()
+			m.reap()
 			decision := m.decide(now)
 			f := m.launch(decision.Send, now)
 			m.mu.Unlock()
 			m.settle(f, m.ask(context.Background(), f.frames), now)
+			close(f.landed)
 		}
 	}
 }
