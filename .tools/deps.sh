@@ -6,7 +6,7 @@ set -euo pipefail
 
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
-  [test]="g++ ffmpeg espeak-ng"
+  [test]="g++ ffmpeg espeak-ng gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
   [e2e]="chromium iproute2 procps curl"
   [bench]="iproute2"
 )

@@ -36,7 +36,7 @@ models:
 // Show 7: the same model behind MLServer gives the same boxes.
 func TestMLServerGivesTheSameBoxes(t *testing.T) {
 	folder := filepath.Join(stack.Root(t), "deploy", "e2e", "mlserver")
-	stack.Command(t, "", 10*time.Minute, filepath.Join(folder, "setup.sh"))
+	stack.Command(t, "", 10*time.Minute, filepath.Join(folder, "..", "venv.sh"), "mlserver")
 	grpc, rest := stack.FreePort(t), stack.FreePort(t)
 	server := stack.Run(t, "", filepath.Join(folder, "start.sh"), fmt.Sprint(grpc), fmt.Sprint(rest))
 	server.Foreign = true

@@ -15,6 +15,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/logging"
@@ -25,6 +26,9 @@ import (
 
 // mtu is the largest RTP payload that is sent.
 const mtu = 1200
+
+// rtoMax bounds how long SCTP waits before it tries again after an outage.
+const rtoMax = time.Second
 
 // maxBody bounds what is read of an answer.
 const maxBody = 256 << 10
@@ -39,12 +43,15 @@ type Options struct {
 	Video string
 	// Label names a data channel without a protocol; empty for none.
 	Label string
-	// Messages asks for a data channel that carries the session's messages; Bye needs it. OnMessage, if not nil, is called with each of them, from one goroutine.
-	Messages  bool
+	// Messages asks for a data channel that carries the session's messages; Bye needs it.
+	Messages bool
+	// OnMessage, if not nil, is called with everything that the edge sends on the data channels, from one goroutine for each of them.
 	OnMessage func([]byte)
+	// Live makes the data channels live ones: what is lost is not sent again, and nothing waits for it. Otherwise they are reliable.
+	Live bool
 	// Port is the UDP port to use; 0 takes any.
 	Port int
-	// Relay, if valid, is where the edge's media port is said to be.
+	// Relay, if valid, is the only way to the edge: its media port is taken to be there, and the client's own address is kept from it.
 	Relay netip.AddrPort
 	// HTTP makes the requests.
 	HTTP *http.Client
@@ -91,6 +98,7 @@ func New(options Options) (_ *Client, err error) {
 	settings.SetIncludeLoopbackCandidate(true)
 	settings.SetIPFilter(net.IP.IsLoopback)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	settings.SetSCTPRTOMax(rtoMax)
 	engine := &webrtc.MediaEngine{}
 	if err = engine.RegisterDefaultCodecs(); err != nil {
 		return nil, err
@@ -105,28 +113,30 @@ func New(options Options) (_ *Client, err error) {
 		}
 	}
 	if options.Label != "" {
-		if c.Channel, err = c.open(options.Label, nil); err != nil {
+		if c.Channel, err = c.open(options.Label, ""); err != nil {
 			return nil, err
 		}
 	}
 	if options.Messages {
-		if c.messages, err = c.open("messages", &webrtc.DataChannelInit{Protocol: new("sluice.v1+json")}); err != nil {
+		if c.messages, err = c.open("messages", "sluice.v1+json"); err != nil {
 			return nil, err
 		}
-		c.messages.OnMessage(func(m webrtc.DataChannelMessage) {
-			if options.OnMessage != nil {
-				options.OnMessage(m.Data)
-			}
-		})
 	}
 	return c, nil
 }
 
 // open creates a data channel, which Connected waits for.
-func (c *Client) open(label string, init *webrtc.DataChannelInit) (*webrtc.DataChannel, error) {
+func (c *Client) open(label, protocol string) (*webrtc.DataChannel, error) {
+	init := &webrtc.DataChannelInit{Protocol: &protocol}
+	if c.options.Live {
+		init.Ordered, init.MaxRetransmits = new(false), new(uint16)
+	}
 	channel, err := c.peer.CreateDataChannel(label, init)
 	if err != nil {
 		return nil, err
+	}
+	if c.options.OnMessage != nil {
+		channel.OnMessage(func(m webrtc.DataChannelMessage) { c.options.OnMessage(m.Data) })
 	}
 	opened := make(chan struct{})
 	channel.OnOpen(func() { close(opened) })
@@ -186,8 +196,12 @@ func (c *Client) Post(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	sdp := c.peer.LocalDescription().SDP
+	if c.options.Relay.IsValid() {
+		sdp = regexp.MustCompile(`(?m)^a=candidate:.*\r\n`).ReplaceAllString(sdp, "")
+	}
 	endpoint := c.options.Edge + "/whip?" + url.Values{"model": c.options.Models}.Encode()
-	response, body, err := c.do(ctx, http.MethodPost, endpoint, c.peer.LocalDescription().SDP) //nolint:bodyclose // do has read and closed it.
+	response, body, err := c.do(ctx, http.MethodPost, endpoint, sdp) //nolint:bodyclose // do has read and closed it.
 	if err != nil {
 		return err
 	}

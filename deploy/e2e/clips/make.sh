@@ -6,7 +6,8 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../../.." && pwd)
 out=$root/.cache/clips
-here=$(sha256sum "$0" | cut -c1-16)
+folder=$(dirname "$0")
+here=$(cat "$0" "$folder/voice.py" | sha256sum | cut -c1-16)
 [ "$(cat "$out/.made-by" 2>/dev/null)" = "$here" ] && exit 0
 echo "clips: making the test clips in .cache/clips"
 
@@ -52,4 +53,23 @@ ff -i "$work/master.mkv" -frames:v 150 -c:v libx264 -profile:v baseline -preset 
 ff -i "$work/master.mkv" -frames:v 300 -vf scale=640:360 -c:v libvpx -b:v 800k -deadline realtime -cpu-used 8 -g 30 "$out/faces-360p30.webm"
 ff -i "$work/master.mkv" -frames:v 150 -vf scale=640:360 -pix_fmt yuv420p "$out/faces-360p30.y4m"
 ff -i "$out/astronaut.jpg" -c:v libwebp "$out/astronaut.webp"
+
+# The same by GStreamer's encoders, which know neither IVF nor, here, AV1 without a container: ffmpeg copies the pictures out of Matroska.
+gst() { gst-launch-1.0 -q filesrc location="$out/faces-360p30.y4m" ! y4mdec ! videoconvert ! "$@" >"$work/gst.log" || { cat "$work/gst.log" >&2; exit 1; }; }
+gst vp8enc deadline=1 cpu-used=8 target-bitrate=800000 keyframe-max-dist=30 ! matroskamux ! filesink location="$work/gst-vp8.mkv"
+gst vp9enc deadline=1 cpu-used=8 target-bitrate=800000 keyframe-max-dist=30 lag-in-frames=0 ! matroskamux ! filesink location="$work/gst-vp9.mkv"
+gst av1enc usage-profile=realtime cpu-used=8 end-usage=cbr max-quantizer=56 target-bitrate=800 keyframe-max-dist=30 lag-in-frames=0 ! av1parse ! matroskamux ! \
+  filesink location="$work/gst-av1.mkv"
+for codec in vp8 vp9 av1; do ff -i "$work/gst-$codec.mkv" -c copy "$out/gst-$codec.ivf"; done
+gst x264enc tune=zerolatency speed-preset=veryfast bitrate=800 key-int-max=30 ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au ! \
+  filesink location="$out/gst.h264"
+gst x265enc tune=zerolatency speed-preset=veryfast bitrate=800 key-int-max=30 option-string=repeat-headers=1:log-level=error ! video/x-h265,stream-format=byte-stream,alignment=au ! \
+  filesink location="$out/gst.h265"
+
+# Sentences by espeak-ng between digital silence, and Opus as a browser sends it: speech at 24 kbit/s in packets of 20 ms, each with what helps to recover the one before, and next
+# to nothing in silence.
+python3 "$folder/voice.py" "$out"
+gst-launch-1.0 -q filesrc location="$out/voice.wav" ! wavparse ! audioconvert ! opusenc audio-type=voice inband-fec=true packet-loss-percentage=10 dtx=true bitrate=24000 frame-size=20 ! \
+  oggmux ! filesink location="$out/voice.ogg"
+ff -i "$out/voice.wav" -c:a libopus -b:a 24k -application voip -fec 1 -packet_loss 10 "$out/voice.opus"
 echo "$here" >"$out/.made-by"

@@ -4,8 +4,11 @@ package counter
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
 	"io"
 )
 
@@ -69,6 +72,21 @@ func Draw(luma []byte, width, height, number int) {
 			}
 		}
 	}
+}
+
+// JPEG gives a grey picture of 320 × 180 pixels with a number in it.
+func JPEG(number int) []byte {
+	const width, height, grey = 320, 180, 128
+	picture := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
+	for _, plane := range [][]byte{picture.Y, picture.Cb, picture.Cr} {
+		for i := range plane {
+			plane[i] = grey
+		}
+	}
+	Draw(picture.Y, width, height, number)
+	var b bytes.Buffer
+	_ = jpeg.Encode(&b, picture, nil) // A buffer takes everything.
+	return b.Bytes()
 }
 
 // Stamp copies a clip in the YUV4MPEG2 format (4:2:0) and draws each frame's number into it, from 0.

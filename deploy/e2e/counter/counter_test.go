@@ -3,6 +3,8 @@ package counter
 import (
 	"bytes"
 	"fmt"
+	"image/color"
+	"image/jpeg"
 	"strings"
 	"testing"
 )
@@ -23,6 +25,20 @@ func TestReadsWhatIsDrawn(t *testing.T) {
 			if got, ok := read(luma, size[0], size[1]); got != number || !ok {
 				t.Errorf("%v: drew %d, read %d, %t", size, number, got, ok)
 			}
+		}
+	}
+}
+
+func TestJPEG(t *testing.T) {
+	for _, number := range []int{0, 4711, Limit - 1} {
+		picture, err := jpeg.Decode(bytes.NewReader(JPEG(number)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := picture.Bounds().Size()
+		got, ok := Read(size.X, size.Y, func(x, y int) int { return int(color.GrayModel.Convert(picture.At(x, y)).(color.Gray).Y) })
+		if got != number || !ok {
+			t.Errorf("drew %d, read %d, %t", number, got, ok)
 		}
 	}
 }

@@ -8,7 +8,7 @@ root=$(cd "$here/../../.." && pwd)
 model=$root/.cache/models/faces.onnx
 [ -e "$model" ] || { echo "mlserver: $model is missing: run \`make models\`" >&2; exit 1; }
 
-environment=$("$here/setup.sh")
+environment=$("$here/../venv.sh" mlserver)
 export FACES_MODEL=$model MLSERVER_GRPC_PORT=$1 MLSERVER_HTTP_PORT=$2 PYTHONDONTWRITEBYTECODE=1
 cd "$environment" # whatever it writes belongs there
 exec bin/mlserver start "$here/faces"

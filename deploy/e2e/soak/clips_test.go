@@ -5,11 +5,7 @@ package soak
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"image"
-	"image/jpeg"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +13,8 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
-	"github.com/pion/webrtc/v4/pkg/media/ivfreader"
 
+	"github.com/sluice-dev/sluice/deploy/e2e/client"
 	"github.com/sluice-dev/sluice/deploy/e2e/counter"
 	"github.com/sluice-dev/sluice/deploy/e2e/stack"
 )
@@ -85,26 +81,11 @@ func makeClips(t *testing.T) []clip {
 
 func readIVF(t *testing.T, name string) [][]byte {
 	t.Helper()
-	f, err := os.Open(name)
+	pictures, err := client.ReadIVF(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	reader, _, err := ivfreader.NewWith(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pictures [][]byte
-	for {
-		picture, _, err := reader.ParseNextFrame()
-		if errors.Is(err, io.EOF) {
-			return checked(t, name, pictures)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		pictures = append(pictures, picture)
-	}
+	return checked(t, name, pictures)
 }
 
 // readH264 cuts a stream at its access unit delimiters.
@@ -128,21 +109,4 @@ func checked(t *testing.T, name string, pictures [][]byte) [][]byte {
 		t.Fatalf("%s holds %d pictures, want %d", name, len(pictures), clipFrames)
 	}
 	return pictures
-}
-
-// numbered gives a JPEG picture with a number drawn in.
-func numbered(t *testing.T, number int) []byte {
-	t.Helper()
-	picture := image.NewYCbCr(image.Rect(0, 0, width, height), image.YCbCrSubsampleRatio420)
-	for _, plane := range [][]byte{picture.Y, picture.Cb, picture.Cr} {
-		for i := range plane {
-			plane[i] = 128
-		}
-	}
-	counter.Draw(picture.Y, width, height, number)
-	var b bytes.Buffer
-	if err := jpeg.Encode(&b, picture, nil); err != nil {
-		t.Error(err)
-	}
-	return b.Bytes()
 }

@@ -41,7 +41,7 @@ func TestSoak(t *testing.T) {
 		EdgeFlags: []string{"--admin.pprof", "--limits.sessions", fmt.Sprint(limit), "--log.level", "warn"},
 	})
 	w := &world{
-		edge: s.HTTP, clips: clips, total: newTotal(), picture: func(n int) []byte { return numbered(t, n%counter.Limit) },
+		edge: s.HTTP, clips: clips, total: newTotal(), picture: func(n int) []byte { return counter.JPEG(n % counter.Limit) },
 		web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxLive}},
 	}
 	var warm sync.WaitGroup

@@ -31,12 +31,11 @@ type Stack struct {
 	Router, Edge *Process
 	// HTTP is the edge's public address, http://host:port.
 	HTTP string
-	// Host and port of the gRPC and admin listeners.
-	EdgeGRPC, EdgeAdmin, RouterGRPC, RouterAdmin string
+	// Host and port of the gRPC and admin listeners, and of the edge's media.
+	EdgeGRPC, EdgeAdmin, RouterGRPC, RouterAdmin, ICE string
 
 	options Options
 	root    string
-	ice     string
 }
 
 // Root gives the root of the repository.
@@ -87,7 +86,7 @@ func Start(t testing.TB, options Options) *Stack {
 	address := func() string { return net.JoinHostPort(host, fmt.Sprint(FreePort(t))) }
 	local := func() string { return net.JoinHostPort("127.0.0.1", fmt.Sprint(FreePort(t))) }
 	s := &Stack{
-		options: options, root: Root(t), ice: address(),
+		options: options, root: Root(t), ICE: address(),
 		EdgeGRPC: local(), EdgeAdmin: local(), RouterGRPC: local(), RouterAdmin: local(),
 	}
 	s.HTTP = "http://" + address()
@@ -118,7 +117,7 @@ func (s *Stack) StartRouter(t testing.TB) {
 func (s *Stack) StartEdge(t testing.TB) {
 	t.Helper()
 	arguments := []string{
-		"--config", filepath.Join(s.root, "deploy", "config", "edge.yaml"), "--http.listen", strings.TrimPrefix(s.HTTP, "http://"), "--ice.udp", s.ice, "--ice.tcp", s.ice,
+		"--config", filepath.Join(s.root, "deploy", "config", "edge.yaml"), "--http.listen", strings.TrimPrefix(s.HTTP, "http://"), "--ice.udp", s.ICE, "--ice.tcp", s.ICE,
 		"--router.target", "dns:///" + s.RouterGRPC, "--grpc.listen", s.EdgeGRPC, "--admin.listen", s.EdgeAdmin, "--drain", "2s",
 	}
 	if s.options.Namespace == "" {
