@@ -31,10 +31,10 @@ type soundSource struct {
 	channels uint8
 }
 
-// tryAllSounds opens a decoder of every kind, and the resampler.
+// tryAllSounds opens a decoder of every kind, and the resampler, at rates for which its filter is soon made.
 func tryAllSounds() error {
 	for c := media.Opus; c <= media.PCMF32; c++ {
-		decoder := C.slc_sound_open(C.int(c), 44100, 32000, 1)
+		decoder := C.slc_sound_open(C.int(c), 8000, 16000, 1)
 		if decoder == nil {
 			return fmt.Errorf("there is no decoder for %v, or no memory for it", c)
 		}

@@ -1,12 +1,16 @@
 package decoder_test
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
 )
 
 // processTime gives the processor time that a process has used.
@@ -67,4 +71,80 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportMetric(process.Seconds()*perSecond, "decoder-ms/30f")
 		})
 	}
+}
+
+// BenchmarkSessionMemory tells what a session's decoder takes of the machine's memory where there are sixteen, each decoding 720p to 640×360:
+// the process's proportional set size, and of that what it shares with nobody.
+func BenchmarkSessionMemory(b *testing.B) {
+	const sessions = 16
+	half := media.PictureInput{Width: 640, Height: 360, Fit: media.Stretch, Color: media.RGB}
+	for name, units := range map[string][]media.AccessUnit{"VP8_720p": vp8Clip(b), "H264_720p": h264Clip(b, "1280x720", "bframes=0:cabac=0")} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var decoders []*decoder.Decoder
+				for range sessions {
+					// Where the sandbox stands, only root may ask.
+					d := open(b, func(c *decoder.Config) { c.Sandbox = decoder.Off })
+					decoders = append(decoders, d)
+				}
+				for i, u := range units {
+					for _, d := range decoders {
+						pictures, err := decode(d, 1, uint64(i), u, half)
+						if err != nil {
+							b.Fatal(err)
+						}
+						release(pictures)
+					}
+				}
+				sums := make(map[string]float64)
+				for _, d := range decoders {
+					for key, kilobytes := range rollup(b, d.PID()) {
+						sums[key] += kilobytes / 1024 / sessions
+					}
+				}
+				for _, d := range decoders { // only now, since what they share is counted in parts
+					if err := d.Close(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(sums["Pss"], "MiB-PSS")
+				b.ReportMetric(sums["Pss_Shmem"], "MiB-PSS-shared-memory")
+				b.ReportMetric(sums["Private_Dirty"], "MiB-private")
+			}
+		})
+	}
+}
+
+// rollup reads the kilobytes in the kernel's summary of a process's memory.
+func rollup(tb testing.TB, pid int) map[string]float64 {
+	tb.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(string(text)) {
+		var key string
+		var value float64
+		if n, _ := fmt.Sscanf(line, "%s %f kB", &key, &value); n == 2 {
+			values[strings.TrimSuffix(key, ":")] = value
+		}
+	}
+	return values
+}
+
+// BenchmarkStart measures the start of a decoder process: the time, and the processor's.
+func BenchmarkStart(b *testing.B) {
+	var used time.Duration
+	for b.Loop() {
+		d := open(b, nil)
+		if err := d.Start(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		used += processTime(b, d.PID())
+		if err := d.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(used.Seconds()*1e3/float64(b.N), "decoder-ms/op")
 }
