@@ -64,7 +64,10 @@ type AccessUnit struct {
 	Data  []byte
 	// Key is true when decoding can start here.
 	Key bool
-	RTP RTP
+	// Rotation is how far the decoded picture must be turned clockwise to be upright: 0, 90, 180 or 270 degrees. A sender says so beside the
+	// picture (3GPP TS 26.114 section 7.4.5); what an image file says itself is not in it.
+	Rotation uint16
+	RTP      RTP
 	// First and Last are the arrivals of the unit's first and last packet.
 	First, Last time.Time
 }

@@ -47,9 +47,10 @@ type stream struct {
 }
 
 type pending struct {
-	tag     uint64
-	unit    uint64
-	targets []ipc.Target
+	tag         uint64
+	unit        uint64
+	orientation uint8
+	targets     []ipc.Target
 }
 
 // New makes an engine over memory, which is laid out by layout and must stay mapped until Close. Pictures of more than maxPixels are
@@ -125,7 +126,9 @@ func (e *Engine) Decode(r *ipc.Request, reply *ipc.Reply) {
 	}
 	s.units++
 	if len(r.Targets) > 0 {
-		s.pending = append(s.pending, pending{tag: r.Tag, unit: s.units, targets: append([]ipc.Target(nil), r.Targets...)})
+		s.pending = append(s.pending, pending{
+			tag: r.Tag, unit: s.units, orientation: r.Orientation, targets: append([]ipc.Target(nil), r.Targets...),
+		})
 	}
 	e.fill(r)
 	status := C.slc_decode(s.decoder, e.scratch, e.job)
@@ -201,8 +204,12 @@ func (e *Engine) picture(s *stream, reply *ipc.Reply) C.int {
 	if !ok {
 		return C.SLC_PICTURE // a reference, or one that nobody waits for any more
 	}
+	if entry.orientation >= 5 {
+		width, height = height, width
+	}
 	status := C.int(C.SLC_PICTURE)
 	if e.job.converted == 0 {
+		e.job.orientation = C.int32_t(entry.orientation)
 		if e.place(entry.targets, width, height) {
 			status = C.slc_convert(s.decoder, e.scratch, e.job)
 		} else {

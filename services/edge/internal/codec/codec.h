@@ -37,7 +37,7 @@ typedef struct {
   int32_t size;
   int64_t tag;
   int32_t key;          // decoding can start here
-  int32_t orientation;  // EXIF, 1 to 8, for pictures converted from now on
+  int32_t orientation;  // EXIF, 1 to 8, of the picture that is converted next
 
   // The targets of a picture of expected size with tag; used by slc_decode at once, by slc_convert for the waiting picture.
   int32_t expected_width, expected_height;  // of the upright picture
@@ -46,7 +46,7 @@ typedef struct {
 
   // What came out: slc_decode and slc_next set these.
   int64_t picture_tag;
-  int32_t picture_width, picture_height;  // upright
+  int32_t picture_width, picture_height;  // as stored
   uint32_t done;                          // bit i: target i was written
   int32_t converted;                      // the picture needs no slc_convert
   int64_t decode_ns, convert_ns;

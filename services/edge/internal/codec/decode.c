@@ -168,11 +168,17 @@ static int take(slc_stream *s, slc_job *job) {
   if (error < 0) return status_of(error);
   if (s->frame->decode_error_flags || (s->frame->flags & AV_FRAME_FLAG_CORRUPT)) return SLC_BROKEN;
   if (s->context->codec_id == AV_CODEC_ID_HEVC && !slc_covered(s->frame)) return SLC_BROKEN;
-  int turned = job->orientation >= 5;
   job->picture_tag = s->frame->pts;
-  job->picture_width = turned ? s->frame->height : s->frame->width;
-  job->picture_height = turned ? s->frame->width : s->frame->height;
+  job->picture_width = s->frame->width;
+  job->picture_height = s->frame->height;
   return SLC_PICTURE;
+}
+
+// expected tells whether the picture is the unit's own and of the size for which the targets are placed.
+static int expected(const slc_job *job) {
+  int turned = job->orientation >= 5;
+  int32_t width = turned ? job->picture_height : job->picture_width, height = turned ? job->picture_width : job->picture_height;
+  return job->picture_tag == job->tag && width == job->expected_width && height == job->expected_height;
 }
 
 int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
@@ -183,9 +189,7 @@ int slc_decode(slc_stream *s, slc_scratch *scratch, slc_job *job) {
   int status = error < 0 ? status_of(error) : take(s, job);
   if (s->gap) status = SLC_BROKEN;
   job->decode_ns = slc_now_ns() - begin;
-  if (status != SLC_PICTURE || job->picture_tag != job->tag || job->picture_width != job->expected_width ||
-      job->picture_height != job->expected_height)
-    return status;
+  if (status != SLC_PICTURE || !expected(job)) return status;
   return slc_convert(s, scratch, job);
 }
 

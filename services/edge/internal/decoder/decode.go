@@ -116,13 +116,31 @@ func (d *Decoder) admit(s *stream, r Request) (ipc.Request, *Error) {
 	if !info.Whole {
 		return reject(Error{Code: media.DecoderError, Err: errors.New("the end of the picture is missing")})
 	}
-	if width, height := info.Upright(); key || width > 0 {
-		s.width, s.height = uint16(width), uint16(height)
+	if key || info.Width > 0 {
+		s.width, s.height = uint16(info.Width), uint16(info.Height)
 	}
+	if !s.codec.Intra() {
+		info.Orientation = orientation(r.Unit.Rotation)
+	}
+	width, height := swap(info.Orientation, s.width, s.height)
 	return ipc.Request{
 		Op: ipc.Decode, Codec: r.Unit.Codec, Stream: r.Stream, Tag: r.Tag, Size: uint32(len(r.Unit.Data)),
-		Orientation: info.Orientation, Key: key, Width: s.width, Height: s.height,
+		Orientation: info.Orientation, Key: key, Width: width, Height: height,
 	}, nil
+}
+
+// orientation gives EXIF's for degrees clockwise.
+func orientation(rotation uint16) uint8 {
+	switch rotation {
+	case 90:
+		return 6
+	case 180:
+		return 3
+	case 270:
+		return 8
+	default:
+		return 1
+	}
 }
 
 // lease sets slots aside for the targets and says why some got none. The unit is decoded all the same, for later units' sake.
@@ -131,7 +149,7 @@ func (d *Decoder) lease(s *stream, r Request, request *ipc.Request) (short *Erro
 	if len(r.Targets) == 0 {
 		return nil
 	}
-	p := pending{tag: r.Tag, unit: s.units, leases: make([]lease, 0, len(r.Targets))}
+	p := pending{tag: r.Tag, unit: s.units, orientation: request.Orientation, leases: make([]lease, 0, len(r.Targets))}
 	for i, in := range r.Targets {
 		if err := ipc.CheckInput(in, d.layout.SlotBytes); err != nil {
 			short = &Error{Code: media.Unsupported, Err: err}
@@ -186,7 +204,7 @@ func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *E
 			failure = d.liar(proc, s, errors.New("it claims a payload of a size that cannot be"))
 			return pictures, failure
 		}
-		s.width, s.height = p.Width, p.Height
+		s.width, s.height = swap(entry.orientation, p.Width, p.Height)
 		for i, l := range entry.leases {
 			if p.Done&(1<<i) == 0 {
 				d.shared.put(l.slot)

@@ -142,6 +142,16 @@ func TestPicturesAreExact(t *testing.T) {
 		{"AV1 by libaom, odd size", media.AV1, clip(t, odd+realtimeAV1), pion(&codecs.AV1Payloader{}), "libaom-av1", whole(213, 119)},
 		{"AV1 with hidden frames", media.AV1, clip(t, source("320x180")+"-c:v libaom-av1 -usage good -cpu-used 8 -lag-in-frames 12 -b:v 300k -f ivf -"),
 			pion(&codecs.AV1Payloader{}), "libdav1d", whole(320, 180)},
+		// Made by ffmpeg -f lavfi -i testsrc2=size=320x180:rate=30 -frames:v 12 -pix_fmt yuv420p clip.y4m and aomenc clip.y4m --rt --cpu-used=8
+		// --lag-in-frames=0 --kf-max-dist=999 --target-bitrate=100 --resize-mode=2 --ivf -o av1-resized.ivf: no picture is of the size of the one
+		// before, and only the first is a key frame.
+		{"AV1 that changes its size between key frames", media.AV1, file("av1-resized.ivf"), pion(&codecs.AV1Payloader{}), "libaom-av1", []section{
+			{213, 120, 1}, {171, 96, 1}, {233, 131, 1}, {197, 111, 1}, {213, 120, 1}, {171, 96, 1}, {233, 131, 1}, {197, 111, 1}, {320, 180, 1},
+			{213, 120, 2}, {256, 144, 1},
+		}},
+		{"VP8, odd size", media.VP8, clip(t, source("854x480")+"-vf crop=853:479:0:0:exact=1 -c:v libvpx -deadline realtime -cpu-used 8 -g 15 -f ivf -"),
+			pion(&codecs.VP8Payloader{EnablePictureID: true}), "libvpx", whole(853, 479)},
+		{"VP9, odd size", media.VP9, clip(t, source("854x480")+"-vf crop=853:479:0:0:exact=1 "+realtimeVP9), pion(&codecs.VP9Payloader{}), "vp9", whole(853, 479)},
 		{"H.265", media.H265, clip(t, source("640x360")+hevc("bframes=0")), pion(&codecs.H265Payloader{}), "hevc", whole(640, 360)},
 		{"H.265 cropped, in slices, of small blocks", media.H265, clip(t, source("426x240")+hevc("bframes=0:slices=3:ctu=16")), pion(&codecs.H265Payloader{}), "hevc", whole(426, 240)},
 		{"H.265 with temporal layers", media.H265, clip(t, source("640x360")+hevc("bframes=0:temporal-layers=1")), pion(&codecs.H265Payloader{}), "hevc", whole(640, 360)},

@@ -1,9 +1,11 @@
 package decoder_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
 )
 
 // brightening gives clips with B pictures. Picture i of the display is of one grey, of luma 16+7*i.
@@ -70,4 +72,82 @@ func checkReordered(t *testing.T, units []media.AccessUnit, every int) {
 	if late == 0 || len(seen) < (len(units)-4)/every {
 		t.Errorf("%d pictures of %d units, %d of them after later units; want nearly all, and some late", len(seen), len(units), late)
 	}
+}
+
+// TestRotatedVideoIsTurnedUpright turns a phone while it sends: every picture must be turned by its own rotation, also one that comes out after
+// units of another.
+func TestRotatedVideoIsTurnedUpright(t *testing.T) {
+	for codec, units := range map[string][]media.AccessUnit{
+		"VP8": vp8Clip(t), "H.264 with B pictures": h264Clip(t, "1280x720", "bframes=3:b-adapt=0"), "H.265": h265Clip(t, "1280x720", "bframes=2"),
+	} {
+		t.Run(codec, func(t *testing.T) {
+			d, plain := open(t, func(c *decoder.Config) { c.Slots = 64 }), open(t, func(c *decoder.Config) { c.Slots = 64 })
+			rotations := []uint16{0, 90, 270, 180, 90, 7}
+			want := make(map[uint64][]byte)
+			for i, u := range units {
+				pictures, err := decode(plain, 1, uint64(i), u, native(320, 180))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range pictures {
+					want[p.Tag] = bytes.Clone(p.Payload)
+				}
+				release(pictures)
+			}
+			seen := 0
+			for i, u := range units {
+				u.Rotation = rotations[i/2%len(rotations)]
+				pictures, err := decode(d, 1, uint64(i), u, native(180, 320), native(320, 180))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range pictures {
+					rotation := rotations[p.Tag/2%uint64(len(rotations))]
+					width, height := 320, 180
+					if rotation == 90 || rotation == 270 {
+						width, height = 180, 320
+					}
+					if p.Placement.SourceWidth != width*4 || p.Placement.SourceHeight != height*4 {
+						t.Errorf("unit %d, turned by %d degrees, is of %d×%d", p.Tag, rotation, p.Placement.SourceWidth, p.Placement.SourceHeight)
+					}
+					if (p.Target == 0) != (width == 180) {
+						continue // the form that is not of the picture's shape
+					}
+					seen++
+					if got := turned(want[p.Tag], rotation); !bytes.Equal(got, p.Payload) {
+						t.Errorf("unit %d is not turned by %d degrees", p.Tag, rotation)
+					}
+				}
+				release(pictures)
+			}
+			if seen < len(units)-4 {
+				t.Errorf("%d of %d pictures came out", seen, len(units))
+			}
+		})
+	}
+}
+
+// turned turns a picture of 320×180 clockwise.
+func turned(pixels []byte, degrees uint16) (out []byte) {
+	const width, height = 320, 180
+	turns := map[uint16]func(x, y int) (int, int){
+		90:  func(x, y int) (int, int) { return y, height - 1 - x },
+		180: func(x, y int) (int, int) { return width - 1 - x, height - 1 - y },
+		270: func(x, y int) (int, int) { return width - 1 - y, x },
+	}
+	from, w, h := turns[degrees], width, height
+	if from == nil {
+		return pixels
+	}
+	if degrees != 180 {
+		w, h = height, width
+	}
+	for y := range h {
+		for x := range w {
+			sx, sy := from(x, y)
+			p := at(pixels, width, sx, sy)
+			out = append(out, p[:]...)
+		}
+	}
+	return out
 }

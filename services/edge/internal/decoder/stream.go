@@ -14,7 +14,7 @@ type stream struct {
 	needKey atomic.Bool
 	// units counts the units sent.
 	units uint64
-	// width and height are the upright picture's last size, the process's hint.
+	// width and height are the last picture's size as stored, the process's hint.
 	width, height uint16
 	// pending are the units whose pictures are awaited, oldest first. The decoder process keeps the same list by the same rules; a slot
 	// is leased again only when both have forgotten it.
@@ -22,9 +22,18 @@ type stream struct {
 }
 
 type pending struct {
-	tag    uint64
-	unit   uint64
-	leases []lease
+	tag         uint64
+	unit        uint64
+	orientation uint8 // EXIF's
+	leases      []lease
+}
+
+// swap gives the size as stored of a picture that is upright with the given size, and the other way round.
+func swap(orientation uint8, width, height uint16) (uint16, uint16) {
+	if orientation >= 5 {
+		return height, width
+	}
+	return width, height
 }
 
 // lease is a slot set aside for a target.
