@@ -92,7 +92,7 @@ func answerTo(t *testing.T, offer string) string {
 		t.Fatal(err)
 	}
 	defer func() { _ = e.Close() }()
-	p, answer, err := e.Answer(t.Context(), offer, nil, silent{})
+	p, answer, err := e.Answer(t.Context(), offer, nil, nil, silent{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func TestAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = e.Close() }()
-			p, answer, err := e.Answer(t.Context(), c.offer, nil, silent{})
+			p, answer, err := e.Answer(t.Context(), c.offer, nil, nil, silent{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -184,7 +184,7 @@ func TestAnOfferThatOnlyNamesACodecIsRefusedByItsParameters(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = e.Close() }()
-	p, _, err := e.Answer(t.Context(), strings.ReplaceAll(whip, "opus/48000/2", "opus/8000"), nil, silent{})
+	p, _, err := e.Answer(t.Context(), strings.ReplaceAll(whip, "opus/48000/2", "opus/8000"), nil, nil, silent{})
 	if !errors.Is(err, ErrUnsupportedCodec) {
 		t.Errorf("opus at 8 kHz: %v", err)
 	}
@@ -199,7 +199,7 @@ func TestAnOfferInPlanBIsRefusedAsTheClientsMistake(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = e.Close() }()
-	p, _, err := e.Answer(t.Context(), strings.Replace(whip, "a=ssrc:1 cname:x\r\n", "a=ssrc:1 cname:x\r\na=ssrc:3 cname:x\r\n", 1), nil, silent{})
+	p, _, err := e.Answer(t.Context(), strings.Replace(whip, "a=ssrc:1 cname:x\r\n", "a=ssrc:1 cname:x\r\na=ssrc:3 cname:x\r\n", 1), nil, nil, silent{})
 	if !errors.Is(err, ErrMalformed) {
 		t.Errorf("two tracks in one media description: %v", err)
 	}
@@ -219,16 +219,16 @@ func TestALaterOfferWithACodecInNameOnlyLeavesTheConnectionUsable(t *testing.T) 
 	audio, video, _ := strings.Cut(tracks, "m=video")
 	first := strings.Replace(session, "BUNDLE 0 1", "BUNDLE 1", 1) + "m=video" + video
 	added := strings.Replace(session, "BUNDLE 0 1", "BUNDLE 1 0", 1) + "m=video" + video + "m=audio" + audio
-	p, _, err := e.Answer(t.Context(), first, nil, silent{})
+	p, _, err := e.Answer(t.Context(), first, nil, nil, silent{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	answer, err := p.Renegotiate(t.Context(), strings.Replace(added, "opus/48000/2", "opus/8000", 1))
+	answer, err := p.Renegotiate(t.Context(), strings.Replace(added, "opus/48000/2", "opus/8000", 1), nil)
 	if err != nil || !strings.Contains(answer, "m=audio 0 ") {
 		t.Errorf("another track, with opus at 8 kHz: %v, answered with\n%s", err, answer)
 	}
-	if _, err = p.Renegotiate(t.Context(), added); err != nil {
+	if _, err = p.Renegotiate(t.Context(), added, nil); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

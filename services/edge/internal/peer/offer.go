@@ -55,6 +55,8 @@ type offer struct {
 	ufrag      string
 	// sends holds the kinds of the media descriptions by index, empty where nothing is sent.
 	sends []string
+	// layers holds those of each simulcast by the name (a=mid) of its media description.
+	layers map[string][]announced
 }
 
 // checkOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
@@ -75,7 +77,7 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
 	}
 	senders, sources, mids := 0, make(map[string]bool), make(map[string]bool)
-	o.sends = make([]string, len(s.MediaDescriptions))
+	o.sends, o.layers = make([]string, len(s.MediaDescriptions)), make(map[string][]announced)
 	for i, m := range s.MediaDescriptions {
 		mid, _ := m.Attribute("mid")
 		if mid == "" || mids[mid] {
@@ -87,7 +89,7 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		} else if sends, err := checkMedia(i, m, &s); err != nil {
 			return offer{}, err
 		} else if sends {
-			o.sends[i] = m.MediaName.Media
+			o.sends[i], o.layers[mid] = m.MediaName.Media, announcedLayers(m)
 			senders++
 		}
 		for _, a := range m.Attributes {

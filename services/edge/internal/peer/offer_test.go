@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // whip is an offer as FFmpeg makes it, but for the codecs' details.
@@ -44,6 +46,7 @@ func offerCases() []offerCase {
 		{"H.265", replaced("H264", "H265"), nil, ""},
 		{"telephone sound", replaced("opus/48000/2", "PCMU/8000"), nil, ""},
 		{"sound without a name", replaced("SAVPF 111", "SAVPF 8"), nil, ""},
+		{"layers", whip + "a=rid:f send max-width=1280;max-height=720\r\na=rid:q send\r\na=simulcast:send f;~q\r\n", nil, ""},
 		{"unknown kind", replaced("m=video", "m=text"), ErrUnsupportedCodec, `"text"`},
 		{"keys in the clear", whip + "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\n", ErrMalformed, "a=crypto"},
 		{"no fingerprint", replaced("a=fingerprint", "a=x"), ErrMalformed, "fingerprint"},
@@ -136,6 +139,9 @@ func FuzzCheckOffer(f *testing.F) {
 		}
 		if err == nil && (o.ufrag == "" || o.candidates > maxCandidates || len(o.sdp) > len(text)) {
 			t.Fatalf("accepted: %+v", o)
+		}
+		if answer := o.turnDown(text, []media.PictureInput{{Width: 9, Height: 9, Fit: media.Crop}}); len(answer) > len(text) {
+			t.Fatalf("an answer grew from %q to %q", text, answer)
 		}
 	})
 }

@@ -65,8 +65,9 @@ type Peer struct {
 	everOpened int
 	candidates int
 	ufrag      string
-	messages   bool           // the client negotiated data channels
-	loops      sync.WaitGroup // read loops; Add only while closed is false
+	layers     map[string][]announced // see offer
+	messages   bool                   // the client negotiated data channels
+	loops      sync.WaitGroup         // read loops; Add only while closed is false
 
 	measureOnce sync.Once
 	rtt         atomic.Int64 // the round-trip time, a time.Duration; 0 while unknown
@@ -79,16 +80,19 @@ type Peer struct {
 
 // Answer makes a connection from a client's offer and gives the answer. With a nil trickle it holds all the edge's candidates; that takes
 // no time, for they are the addresses of sockets that are already open. Otherwise trickle is handed the candidates one by one, and nil after
-// the last; it may be called before Answer returns and must not block. ctx bounds the making of the answer only. Errors are *RefusedOffer
+// the last; it may be called before Answer returns and must not block. Layers of a simulcast that are larger than any of the pictures needs are
+// turned down where the offer tells their sizes; without pictures none is. ctx bounds the making of the answer only. Errors are *RefusedOffer
 // when the client has to change something. The peer must be closed.
-func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc.ICECandidateInit), events Events) (*Peer, string, error) {
+func (e *Endpoint) Answer(
+	ctx context.Context, text string, pictures []media.PictureInput, trickle func(*webrtc.ICECandidateInit), events Events,
+) (*Peer, string, error) {
 	o, err := checkOffer(text, e.cfg.Loopback)
 	if err != nil {
 		return nil, "", err
 	}
 	p := &Peer{
 		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
-		candidates: o.candidates, ufrag: o.ufrag, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
+		candidates: o.candidates, ufrag: o.ufrag, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	settings, err := e.settings(o.actpass, p.newStream)
 	if err != nil {
@@ -121,7 +125,7 @@ func (e *Endpoint) Answer(ctx context.Context, text string, trickle func(*webrtc
 		p.Close()
 		return nil, "", err
 	}
-	return p, answer, nil
+	return p, o.turnDown(answer, pictures), nil
 }
 
 // negotiate takes a checked offer and gives the whole answer, if check finds it good.
@@ -160,9 +164,9 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 	return p.pc.LocalDescription().SDP, nil
 }
 
-// Renegotiate takes another offer on the same connection: new ICE credentials restart ICE, added media descriptions add tracks. After an
-// error the connection goes on as it was.
-func (p *Peer) Renegotiate(ctx context.Context, text string) (string, error) {
+// Renegotiate takes another offer on the same connection: new ICE credentials restart ICE, added media descriptions add tracks; see
+// [Endpoint.Answer] for the pictures. After an error the connection goes on as it was.
+func (p *Peer) Renegotiate(ctx context.Context, text string, pictures []media.PictureInput) (string, error) {
 	o, err := checkOffer(text, p.loopback)
 	if err != nil {
 		return "", err
@@ -180,11 +184,11 @@ func (p *Peer) Renegotiate(ctx context.Context, text string) (string, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.messages = p.messages || o.messages
+	p.messages, p.layers = p.messages || o.messages, o.layers
 	if p.ufrag != o.ufrag { // an ICE restart starts the counting anew
 		p.ufrag, p.candidates = o.ufrag, o.candidates
 	}
-	return answer, nil
+	return o.turnDown(answer, pictures), nil
 }
 
 // AddCandidate takes one of the client's candidates. One that the edge never talks to is ignored, as is one of another ICE generation and

@@ -85,10 +85,10 @@ func (t *Track) RequestKeyFrame() {
 
 // trackBegan is pion's callback for the first packet of a source.
 func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-	f := formatOf(remote.Codec())
+	f, size := formatOf(remote.Codec()), p.announcedSize(remote, receiver)
 	t := &Track{
 		ID: remote.ID(), RID: remote.RID(), Kind: media.KindSound, SSRC: uint32(remote.SSRC()),
-		Codec: f.codec, ClockRate: f.clockRate, Channels: f.channels,
+		Codec: f.codec, ClockRate: f.clockRate, Channels: f.channels, Width: size.Width, Height: size.Height,
 		packets: make(chan Packet, trackQueue), began: time.Now(), peer: p,
 	}
 	if remote.Kind() == webrtc.RTPCodecTypeVideo {

@@ -17,7 +17,7 @@ import (
 // A client that names the layer in its retransmissions as if they were the layer itself has another source take the layer's name.
 func TestEdgeCase21AnotherSourceTakesALayersName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := beginSceneWith(t, taking(640, 360), func(*webrtc.MediaEngine, *interceptor.Registry) error { return nil })
+		s := beginSceneWith(t, taking(640, 360), func(*webrtc.MediaEngine, *interceptor.Registry) error { return nil }, asIs)
 		defer s.end()
 		s.run(3 * time.Second)
 		s.lose()

@@ -194,7 +194,7 @@ func (l *layered) watch() {
 	}
 	if w := l.stream.live.current(); w != nil && w != l.wants {
 		l.wants = w
-		l.chooser.Want(w.pictures(l.stream.content, l.stream.only))
+		l.chooser.Want(w.pictures())
 	}
 	if l.trial != nil && l.trial.pop(time.Now()) {
 		l.found()

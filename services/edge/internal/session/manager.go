@@ -117,7 +117,8 @@ func (m *Manager) create(ctx context.Context, request Request) (*Session, string
 		return nil, "", r
 	}
 	s := m.newSession(request.ID)
-	p, answer, err := m.deps.Endpoint.Answer(ctx, request.Offer, request.Trickle, fromPeer{s})
+	pictures := m.lastKnown(request.Models).pictures()
+	p, answer, err := m.deps.Endpoint.Answer(ctx, request.Offer, pictures, request.Trickle, fromPeer{s})
 	if err != nil {
 		return nil, "", asRefusal(err, s.logger)
 	}

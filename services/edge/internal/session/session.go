@@ -107,7 +107,7 @@ func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string,
 	if p == nil {
 		return "", errEnded()
 	}
-	answer, err = p.Renegotiate(ctx, offer)
+	answer, err = p.Renegotiate(ctx, offer, s.current().pictures())
 	if err != nil {
 		return "", s.refusal(err)
 	}

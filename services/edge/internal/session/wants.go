@@ -83,12 +83,16 @@ func (w *wants) fitting(c content, only []string) (feeds, refused []media.Model)
 	return feeds, refused
 }
 
-// pictures gives the inputs that a stream of pictures feeds.
-func (w *wants) pictures(c content, only []string) []media.PictureInput {
-	models, _ := w.fitting(c, only)
-	inputs := make([]media.PictureInput, 0, len(models))
-	for _, m := range models {
-		inputs = append(inputs, w.inputs[m.InputID].Picture)
+// pictures gives the inputs that a track of pictures feeds; none while nothing is known.
+func (w *wants) pictures() []media.PictureInput {
+	if w == nil {
+		return nil
+	}
+	var inputs []media.PictureInput
+	for _, m := range w.models {
+		if form := w.inputs[m.InputID]; form.Kind == media.KindPicture {
+			inputs = append(inputs, form.Picture)
+		}
 	}
 	return inputs
 }
