@@ -141,6 +141,7 @@ func TestExactness(t *testing.T) {
 		{"faces-720p30-av1.ivf", 15},
 		{"gst-vp8.ivf", 6},
 		{"gst.h264", 6},
+		{"gst.h265", 6},
 		{"gst-vp9.ivf", 6},
 		{"gst-av1.ivf", 6},
 	} {

@@ -18,6 +18,7 @@ const (
 	hevcPPS       = 34
 	hevcAUD       = 35
 	hevcSEI       = 39 // before the picture
+	hevcSuffixSEI = 40 // after it
 	hevcLast      = 47
 	hevcAggregate = 48
 	hevcFragment  = 49
@@ -146,8 +147,12 @@ func (h *h265) addNAL(dst, nal []byte) ([]byte, error) {
 	if sets := h.sets(kind); sets != nil && hevcBase(header) {
 		sets.remember(nal)
 	}
-	if kind == hevcSEI {
+	switch kind {
+	case hevcSEI:
 		h.readSEI(body)
+		return dst, nil // No picture needs it, and a decoder that is told to let nothing pass refuses the picture for one that it cannot read.
+	case hevcSuffixSEI:
+		return dst, nil
 	}
 	dst, err := h.startNAL(dst, header, body)
 	if err != nil {
