@@ -32,8 +32,9 @@ func value(t media.RawTensor, i int) float64 {
 		return float64(int64(binary.LittleEndian.Uint64(t.Data[8*i:])))
 	case media.Uint64:
 		return float64(binary.LittleEndian.Uint64(t.Data[8*i:]))
+	default:
+		return math.NaN()
 	}
-	return math.NaN()
 }
 
 // half widens an IEEE 754 binary16.

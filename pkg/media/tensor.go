@@ -40,8 +40,9 @@ func (d Datatype) Size() int {
 		return 4
 	case Uint64, Int64, FP64:
 		return 8
+	default:
+		return 0
 	}
-	return 0
 }
 
 // TensorSpec describes a tensor that a model takes or gives. A negative extent is free.

@@ -100,6 +100,7 @@ func integers(datatype media.Datatype) (least, most float64) {
 		return 0, exact
 	case media.Int64:
 		return -exact, exact
+	default:
+		return -math.Exp2(bits - 1), math.Exp2(bits-1) - 1
 	}
-	return -math.Exp2(bits - 1), math.Exp2(bits-1) - 1
 }

@@ -12,6 +12,15 @@ import (
 
 const maxSide = 8192
 
+// The words of input.kind, and of input.encoding.
+const (
+	picture  = "picture"
+	sound    = "sound"
+	tensors  = "tensor"
+	document = "document"
+	jpeg     = "jpeg"
+)
+
 // Input says what a model takes. The words are the model's own documentation's.
 type Input struct {
 	Kind  string `yaml:"kind"` // picture, sound, tensor or document; empty means picture
@@ -41,7 +50,7 @@ type Input struct {
 
 func kinds() map[string]media.Kind {
 	return map[string]media.Kind{
-		"picture": media.KindPicture, "sound": media.KindSound, "tensor": media.KindTensor, "document": media.KindDocument,
+		picture: media.KindPicture, sound: media.KindSound, tensors: media.KindTensor, document: media.KindDocument,
 	}
 }
 
@@ -56,15 +65,15 @@ func colors() map[string]media.Color {
 // complete sets what was left out.
 func (in *Input) complete() {
 	if in.Kind == "" {
-		in.Kind = "picture"
+		in.Kind = picture
 	}
-	if in.Kind == "picture" && in.Frames == "" {
+	if in.Kind == picture && in.Frames == "" {
 		in.Frames = "all"
 	}
 	switch {
-	case in.Kind == "sound" && in.Hop == 0:
+	case in.Kind == sound && in.Hop == 0:
 		in.Hop = in.Window
-	case in.Kind == "picture" && in.Encoding != "jpeg":
+	case in.Kind == picture && in.Encoding != jpeg:
 		if in.Mean == nil {
 			in.Mean = []float64{0, 0, 0}
 		}
@@ -82,9 +91,9 @@ type key struct {
 }
 
 func (in *Input) keys() []key {
-	pixels, pictures, sound := []string{"picture"}, []string{"picture", "jpeg"}, []string{"sound"}
+	pixels, pictures, windows := []string{picture}, []string{picture, jpeg}, []string{sound}
 	return []key{
-		{"dtype", in.Dtype != "", []string{"picture", "sound", "tensor"}},
+		{"dtype", in.Dtype != "", []string{picture, sound, tensors}},
 		{"encoding", in.Encoding != "", pictures},
 		{"width", in.Width != 0, pictures},
 		{"height", in.Height != 0, pictures},
@@ -94,11 +103,11 @@ func (in *Input) keys() []key {
 		{"layout", in.Layout != "", pixels},
 		{"mean", in.Mean != nil, pixels},
 		{"scale", in.Scale != nil, pixels},
-		{"rate", in.Rate != 0, sound},
-		{"window", in.Window != 0, sound},
-		{"hop", in.Hop != 0, sound},
-		{"context", in.Context != 0, sound},
-		{"shape", in.Shape != nil, []string{"tensor"}},
+		{"rate", in.Rate != 0, windows},
+		{"window", in.Window != 0, windows},
+		{"hop", in.Hop != 0, windows},
+		{"context", in.Context != 0, windows},
+		{"shape", in.Shape != nil, []string{tensors}},
 	}
 }
 
@@ -110,7 +119,7 @@ func (in *Input) validate(wrong *complaints, key string) bool {
 		return false
 	}
 	what := in.Kind
-	if in.Kind == "picture" && in.Encoding == "jpeg" {
+	if in.Kind == picture && in.Encoding == jpeg {
 		what = in.Encoding
 	}
 	for _, k := range in.keys() {
@@ -118,18 +127,18 @@ func (in *Input) validate(wrong *complaints, key string) bool {
 			wrong.add(key+"."+k.name, "an input of %s has none: leave it out", what)
 		}
 	}
-	if in.Kind == "picture" && in.Frames != "all" && in.Frames != "key" {
+	if in.Kind == picture && in.Frames != "all" && in.Frames != "key" {
 		wrong.add(key+".frames", "%q is none of all, key", in.Frames)
 	}
 	switch what {
-	case "picture":
+	case picture:
 		in.validatePixels(wrong, key)
-	case "jpeg":
+	case jpeg:
 		wrong.upTo(key+".width", in.Width, maxSide)
 		wrong.upTo(key+".height", in.Height, maxSide)
-	case "sound":
+	case sound:
 		in.validateSound(wrong, key)
-	case "tensor":
+	case tensors:
 		if _, err := media.ShapeOf(in.Shape); err != nil {
 			wrong.add(key+".shape", "%v; write the model's input without its batch axis: [1, 63]", err)
 		}
@@ -197,7 +206,7 @@ func (in *Input) Form() media.Form {
 
 func (in *Input) picture() media.PictureInput {
 	p := media.PictureInput{Width: in.Width, Height: in.Height, Fit: fits()[in.Fit], Color: colors()[in.Color]}
-	if in.Encoding == "jpeg" {
+	if in.Encoding == jpeg {
 		p.Encoding = media.EncodedJPEG
 	}
 	return p
@@ -217,18 +226,18 @@ func (in *Input) windowTime() time.Duration {
 }
 
 // files tells whether frames are texts or files, which only model servers take.
-func (in *Input) files() bool { return in.Kind == "document" || in.Encoding == "jpeg" }
+func (in *Input) files() bool { return in.Kind == document || in.Encoding == jpeg }
 
 // Tensor says how the frames become the model's input tensor. The input is valid.
 func (in *Input) Tensor() tensor.Input {
 	switch {
-	case in.Kind == "sound":
+	case in.Kind == sound:
 		return tensor.Sound{Samples: in.Sound().Samples(), Datatype: media.Datatype(in.Dtype)}
-	case in.Kind == "tensor":
+	case in.Kind == tensors:
 		return tensor.Raw{Datatype: media.Datatype(in.Dtype), Shape: in.Shape}
-	case in.Kind == "document":
+	case in.Kind == document:
 		return tensor.Text{Limit: media.MaxEncoded}
-	case in.Encoding == "jpeg":
+	case in.Encoding == jpeg:
 		return tensor.JPEG{Width: in.Width, Height: in.Height}
 	default:
 		return tensor.Picture{
@@ -265,7 +274,7 @@ func (m *Model) validateBeside(wrong *complaints, key string) {
 		}
 		taken[name] = key
 	}
-	if len(m.State) > 0 && m.Input.Kind != "sound" {
+	if len(m.State) > 0 && m.Input.Kind != sound {
 		wrong.add(key+".state", "only sound is sure to come whole and in order: a model of %s cannot keep state", m.Input.Kind)
 	}
 	outputs := map[string]bool{}

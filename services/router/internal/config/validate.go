@@ -117,7 +117,7 @@ func (m *Model) validateFit(wrong *complaints, key string) {
 	if m.Backend.ONNX != nil && m.Input.files() {
 		wrong.add(key+".input", "texts and files (JPEG, JSON) travel as BYTES, which onnx backends do not take: use an oip backend")
 	}
-	if m.Input.Kind != "sound" {
+	if m.Input.Kind != sound {
 		return
 	}
 	if m.Rate != 0 {

@@ -19,7 +19,7 @@ func Spoken(tb testing.TB, voice, text string) []byte {
 		{"espeak-ng", "-v", voice, "-s", "150", "-z", "-w", spoken, text},
 		{"ffmpeg", "-nostdin", "-loglevel", "error", "-i", spoken, "-ac", "1", "-ar", "16000", "-f", "s16le", samples},
 	} {
-		if out, err := exec.CommandContext(tb.Context(), command[0], command[1:]...).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(tb.Context(), command[0], command[1:]...).CombinedOutput(); err != nil { //nolint:gosec // the words are the test's own
 			tb.Fatalf("%s: %v\n%s\n`.tools/deps.sh test` installs what is missing", command[0], err, out)
 		}
 	}

@@ -36,6 +36,10 @@ func TestEncode(t *testing.T) {
 		{media.FP16, &inference.InferTensorContents{Fp32Contents: []float32{1}}, "refused"},
 		{media.FP32, &inference.InferTensorContents{Fp32Contents: []float32{1}, BytesContents: [][]byte{nil}}, "refused"},
 		{media.FP32, nil, ""},
+		{media.Bytes, &inference.InferTensorContents{BytesContents: [][]byte{[]byte("ab"), nil}}, "\x02\x00\x00\x00ab\x00\x00\x00\x00"},
+		{media.Bytes, &inference.InferTensorContents{BytesContents: [][]byte{nil}, IntContents: []int32{1}}, "refused"},
+		{media.Bytes, &inference.InferTensorContents{IntContents: []int32{1}}, "refused"},
+		{media.Bytes, nil, ""},
 	} {
 		got, err := encode(c.datatype, c.contents)
 		if err != nil {
@@ -51,13 +55,18 @@ func TestEncode(t *testing.T) {
 func FuzzReply(f *testing.F) {
 	request := &inference.ModelInferRequest{ModelName: "m", Id: "7"}
 	declared := []tensor.Declared{{TensorSpec: media.TensorSpec{Name: "x", Datatype: media.FP32, Shape: []int{-1, -1}}}}
+	texts := []tensor.Declared{{TensorSpec: media.TensorSpec{Name: "x", Datatype: media.Bytes, Shape: []int{-1, -1}}}}
 	x := func() *inference.ModelInferResponse_InferOutputTensor {
 		return &inference.ModelInferResponse_InferOutputTensor{Name: "x", Datatype: "FP32", Shape: []int64{2, 1}}
 	}
 	typed := x()
 	typed.Contents = &inference.InferTensorContents{Fp32Contents: []float32{1, 2}}
+	text := &inference.ModelInferResponse_InferOutputTensor{
+		Name: "x", Datatype: "BYTES", Shape: []int64{2, 1}, Contents: &inference.InferTensorContents{BytesContents: [][]byte{[]byte("{}"), nil}},
+	}
 	for _, r := range []*inference.ModelInferResponse{
 		{},
+		{Outputs: []*inference.ModelInferResponse_InferOutputTensor{text}},
 		{ModelName: "m", Id: "7", Outputs: []*inference.ModelInferResponse_InferOutputTensor{x()}, RawOutputContents: [][]byte{make([]byte, 8)}},
 		{Outputs: []*inference.ModelInferResponse_InferOutputTensor{typed}},
 		{Outputs: []*inference.ModelInferResponse_InferOutputTensor{x(), x()}},
@@ -79,6 +88,9 @@ func FuzzReply(f *testing.F) {
 		}
 		checked, err := tensor.Check(tensors, declared, 2)
 		if err != nil {
+			if checked, err = tensor.Check(tensors, texts, 2); err == nil {
+				splitsTexts(t, checked[0])
+			}
 			return
 		}
 		for i := range 2 {
@@ -87,4 +99,13 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 	})
+}
+
+// splitsTexts parts a checked tensor of texts of two frames: nothing is lost or doubled.
+func splitsTexts(t *testing.T, checked media.RawTensor) {
+	t.Helper()
+	first, second := tensor.Frame(checked, 0), tensor.Frame(checked, 1)
+	if whole := string(first.Data) + string(second.Data); whole != string(checked.Data) {
+		t.Errorf("%q and %q of %q", first.Data, second.Data, checked.Data)
+	}
 }

@@ -33,7 +33,7 @@ func BenchmarkSpeech(b *testing.B) {
 				}
 				reply.Release()
 				for i := range batch {
-					batch[i].Frame.FirstSample += uint32(backendtest.SpeechInput().Hop)
+					batch[i].FirstSample += uint32(backendtest.SpeechInput().Hop)
 				}
 			}
 			b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N*frames), "µs/window")

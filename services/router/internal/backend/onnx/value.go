@@ -93,8 +93,9 @@ func element(d media.Datatype) ort.TensorElementDataType {
 		return ort.TensorElementDataTypeInt64
 	case media.Bool:
 		return ort.TensorElementDataTypeBool
+	default:
+		return ort.TensorElementDataTypeUndefined
 	}
-	return ort.TensorElementDataTypeUndefined
 }
 
 // wrap makes a value of the runtime that aliases a tensor, and pins its memory. A tensor without axes is copied.
@@ -149,8 +150,9 @@ func scalar(t media.RawTensor) (ort.Value, error) {
 		return newScalar(int64(binary.LittleEndian.Uint64(t.Data)))
 	case media.Bool:
 		return newScalar(t.Data[0] != 0)
+	default:
+		return nil, fmt.Errorf("one %s without axes cannot be given", t.Datatype)
 	}
-	return nil, fmt.Errorf("one %s without axes cannot be given", t.Datatype)
 }
 
 func newScalar[T ort.TensorData](v T) (ort.Value, error) {
