@@ -16,7 +16,7 @@ TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
 # Bounds of the long targets.
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
-BENCH ?= loss go
+BENCH ?= loss cpu go
 CELL ?= 12s
 BENCHFLAGS ?=
 E2E ?=
@@ -53,7 +53,7 @@ soak: deps-e2e build clips ## Sessions opened, closed and broken off in every wa
 	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
 
 .PHONY: bench
-bench: deps-bench build models bench-native ## Loss table and micro-benchmarks (BENCH="loss go" CELL=12s BENCHTIME=1s)
+bench: deps-bench build models clips bench-native ## Packet loss, processor time beside the peers, micro-benchmarks (BENCH="loss cpu go" CELL=12s BENCHTIME=1s)
 	@go build -o .build/bench/bench ./deploy/e2e/bench
 	@status=0; \
 	parts="$(filter-out go,$(BENCH))"; [ -z "$$parts" ] || .build/bench/bench -cell $(CELL) $(BENCHFLAGS) $$parts || status=$$?; \
@@ -66,7 +66,7 @@ bench-go:
 	  awk '/^(ok|PASS|\?|goos|goarch)/ || /^cpu/ && seen++ { next } { sub("^pkg: github.com/sluice-dev/sluice/", "\n"); print }'
 
 .PHONY: bench-native
-bench-native: .build/bench/encoder .build/bench/reference
+bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit
 .build/bench/%: deploy/e2e/bench/native/%.c deploy/e2e/bench/native/scene.h | deps-bench
 	@mkdir -p $(@D)
 	gcc -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $< $$(pkg-config --cflags --libs libavcodec libavutil) -lyuv

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sluice-dev/sluice/deploy/e2e/bench/internal/cpu"
 	"github.com/sluice-dev/sluice/deploy/e2e/bench/internal/loss"
 )
 
@@ -22,20 +24,26 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	missed, err := run(ctx, os.Args[1:])
 	stop()
-	if err == nil && missed > 0 {
-		err = fmt.Errorf("goals missed: %d", missed)
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
+	case missed > 0:
+		fmt.Fprintln(os.Stderr, "bench: goals are missed")
+		os.Exit(missedStatus)
 	}
 }
+
+// missedStatus is how the program ends when goals are missed, so that a part that runs as a process of its own can say so.
+const missedStatus = 3
 
 // options are the command line.
 type options struct {
 	codecs, losses, trips string
-	cell                  time.Duration
-	together              int
+	cell, window          time.Duration
+	together, rounds      int
+	few, many, most       int
+	inside, quick         bool
 }
 
 func run(ctx context.Context, arguments []string) (missed int, err error) {
@@ -46,12 +54,22 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	flags.StringVar(&o.trips, "rtt", "20ms,100ms", "loss: round-trip `times`")
 	flags.DurationVar(&o.cell, "cell", 12*time.Second, "loss: length of a cell's stream")
 	flags.IntVar(&o.together, "together", 4, "loss: cells played at once")
+	flags.IntVar(&o.rounds, "rounds", 3, "cpu: rounds")
+	flags.DurationVar(&o.window, "window", 6*time.Second, "cpu: length of a measurement")
+	flags.IntVar(&o.few, "few", 4, "cpu: streams that every system can take")
+	flags.IntVar(&o.many, "many", 16, "cpu: streams that a machine is to take")
+	flags.IntVar(&o.most, "most", 96, "cpu: bound of the search for the largest number of streams; 0 leaves it out")
+	flags.BoolVar(&o.quick, "quick", false, "a part of the cells, one short round, no search: to see that all works")
+	flags.BoolVar(&o.inside, "inside", false, "the program is in its network namespace; it sets this itself")
 	flags.Usage = func() {
 		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu…")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(arguments); err != nil {
 		return 0, err
+	}
+	if o.quick {
+		o.losses, o.trips, o.cell, o.rounds, o.window, o.most = "0,10", "100ms", 4*time.Second, 1, 2*time.Second, 0
 	}
 	root, err := findRoot()
 	if err != nil {
@@ -62,6 +80,8 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 		switch part {
 		case "loss":
 			n, err = runLoss(ctx, root, o)
+		case "cpu":
+			n, err = runCPU(ctx, root, o, arguments[:len(arguments)-flags.NArg()])
 		default:
 			err = fmt.Errorf("no part %q: there are loss and cpu", part)
 		}
@@ -97,6 +117,24 @@ func runLoss(ctx context.Context, root string, o options) (missed int, err error
 	}
 	slices.Sort(cfg.Losses)
 	return loss.Run(ctx, cfg)
+}
+
+func runCPU(ctx context.Context, root string, o options, flags []string) (missed int, err error) {
+	if !o.inside {
+		err := cpu.Inside(ctx, append(slices.Clone(flags), "-inside", "cpu")...)
+		var exit *exec.ExitError
+		if errors.As(err, &exit) && exit.ExitCode() == missedStatus {
+			return 1, nil
+		}
+		return 0, err
+	}
+	if o.rounds < 1 || o.few < 1 || o.many < 1 || o.window < time.Second {
+		return 0, errors.New("-rounds, -few and -many are at least 1, -window at least 1s")
+	}
+	return cpu.Run(ctx, cpu.Config{
+		Root: root, Native: filepath.Join(root, ".build", "bench"), Codecs: []string{"vp8", "h264"}, Few: o.few, Many: o.many, Rounds: o.rounds, Window: o.window, Most: o.most,
+		Progress: os.Stderr, Report: os.Stdout,
+	})
 }
 
 // findRoot gives the repository's root.

@@ -100,6 +100,14 @@ func (p *Process) stop() error {
 	return fmt.Errorf("%s ended with %s:\n%s", p.name, state, p.Log())
 }
 
+// Kill ends the program at once and waits for it. How it ends is then nobody's fault.
+func (p *Process) Kill() {
+	p.stopped.Do(func() {
+		_ = syscall.Kill(-p.PID(), syscall.SIGKILL) // it may have ended
+		<-p.ended
+	})
+}
+
 // Await calls ready until it returns nil, for at most limit. It gives up when the program ends or ctx does.
 func (p *Process) Await(ctx context.Context, limit time.Duration, ready func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)

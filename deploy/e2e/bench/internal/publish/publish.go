@@ -222,12 +222,14 @@ func (p *Publisher) negotiate(ctx context.Context) error {
 }
 
 func (p *Publisher) post(ctx context.Context, offer string) (answer string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, connectLimit)
+	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.cfg.Endpoint, strings.NewReader(offer))
 	if err != nil {
 		return "", err
 	}
 	request.Header.Set("Content-Type", "application/sdp")
-	response, err := (&http.Client{Timeout: connectLimit}).Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err
 	}
