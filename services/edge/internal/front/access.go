@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -83,7 +84,7 @@ func challenge(r *http.Request) string {
 func (t route) crossOrigin(h http.Header, r *http.Request) error {
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
-	if origin == "" || origin == t.front.ownOrigin(r) {
+	if origin == "" || origin == t.front.ownOrigin(r) && t.front.knows(r) {
 		return nil
 	}
 	if !t.front.origins[origin] {
@@ -91,11 +92,24 @@ func (t route) crossOrigin(h http.Header, r *http.Request) error {
 			return nil
 		}
 		return refuse(http.StatusForbidden, codeOriginNotAllowed,
-			"pages of this origin may not use the edge: add the origin to http.origins, or set http.public_url if the edge is behind a proxy")
+			"pages of this origin may not use the edge: add the origin to http.origins, or set http.public_url to the edge's own address")
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "Location, Link, Retry-After")
 	return nil
+}
+
+// knows tells whether the host that a request names is the edge's own for sure. Anybody's host name can be made to resolve to the edge's address
+// (DNS rebinding), and that host's page then looks like the edge's own. So a name counts when the configuration says it or a certificate
+// proves it, or when a page could do nothing with the edge anyway for lack of a token. Addresses and localhost are no names.
+func (f *Front) knows(r *http.Request) bool {
+	if f.cfg.PublicURL != "" || len(f.tokens) > 0 || r.TLS != nil {
+		return true
+	}
+	own := url.URL{Host: strings.ToLower(r.Host)}
+	host := own.Hostname()
+	_, err := netip.ParseAddr(host)
+	return err == nil || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
 // base is the edge's address as the client sees it, without a trailing slash.

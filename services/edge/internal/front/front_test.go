@@ -220,6 +220,7 @@ func withTokens(cfg *Config, _ *fakeSessions, _ *fakeCatalog) { cfg.Tokens = []s
 type request struct {
 	method, path, body string
 	header             map[string]string
+	host               string // empty: edge.example:8080
 }
 
 // answer is a response whose body needs no closing, because it was recorded or is closed by who made it.
@@ -228,6 +229,9 @@ type answer struct{ *http.Response }
 func (r request) do(t *testing.T, h http.Handler) answer {
 	t.Helper()
 	req := httptest.NewRequest(r.method, "http://edge.example:8080"+r.path, strings.NewReader(r.body))
+	if r.host != "" {
+		req.Host = r.host
+	}
 	if r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/sdp")
 	}

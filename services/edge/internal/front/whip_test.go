@@ -28,6 +28,8 @@ func withHeader(name, value string) func(*request) {
 	return func(r *request) { r.header[name] = value }
 }
 
+func withHost(host string) func(*request) { return func(r *request) { r.host = host } }
+
 func withBody(text string) func(*request) { return func(r *request) { r.body = text } }
 
 func at(p string) func(*request) { return func(r *request) { r.path = p } }
@@ -85,7 +87,32 @@ var whipCases = map[string]whipCase{
 	"token in the URL":        {change: withTokens, request: post(at("/whip?token=" + tokenA)), status: http.StatusUnauthorized, code: codeUnauthorized},
 	"token":                   {change: withTokens, request: post(withHeader("Authorization", "bearer "+tokenB)), status: http.StatusCreated},
 	"DELETE without a token":  {change: withTokens, request: request{method: http.MethodDelete, path: "/whip/x"}, status: http.StatusUnauthorized, code: codeUnauthorized},
-	"own origin":              {request: post(withHeader("Origin", "http://edge.example:8080")), status: http.StatusCreated, header: map[string]string{"Vary": "Origin", "Access-Control-Allow-Origin": ""}},
+	"own origin, by address": {
+		request: post(withHost("192.0.2.7:8080"), withHeader("Origin", "http://192.0.2.7:8080")), status: http.StatusCreated,
+		header: map[string]string{"Vary": "Origin", "Access-Control-Allow-Origin": ""},
+	},
+	"own origin, by IPv6 address": {request: post(withHost("[2001:db8::7]:8080"), withHeader("Origin", "http://[2001:db8::7]:8080")), status: http.StatusCreated},
+	"own origin, localhost":       {request: post(withHost("LocalHost:8080"), withHeader("Origin", "http://localhost:8080")), status: http.StatusCreated},
+	"own origin, below localhost": {request: post(withHost("edge.localhost"), withHeader("Origin", "http://edge.localhost")), status: http.StatusCreated},
+	// Any name can be made to resolve to the edge (DNS rebinding).
+	"own origin by a name that nobody configured": {
+		request: post(withHeader("Origin", "http://edge.example:8080")), status: http.StatusForbidden, code: codeOriginNotAllowed,
+	},
+	"own origin by a name like localhost": {
+		request: post(withHost("localhost.evil.example"), withHeader("Origin", "http://localhost.evil.example")), status: http.StatusForbidden, code: codeOriginNotAllowed,
+	},
+	"own origin by a name that is public_url": {
+		change:  func(cfg *Config, _ *fakeSessions, _ *fakeCatalog) { cfg.PublicURL = "http://edge.example:8080" },
+		request: post(withHeader("Origin", "http://edge.example:8080")), status: http.StatusCreated,
+	},
+	"own origin by a name among the origins": {
+		change:  func(cfg *Config, _ *fakeSessions, _ *fakeCatalog) { cfg.Origins = []string{"http://edge.example:8080"} },
+		request: post(withHeader("Origin", "http://edge.example:8080")), status: http.StatusCreated,
+	},
+	"own origin by a name, with a token": {
+		change:  withTokens,
+		request: post(withHeader("Origin", "http://edge.example:8080"), withHeader("Authorization", "Bearer "+tokenA)), status: http.StatusCreated,
+	},
 	"friendly origin": {
 		request: post(withHeader("Origin", friend)), status: http.StatusCreated,
 		header: map[string]string{"Access-Control-Allow-Origin": friend, "Access-Control-Expose-Headers": "Location, Link, Retry-After", "Vary": "Origin"},

@@ -65,7 +65,7 @@ const CONNECTION = {
   UNAUTHORIZED: fixed("This edge wants a token", "Enter one of those in http.tokens of its configuration. It is kept until this page is closed or loaded anew.", [], "token"),
   ORIGIN_NOT_ALLOWED: ({ origin = "this page's origin" }) => ({
     title: "This page may not use that edge", text: `The edge does not take requests from pages of ${origin}.`,
-    hints: ["Open the page from the edge itself, or add the origin to http.origins in edge.yaml."], action: "none",
+    hints: ["Open the page from the edge itself, or add the origin to http.origins in edge.yaml. An edge without tokens that is opened by a name must be told it: http.public_url."], action: "none",
   }),
   UNKNOWN_MODEL: ({ detail }) => ({
     title: "The edge does not know that model", text: detail ?? "No router offers a model of that name any more.",
