@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pion/datachannel"
+	"github.com/pion/sctp"
 	"github.com/pion/webrtc/v4"
 )
 
@@ -24,6 +25,9 @@ const (
 
 // ErrMessageTooLarge tells that a message was longer than [MaxWholeMessage]; it is gone and the channel goes on.
 var ErrMessageTooLarge = errors.New("message too large")
+
+// ErrNothingCame tells that no message came before the deadline of [Channel.SetReadDeadline]; the channel goes on.
+var ErrNothingCame = errors.New("no message came in time")
 
 // Channel is an open data channel (RFC 8831). Read is called from one goroutine, the other methods from any.
 type Channel struct {
@@ -110,7 +114,8 @@ func (p *Peer) adopt(d *webrtc.DataChannel) (*Channel, error) {
 }
 
 // Read gives the next message, whose bytes are valid until the next call, and its size. The error is [ErrMessageTooLarge] for one message
-// that is too long; it is gone then. Any other error ends the channel.
+// that is too long; it is gone then. It is [ErrNothingCame] at the deadline. Any other error
+// ends the channel.
 func (c *Channel) Read() (message []byte, text bool, size int, err error) {
 	const small = 16 << 10
 	if c.buffer == nil {
@@ -127,12 +132,17 @@ func (c *Channel) Read() (message []byte, text bool, size int, err error) {
 				c.buffer = into
 			}
 			return into[:size], text, size, nil
+		case errors.Is(err, sctp.ErrReadDeadlineExceeded): // and no other timeout: an association that is closed may end with one
+			return nil, false, 0, ErrNothingCame
 		case !errors.Is(err, io.ErrShortBuffer) || len(into) > sctpBuffer:
 			c.endOnce.Do(func() { close(c.ended) })
 			return nil, false, 0, err
 		}
 	}
 }
+
+// SetReadDeadline makes Read give up at a time, with [ErrNothingCame]; zero is never. It is called from Read's goroutine.
+func (c *Channel) SetReadDeadline(at time.Time) error { return c.stream.SetReadDeadline(at) }
 
 // WriteText sends a text message. It waits while the client does not take data, at most until the deadline.
 func (c *Channel) WriteText(message []byte, deadline time.Time) error {

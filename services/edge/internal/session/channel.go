@@ -2,30 +2,20 @@ package session
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/sound"
-	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
-// messages is where a stream of messages comes from; *peer.Channel is one.
-type messages interface {
-	Read() (message []byte, text bool, n int, err error)
-}
-
-// channelIntake reads a data channel of frames as fast as they come, so that what waits is here, where the newest wins, and not in the
-// client. One goroutine runs it; others run the converter that takes from its slot and the player that takes from its queue of sounds.
+// channelIntake takes a data channel's messages as fast as they come, so that what waits is here, where the newest wins, and not in the
+// client. The channel's reader uses it; others run the converter that takes from its slot and the player that takes from its queue of sounds.
 type channelIntake struct {
-	from    messages
 	kind    channelType
 	stream  *stream
 	budget  *budget
-	limit   int // bytes of a message
-	chunks  reassembler
 	waiting *slot
 	sounds  *soundQueue
 	origin  time.Time // media time 0
@@ -33,50 +23,14 @@ type channelIntake struct {
 	hears, settled bool
 }
 
-func newChannelIntake(from messages, kind channelType, s *stream, b *budget, limit int, waiting *slot, sounds *soundQueue) *channelIntake {
+func newChannelIntake(kind channelType, s *stream, b *budget, waiting *slot, sounds *soundQueue) *channelIntake {
 	return &channelIntake{
-		from: from, kind: kind, stream: s, budget: b, limit: limit, chunks: reassembler{limit: limit}, waiting: waiting, sounds: sounds,
+		kind: kind, stream: s, budget: b, waiting: waiting, sounds: sounds,
 		hears: kind.hears(), settled: !kind.sniffs(),
 	}
 }
 
-// run goes on until the channel ends, which is the peer's doing.
-func (c *channelIntake) run() {
-	for {
-		message, _, size, err := c.from.Read()
-		now := time.Now()
-		switch {
-		case errors.Is(err, peer.ErrMessageTooLarge):
-			c.lost(now, media.TooLarge, media.NoError, size)
-		case err != nil:
-			return
-		case isChunk(message):
-			c.chunk(message, now)
-		case len(message) > c.limit:
-			c.lost(now, media.TooLarge, media.NoError, size)
-		default:
-			c.whole(message, now, now, false)
-		}
-	}
-}
-
-// chunk takes a part of a message.
-func (c *channelIntake) chunk(chunk []byte, now time.Time) {
-	message, first, abandoned, err := c.chunks.push(chunk, now)
-	for range abandoned {
-		c.lost(now, media.Damaged, media.NoError, 0)
-	}
-	switch {
-	case errors.Is(err, errChunksTooLarge):
-		c.lost(first, media.TooLarge, media.NoError, len(chunk))
-	case err != nil:
-		c.lost(now, media.NotDropped, media.DecoderError, len(chunk))
-	case message != nil:
-		c.whole(message, first, now, true)
-	}
-}
-
-// whole takes a message; owned tells that its bytes are ours to keep.
+// whole implements messageTaker.
 func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) {
 	if c.settle(message); c.hears {
 		c.hear(message, now, owned)
@@ -133,7 +87,7 @@ func (c *channelIntake) hear(message []byte, now time.Time, owned bool) {
 	c.sounds.put(m)
 }
 
-// lost counts a message that will not be decoded. Its size is charged all the same: it was sent.
+// lost implements messageTaker. A message's size is charged all the same: it was sent.
 func (c *channelIntake) lost(first time.Time, reason media.DropReason, code media.ErrorCode, size int) {
 	c.budget.take(size, first)
 	if c.hears {

@@ -15,6 +15,9 @@ const (
 	maxChunks = 4096
 	// maxPartial is how many messages of one channel may be incomplete at once: two, so that an unordered channel may overlap them.
 	maxPartial = 2
+	// chunkPatience is how long after its first chunk a message may take to come whole: longer than any model's deadline, even for 4 MiB by
+	// a slow way.
+	chunkPatience = 10 * time.Second
 )
 
 var (
@@ -86,6 +89,44 @@ func (r *reassembler) push(chunk []byte, arrival time.Time) (whole []byte, first
 		whole = append(whole, m.chunks[i]...)
 	}
 	return whole, m.first, abandoned, nil
+}
+
+// expire gives up the messages whose time is over, and tells how many live ones that were.
+func (r *reassembler) expire(now time.Time) (abandoned int) {
+	if at := r.next(); at.IsZero() || now.Before(at) {
+		return 0
+	}
+	left := r.messages[:0]
+	for _, m := range r.messages {
+		switch {
+		case now.Before(m.first.Add(chunkPatience)):
+			left = append(left, m)
+		case !m.refused:
+			abandoned++
+		}
+	}
+	clear(r.messages[len(left):])
+	r.messages = left
+	return abandoned
+}
+
+// next is when expire has something to do, zero for never.
+func (r *reassembler) next() time.Time {
+	if len(r.messages) == 0 {
+		return time.Time{}
+	}
+	return r.messages[0].first.Add(chunkPatience) // they stand in the order in which they began
+}
+
+// clear gives up all messages, and tells how many live ones that were.
+func (r *reassembler) clear() (abandoned int) {
+	for _, m := range r.messages {
+		if !m.refused {
+			abandoned++
+		}
+	}
+	r.messages = nil
+	return abandoned
 }
 
 func (r *reassembler) find(id uint32) *partial {

@@ -156,6 +156,36 @@ func TestEdgeCase13AMessageTooLargeHangsNothing(t *testing.T) {
 	}
 }
 
+// A message whose last chunks never come is counted in bounded time, and its channel goes on.
+func TestEdgeCase13AMessageThatStaysIncompleteIsDamaged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *webrtc.DataChannel
+		var got <-chan message
+		s := beginTalk(t, plain, asIs, func(c *client) { d, got = c.channel("big", "image/jpeg") })
+		defer s.end()
+		opened(t, d)
+		for id := range uint32(3) {
+			began := time.Now()
+			send(t, d, chunk(id, 0, 2, jpeg(1000)))
+			send(t, d, jpeg(100)) // others are not held back
+			if o := outcome(t, got).Outcome; o.Result == nil {
+				t.Errorf("meanwhile: %+v", o)
+			}
+			if o := outcome(t, got).Outcome; o.Drop == nil || o.Drop.Reason != "DAMAGED" {
+				t.Errorf("an incomplete message: %+v", o)
+			}
+			if after := time.Since(began); after < chunkPatience || after > chunkPatience+100*time.Millisecond {
+				t.Errorf("given up after %v", after)
+			}
+			<-time.After(time.Minute) // nothing is left that times out
+		}
+		send(t, d, chunk(9, 0, 1, jpeg(1000)))
+		if o := outcome(t, got).Outcome; o.Result == nil || o.Sequence != 7 {
+			t.Errorf("afterwards: %+v", o)
+		}
+	})
+}
+
 // sleeper is a client that sends a small picture every 20 ms and reads its channel only when the test says so.
 type sleeper struct {
 	t      *testing.T

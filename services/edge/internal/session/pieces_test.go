@@ -130,6 +130,44 @@ func TestReassembler(t *testing.T) {
 	}
 }
 
+func TestReassemblerGivesUpInTime(t *testing.T) {
+	t.Parallel()
+	at := func(seconds float64) time.Time {
+		return time.Unix(1000, 0).Add(time.Duration(seconds * float64(time.Second)))
+	}
+	r := reassembler{limit: 10}
+	if next := r.next(); !next.IsZero() {
+		t.Errorf("with nothing begun there is something to do at %v", next)
+	}
+	push := func(chunk []byte, seconds float64, wantWhole string, wantErr error) {
+		t.Helper()
+		if whole, _, _, err := r.push(chunk, at(seconds)); string(whole) != wantWhole || !errors.Is(err, wantErr) {
+			t.Errorf("after %v s: %q, %v", seconds, whole, err)
+		}
+	}
+	push(chunk(1, 0, 2, []byte("a")), 0, "", nil)
+	push(chunk(2, 0, 2, []byte("c")), 4, "", nil)
+	if next := r.next(); !next.Equal(at(10)) {
+		t.Errorf("there is something to do at %v, want ten seconds after the first chunk", next)
+	}
+	if n := r.expire(at(9.9)); n != 0 {
+		t.Errorf("%d given up before their time", n)
+	}
+	push(chunk(2, 1, 2, []byte("d")), 9.9, "cd", nil)
+	if n := r.expire(at(10)); n != 1 || !r.next().IsZero() {
+		t.Errorf("%d given up, next at %v", n, r.next())
+	}
+	push(chunk(1, 1, 2, []byte("b")), 10, "", nil) // a message anew, as far as anybody can tell
+	push(chunk(3, 0, 3, []byte("12345678901")), 11, "", errChunksTooLarge)
+	if n := r.expire(at(21)); n != 1 { // what was refused has been counted
+		t.Errorf("%d given up, want the one that was not refused", n)
+	}
+	push(chunk(4, 0, 2, []byte("e")), 22, "", nil)
+	if n := r.clear(); n != 1 || len(r.messages) != 0 {
+		t.Errorf("%d given up at the end, %d left", n, len(r.messages))
+	}
+}
+
 func FuzzReassembler(f *testing.F) {
 	f.Add(chunk(1, 0, 2, []byte("ab")), chunk(1, 1, 2, []byte("cd")))
 	f.Add(chunk(1, 0, maxChunks, nil), chunk(1, 1, 3, nil))

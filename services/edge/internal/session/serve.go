@@ -198,7 +198,7 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 	waiting, sounds := newSlot(), newSoundQueue(v.limits.Message)
 	ctx, cancel := context.WithCancel(ctx)
 	v.readers.Go(func() {
-		newChannelIntake(c, kind, st, v.budget, v.limits.Message, waiting, sounds).run()
+		newMessageReader(c, newChannelIntake(kind, st, v.budget, waiting, sounds), v.limits.Message).run()
 		cancel()
 		v.post(event{gone: c})
 	})

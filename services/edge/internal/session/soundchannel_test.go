@@ -40,6 +40,8 @@ func (v *dictation) Read() (message []byte, text bool, n int, err error) {
 	return message, false, len(message), nil
 }
 
+func (v *dictation) SetReadDeadline(time.Time) error { return nil }
+
 // newDictation starts what a channel of a protocol has. It must be stopped inside the bubble.
 func newDictation(t *testing.T, protocol string, catalog uplink.Catalog, bitrate int64) *dictation {
 	t.Helper()
@@ -48,10 +50,10 @@ func newDictation(t *testing.T, protocol string, catalog uplink.Catalog, bitrate
 	l := v.listener(kind.models...)
 	v.decoder.listen = mean
 	sounds := newSoundQueue(1 << 20)
-	intake := newChannelIntake(v, kind, &stream{name: "voice", content: kind.content, live: &v.live, book: v.book}, newBudget(bitrate, 4<<20), 4<<20, newSlot(), sounds)
+	intake := newChannelIntake(kind, &stream{name: "voice", content: kind.content, live: &v.live, book: v.book}, newBudget(bitrate, 4<<20), newSlot(), sounds)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	running.Go(intake.run)
+	running.Go(newMessageReader(v, intake, 4<<20).run)
 	running.Go(func() { newSoundPlayer(l, sounds, kind).run(ctx) })
 	running.Go(func() { v.book.run(ctx) })
 	v.stop = func() { close(v.messages); cancel(); running.Wait(); v.book.close() }
