@@ -46,6 +46,8 @@ type Unit struct {
 	// Leading is true when the unit depends on units before the key frame that it follows, as pictures shown before a key frame of an open
 	// group may (H.265 RASL). No other unit than such ones depends on it.
 	Leading bool
+	// Backward is true when the unit's picture may be shown before those of units that came before it, where recovery points depend on that.
+	Backward bool
 	// Disposable is true when no other unit depends on this one.
 	Disposable bool
 	// Recovers is true when decoding can start here although it is no key frame: after Recovery more reference units the pictures are

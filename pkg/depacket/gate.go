@@ -49,6 +49,11 @@ func (v Verdict) String() string {
 type Gate struct {
 	decoding bool
 	priming  int // reference units until the pictures are right, while decoding
+	// begun is true when decoding began at a recovery point and settling when its pictures have become right, until a unit comes that is shown
+	// after all before it: one shown earlier may lack what it depends on, or be one of those that are not right yet.
+	begun, settling bool
+	// recovered is true when decoding began at a recovery point.
+	recovered bool
 	// sound is the lowest temporal layer whose units cannot be decoded for something that is lost, thin the lowest for something that was
 	// skipped, while decoding; refused counts the units given up for it.
 	sound, thin uint8
@@ -68,7 +73,7 @@ type Gate struct {
 // so into the unit's Data (type BLA in place of CRA): the decoder would number and refer to pictures as if nothing were missing.
 func (g *Gate) Step(u *Unit) Verdict {
 	switch {
-	case !u.Whole() && !u.Missing && (u.Disposable || u.Leading && g.orphans):
+	case !u.Whole() && !u.Missing && (u.Disposable || g.leads(u)):
 		return Refuse // nothing depends on it
 	case !u.Whole():
 		g.lose(u)
@@ -80,15 +85,13 @@ func (g *Gate) Step(u *Unit) Verdict {
 		g.loseLayer(u.MissingLayer)
 	}
 	if !g.decoding && u.Recovers {
-		called := g.called
-		*g = Gate{decoding: true, priming: u.Recovery, sound: everyLayer, thin: everyLayer, called: called, lastAsk: g.lastAsk, requests: g.requests}
-		return g.primed()
+		return g.recover(u)
 	}
 	if !g.decoding {
 		g.wanted = true
 		return Refuse
 	}
-	if u.Leading && g.orphans {
+	if g.leads(u) {
 		return Refuse
 	}
 	g.refresh(u)
@@ -99,10 +102,7 @@ func (g *Gate) Step(u *Unit) Verdict {
 	if u.Switch && min(g.sound, g.thin) != everyLayer {
 		g.sound, g.thin, g.refused, g.wanted, g.asked = everyLayer, everyLayer, 0, false, 0
 	}
-	if g.priming > 0 && !u.Disposable {
-		g.priming--
-	}
-	return g.primed()
+	return g.primed(u)
 }
 
 // start begins with a key frame.
@@ -113,6 +113,21 @@ func (g *Gate) start(u *Unit) {
 	}
 	*g = Gate{decoding: true, sound: everyLayer, thin: everyLayer, orphans: anew, lastAsk: g.lastAsk, requests: g.requests}
 }
+
+// recover begins with a recovery point.
+func (g *Gate) recover(u *Unit) Verdict {
+	*g = Gate{
+		decoding: true, recovered: true, priming: u.Recovery, begun: true, sound: everyLayer, thin: everyLayer,
+		called: g.called, lastAsk: g.lastAsk, requests: g.requests,
+	}
+	if g.priming > 0 {
+		return Prime
+	}
+	return Decode
+}
+
+// leads tells whether a unit is shown before the one with which decoding began, and lacks what it depends on.
+func (g *Gate) leads(u *Unit) bool { return u.Leading && g.orphans || u.Backward && g.begun }
 
 // refresh lets a layer go on with a unit that starts it afresh.
 func (g *Gate) refresh(u *Unit) {
@@ -169,8 +184,16 @@ func (g *Gate) loseLayer(layer uint8) {
 	g.sound = min(g.sound, layer)
 }
 
-func (g *Gate) primed() Verdict {
-	if g.priming > 0 {
+// primed tells whether a unit that can be decoded gives the right picture.
+func (g *Gate) primed(u *Unit) Verdict {
+	if !u.Backward {
+		g.begun, g.settling = false, false
+	}
+	if g.priming > 0 && !u.Disposable {
+		g.priming--
+		g.settling = g.priming == 0
+	}
+	if g.priming > 0 || g.settling && u.Backward {
 		return Prime
 	}
 	return Decode
@@ -193,6 +216,9 @@ func (g *Gate) Rest() { g.decoding, g.wanted = false, false }
 
 // Call asks for a key frame for its own sake, at least a second after the last request.
 func (g *Gate) Call() { g.called = true }
+
+// Recovered tells whether decoding began at a recovery point: a unit that the decoder refuses may then refer to what was before it.
+func (g *Gate) Recovered() bool { return g.decoding && g.recovered }
 
 // Waiting tells whether units are held back until a key frame.
 func (g *Gate) Waiting() bool { return !g.decoding }

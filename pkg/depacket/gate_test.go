@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// gateScript drives a gate. Words: K key frame, P picture, B disposable picture; a "~" before one means that units are missing before it,
+// gateScript drives a gate. Words: K key frame, P picture, B disposable picture, b one that is shown before the one before it; a "~" before one means that units are missing before it,
 // an "x" after it that it is lost; Rn a recovery point n frames before the pictures are right; ! the decoder breaks; @ms a time. The result
 // repeats the units with the verdict, "+" decode, "p" prime, "-" refuse, and has "PLI" wherever a key frame is asked for, "@ms" with it.
 func gateScript(t *testing.T, g *Gate, words string) string {
@@ -213,6 +213,8 @@ func unitOf(t *testing.T, word string) Unit {
 		u.Key = !lost
 	case word == "B":
 		u.Disposable = true
+	case word == "b":
+		u.Disposable, u.Backward = true, true
 	case strings.HasPrefix(word, "R"):
 		u.Recovers = true
 		if _, err := fmt.Sscan(word[1:], &u.Recovery); err != nil {
@@ -246,6 +248,9 @@ func TestGate(t *testing.T) {
 
 		{"a recovery point at once", "P R0 P", "P- PLI@0 R+ P+"},
 		{"a recovery point in three", "P R3 P B P @9 P @9000", "P- PLI@0 Rp Pp Bp Pp P+"},
+		{"pictures shown before a recovery point", "P R0 b b P b P", "P- PLI@0 R+ b- b- P+ b+ P+"},
+		{"and before the one that is right", "P R2 b P b P b P b", "P- PLI@0 Rp b- Pp bp P+ bp P+ b+"},
+		{"one of them is lost", "P R0 bx P", "P- PLI@0 R+ b- P+"},
 		{"another one on the way", "P R2 P R2 P", "P- PLI@0 Rp Pp R+ P+"},
 		{"a loss on the way", "P R2 P ~P @600 P", "P- PLI@0 Rp Pp P- PLI@500 P-"},
 		{"a key frame on the way", "P R9 P K P", "P- PLI@0 Rp Pp K+ P+"},

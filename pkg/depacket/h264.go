@@ -20,6 +20,7 @@ type h264 struct {
 	slices     bool // a slice was added
 	idr        bool
 	disposable bool
+	backward   bool // a slice of type B was added
 	recovers   bool
 	recovery   int
 	fragment   byte // type of the NAL unit whose fragments are being added, zero when none
@@ -131,7 +132,7 @@ func (h *h264) addNAL(dst, nal []byte) ([]byte, error) {
 		h.pps.remember(nal)
 	case nalSEI:
 		if message, ok := seiMessage(body, recoveryPointType); ok {
-			h.recovery, h.recovers = expGolomb(message) // recovery_frame_cnt (section D.2.8)
+			h.recovery, h.recovers = (&bitReader{bytes: message}).golomb() // recovery_frame_cnt (section D.2.8)
 		}
 	}
 	dst, err := h.startNAL(dst, header, body)
@@ -153,6 +154,7 @@ func (h *h264) startNAL(dst []byte, header byte, body []byte) ([]byte, error) {
 		}
 		h.slices = true
 		h.idr = h.idr || kind == nalIDR
+		h.backward = h.backward || isB(body)
 		h.disposable = header&0x60 == 0 // nal_ref_idc: zero in all slices of a picture or in none
 	}
 	return append(dst, 0, 0, 0, 1, header), nil
@@ -172,12 +174,20 @@ func (h *h264) startPicture(dst []byte, kind byte, body []byte) ([]byte, error) 
 	return h.pps.complete(h.sps.complete(dst)), nil
 }
 
+// isB tells whether a slice may refer to two pictures (H.264 table 7-6), as only those do that are shown before one that they refer to.
+func isB(slice []byte) bool {
+	r := bitReader{bytes: slice}
+	r.golomb() // first_mb_in_slice
+	kind, ok := r.golomb()
+	return ok && kind%5 == 1
+}
+
 func (h *h264) picture() bool { return h.slices }
 
 // follows is never sure: nothing in a NAL unit numbers pictures in a way that survives loss.
 func (h *h264) follows() bool { return false }
 
-func (h *h264) describe(u *Unit) { u.Disposable = h.disposable }
+func (h *h264) describe(u *Unit) { u.Disposable, u.Backward = h.disposable, h.backward }
 
 func (h *h264) finish(_ []byte, u *Unit) error {
 	if h.fragment != 0 {

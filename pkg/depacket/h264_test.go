@@ -129,6 +129,29 @@ func TestHugeParameterSetsAreNotRemembered(t *testing.T) {
 	}
 }
 
+func TestBackwardPictures(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		slices [][]byte
+		want   bool
+	}{
+		{"P", [][]byte{{0x41, 0x9a}}, false},
+		{"I", [][]byte{{0x41, 0x88}}, false},
+		{"B", [][]byte{{0x41, 0x9e}}, true},
+		{"B of mixed pictures", [][]byte{{0x41, 0xa0}}, true},
+		{"P and B", [][]byte{{0x41, 0x9a}, {0x41, 0x47, 0x80}}, true}, // first_mb_in_slice 1
+		{"cut off", [][]byte{{0x41, 0x80}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if u := feed(assembler(t, media.H264, 0), last(1, stap(c.slices...)...))[0]; u.Backward != c.want {
+				t.Errorf("backward: %v, want %v", u.Backward, c.want)
+			}
+		})
+	}
+}
+
 func TestRecoveryPoint(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -156,7 +179,7 @@ func TestRecoveryPoint(t *testing.T) {
 			message, ok := seiMessage(c.sei, recoveryPointType)
 			frames := 0
 			if ok {
-				frames, ok = expGolomb(message)
+				frames, ok = (&bitReader{bytes: message}).golomb()
 			}
 			if frames != c.frames && c.ok || ok != c.ok {
 				t.Errorf("recoveryPoint = %d, %v, want %d, %v", frames, ok, c.frames, c.ok)

@@ -184,7 +184,7 @@ func (h *h265) readSEI(body []byte) {
 	if !ok {
 		return
 	}
-	code, ok := expGolomb(message)
+	code, ok := (&bitReader{bytes: message}).golomb()
 	if !ok {
 		return
 	}

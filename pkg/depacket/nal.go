@@ -85,18 +85,14 @@ func seiNumber(b []byte) (n int, rest []byte, ok bool) {
 	return 0, nil, false
 }
 
-// expGolomb reads an unsigned Exp-Golomb number of at most 16 bits (H.264 section 9.1) from the start of b.
-func expGolomb(b []byte) (n int, ok bool) {
-	bit := func(i int) int { return int(b[i/8]>>(7-i%8)) & 1 }
+// golomb reads an unsigned Exp-Golomb number of at most 16 bits (H.264 section 9.1).
+func (r *bitReader) golomb() (n int, ok bool) {
 	zeros := 0
-	for zeros < 8*len(b) && bit(zeros) == 0 {
-		zeros++
+	for ; r.read(1) == 0; zeros++ {
+		if zeros == 16 || r.failed {
+			return 0, false
+		}
 	}
-	if zeros > 16 || 2*zeros+1 > 8*len(b) {
-		return 0, false
-	}
-	for i := zeros; i <= 2*zeros; i++ {
-		n = n<<1 | bit(i)
-	}
-	return n - 1, true
+	n = 1<<zeros | int(r.read(zeros))
+	return n - 1, !r.failed
 }

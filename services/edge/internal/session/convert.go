@@ -135,6 +135,9 @@ func (c *converter) failed(j job, err error) (broken bool) {
 		c.logger.Error("a decoder failed in a way of its own", slog.String("error", err.Error()))
 		failure = &decoder.Error{Code: media.Internal, NeedKey: !j.unit.Codec.Intra()}
 	}
+	if j.recovered && failure.Code == media.DecoderError && !failure.Crashed { // the bytes are right, but not for one who began here
+		failure = &decoder.Error{Drop: media.Damaged, NeedKey: failure.NeedKey}
+	}
 	end := func(sequence uint32) func([]media.Due) {
 		return func(due []media.Due) {
 			if failure.Drop != media.NotDropped {
@@ -145,7 +148,7 @@ func (c *converter) failed(j job, err error) (broken bool) {
 		}
 	}
 	c.giveUp(j.sequence, end(j.sequence))
-	if failure.Crashed { // with it went what it held back
+	if failure.Crashed || failure.NeedKey { // with it went what it held back
 		for sequence := range c.waiting {
 			c.giveUp(sequence, end(sequence))
 		}

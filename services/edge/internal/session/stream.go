@@ -38,6 +38,8 @@ type job struct {
 	begun, ready time.Time
 	// disposable is true when no later unit depends on it.
 	disposable bool
+	// recovered is true when decoding began at a recovery point, so that the unit may refer to what was lost before it.
+	recovered bool
 }
 
 // newStream enters a stream in the book.

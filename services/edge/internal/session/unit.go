@@ -43,7 +43,7 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	}
 	j := job{
 		unit: u.AccessUnit, sequence: sequence, due: due, captured: at.captured, clock: at.quality, begun: u.First, ready: u.Last,
-		disposable: u.Disposable && !u.Key || r.need == needKeys,
+		disposable: u.Disposable && !u.Key || r.need == needKeys, recovered: r.gate.Recovered(),
 	}
 	if r.convert.convert(ctx, j, r.stream.wants) {
 		r.gate.Break()
