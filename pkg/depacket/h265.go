@@ -117,6 +117,8 @@ func (h *h265) addFragment(dst, payload []byte) ([]byte, error) {
 	switch {
 	case first && h.fragment != 0, kind > hevcLast:
 		return dst, errMalformed
+	case first && hevcSupplemental(kind):
+		h.fragment = kind + 1
 	case first:
 		var err error
 		if dst, err = h.startNAL(dst, [2]byte{payload[0]&0x81 | kind<<1, payload[1]}, body); err != nil {
@@ -134,6 +136,9 @@ func (h *h265) addFragment(dst, payload []byte) ([]byte, error) {
 	if last {
 		h.fragment = 0
 	}
+	if hevcSupplemental(kind) {
+		return dst, nil
+	}
 	return append(dst, body...), nil
 }
 
@@ -147,11 +152,10 @@ func (h *h265) addNAL(dst, nal []byte) ([]byte, error) {
 	if sets := h.sets(kind); sets != nil && hevcBase(header) {
 		sets.remember(nal)
 	}
-	switch kind {
-	case hevcSEI:
+	if kind == hevcSEI {
 		h.readSEI(body)
-		return dst, nil // No picture needs it, and a decoder that is told to let nothing pass refuses the picture for one that it cannot read.
-	case hevcSuffixSEI:
+	}
+	if hevcSupplemental(kind) {
 		return dst, nil
 	}
 	dst, err := h.startNAL(dst, header, body)
@@ -176,6 +180,10 @@ func (h *h265) sets(kind byte) *parameterSets {
 	}
 	return nil
 }
+
+// hevcSupplemental tells whether NAL units of a kind are left out: no picture needs supplemental information, and a decoder that is told to let
+// nothing pass refuses the picture for a message that it cannot read.
+func hevcSupplemental(kind byte) bool { return kind == hevcSEI || kind == hevcSuffixSEI }
 
 // readSEI looks for a recovery point (H.265 section D.3.8). Its recovery_poc_cnt is signed and counts pictures as displayed: those that are
 // decoded after the one it names may still be shown before.

@@ -66,6 +66,9 @@ func TestH265(t *testing.T) {
 		{"a reserved type is no key", []step{last(1, hevcAP(hVPS, hSPS, hPPS, hevc(22, 0, 0xaf))...)}, "~1:|40010c|420105|4401c0|2c01af"},
 		{"fragments", []step{more(1, hevcFU(1, 0x80, 0xd0)...), more(1, hevcFU(1, 0, 1)...), last(1, hevcFU(1, 0x40, 2)...)}, "~1:|0201d00102"},
 		{"fragments of type 0", []step{more(1, hevcFU(0, 0x80, 0xd0)...), last(1, hevcFU(0, 0x40, 2)...)}, "~1:|0001d002+disposable"},
+		{"supplemental information in fragments goes no further", []step{
+			more(1, hevcFU(39, 0x80, 5)...), more(1, hevcFU(39, 0x40, 1)...), more(1, hevcFU(1, 0x80, 0xd0)...), last(1, hevcFU(1, 0x40, 2)...),
+		}, "~1:|0201d002"},
 		{"one fragment, first and last", []step{last(1, hevcFU(1, 0xc0, 0xd0)...)}, "~1:|0201d0"},
 		{"an aggregate and fragments", []step{
 			more(1, hevcAP(hSets...)...), more(1, hevcFU(19, 0x80, 0xaf)...), last(1, hevcFU(19, 0x40, 1)...),
