@@ -50,7 +50,8 @@ type pending struct {
 	tag         uint64
 	unit        uint64
 	orientation uint8
-	targets     []ipc.Target
+	count       int
+	targets     [ipc.MaxTargets]ipc.Target // by value, so that no unit costs memory
 }
 
 // New makes an engine over memory, which is laid out by layout and must stay mapped until Close. Pictures of more than maxPixels are
@@ -126,9 +127,9 @@ func (e *Engine) Decode(r *ipc.Request, reply *ipc.Reply) {
 	}
 	s.units++
 	if len(r.Targets) > 0 {
-		s.pending = append(s.pending, pending{
-			tag: r.Tag, unit: s.units, orientation: r.Orientation, targets: append([]ipc.Target(nil), r.Targets...),
-		})
+		s.pending = append(s.pending, pending{tag: r.Tag, unit: s.units, orientation: r.Orientation})
+		last := &s.pending[len(s.pending)-1]
+		last.count = copy(last.targets[:], r.Targets)
 	}
 	e.fill(r)
 	status := C.slc_decode(s.decoder, e.scratch, e.job)
@@ -210,7 +211,7 @@ func (e *Engine) picture(s *stream, reply *ipc.Reply) C.int {
 	status := C.int(C.SLC_PICTURE)
 	if e.job.converted == 0 {
 		e.job.orientation = C.int32_t(entry.orientation)
-		if e.place(entry.targets, width, height) {
+		if e.place(entry.targets[:entry.count], width, height) {
 			status = C.slc_convert(s.decoder, e.scratch, e.job)
 		} else {
 			e.job.done, e.job.convert_ns = 0, 0
@@ -219,7 +220,7 @@ func (e *Engine) picture(s *stream, reply *ipc.Reply) C.int {
 	p := ipc.Picture{
 		Tag: entry.tag, Width: uint16(width), Height: uint16(height), Done: uint16(e.job.done), Convert: time.Duration(e.job.convert_ns),
 	}
-	for i := range entry.targets {
+	for i := range entry.count {
 		p.Sizes[i] = uint32(e.job.targets[i].size)
 	}
 	reply.Pictures = append(reply.Pictures, p)

@@ -129,6 +129,30 @@ func TestLineThatIsToFillASquare(t *testing.T) {
 	}
 }
 
+// TestUnitsCostNoMemory decodes and counts what Go allocates: a session lives for hours.
+func TestUnitsCostNoMemory(t *testing.T) {
+	layout := ipc.Layout{Unit: 1 << 16, Slots: 2, SlotBytes: 64 * 64 * 3}
+	e, memory := engine(t, layout, 1<<20)
+	file := gradient(t)
+	copy(layout.Input(memory), file)
+	picture := ipc.Request{Op: ipc.Decode, Codec: media.PNG, Size: uint32(len(file)), Orientation: 1, Key: true, Targets: []ipc.Target{
+		{Input: media.PictureInput{Width: 64, Height: 64, Fit: media.Letterbox, Color: media.RGB}},
+		{Input: media.PictureInput{Width: 64, Height: 64, Encoding: media.EncodedJPEG}, Slot: 1},
+	}}
+	sound := ipc.SoundRequest{Op: ipc.DecodeSound, Codec: media.PCMU, Size: 160, Rate: 44100, Samples: 882}
+	var reply ipc.Reply
+	var soundReply ipc.SoundReply
+	if n := testing.AllocsPerRun(100, func() {
+		e.Decode(&picture, &reply)
+		e.Sound(&sound, &soundReply)
+	}); n > 0 {
+		t.Errorf("%v allocations for a picture and a step of sound", n)
+	}
+	if reply.Status != ipc.OK || len(reply.Pictures) != 1 || reply.Pictures[0].Done != 3 || soundReply.Status != ipc.OK {
+		t.Errorf("%+v, %+v", reply, soundReply)
+	}
+}
+
 // TestAV1StartsNoThreads looks for dav1d's workers, by the name that it gives them: sessions, not threads, are what fills the cores.
 func TestAV1StartsNoThreads(t *testing.T) {
 	t.Parallel()

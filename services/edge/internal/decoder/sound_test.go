@@ -166,6 +166,7 @@ func TestSoundIsThatOfItsSource(t *testing.T) {
 		"PCMA": {media.PCMA, plainPackets(t, narrow, 8000, 8000, "-f alaw"), 38},
 		"G722": {media.G722, plainPackets(t, half, 16000, 8000, "-c:a g722 -f g722"), 26},
 	}
+	sources["Opus of two channels"] = source{media.Opus, opusPackets(t, wide, "20", "-af pan=stereo|c0=c0|c1=c0 -b:a 160k"), 38}
 	for ms, snr := range map[string]float64{"2.5": 24, "5": 38, "10": 38, "20": 38, "40": 38, "60": 38} {
 		sources["Opus of "+ms+" ms"] = source{media.Opus, opusPackets(t, wide, ms, "-b:a 128k"), snr}
 	}
