@@ -29,7 +29,7 @@ help: ## This list
 ##@ What a user needs
 
 .PHONY: run
-run: build models ## Build and start router and edge with the embedded face detector; Ctrl-C ends both
+run: build models ## Build and start router and edge with the embedded models; Ctrl-C ends both
 	@deploy/run.sh
 
 .PHONY: build
@@ -94,7 +94,7 @@ generate: tools .build/protovalidate ## Write the Go code of the protobuf contra
 	$(TOOLS)/buf generate proto
 
 .PHONY: models
-models: .cache ## Fetch the embedded model and ONNX Runtime, checked by checksum
+models: .cache ## Fetch the embedded models and ONNX Runtime, checked by checksum
 	@python3 deploy/models/fetch.py
 
 .PHONY: clips

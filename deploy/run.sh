@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh  Starts the router with the embedded face detector and an edge before it, tells the page's address when both are ready, and ends both on Ctrl-C, on SIGTERM, or when either
+# run.sh  Starts the router with the embedded models and an edge before it, tells the page's address when both are ready, and ends both on Ctrl-C, on SIGTERM, or when either
 # of them ends.
 set -euo pipefail
 cd "$(dirname "$0")/.."

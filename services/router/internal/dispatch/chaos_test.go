@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,14 +53,38 @@ func unreliable(random func() *rand.Rand) func(context.Context, []backend.Frame)
 func TestEveryFrameEndsOnce(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(20) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { chaos(t, rand.New(rand.NewPCG(seed, 2))) })
-		})
+		for name, kind := range map[string]func(string, Runner) ModelConfig{"pictures": modelConfig, "sound": listener} {
+			t.Run(fmt.Sprint(name, " ", seed), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { chaos(t, rand.New(rand.NewPCG(seed, 2)), kind) })
+			})
+		}
 	}
 }
 
-func chaos(t *testing.T, random *rand.Rand) {
+// exclusive lets a runner fail the test when two batches use one state at the same time.
+func exclusive(t *testing.T, run func(context.Context, []backend.Frame) []reply.Answer) func(context.Context, []backend.Frame) []reply.Answer {
+	t.Helper()
+	var mu sync.Mutex
+	using := map[*backend.State]bool{}
+	mark := func(frames []backend.Frame, used bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, f := range frames {
+			if f.State != nil && used && using[f.State] {
+				t.Errorf("stream %s of %s: its state is used by two frames at once", f.Stream, f.Session)
+			}
+			using[f.State] = used
+		}
+	}
+	return func(ctx context.Context, frames []backend.Frame) []reply.Answer {
+		mark(frames, true)
+		defer mark(frames, false)
+		return run(ctx, frames)
+	}
+}
+
+func chaos(t *testing.T, random *rand.Rand, kind func(string, Runner) ModelConfig) {
 	t.Helper()
 	// Each batch gets a source of its own, drawn in the order of batches.
 	seeds := make(chan uint64, 1<<14)
@@ -67,7 +92,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 		seeds <- random.Uint64()
 	}
 	run := unreliable(func() *rand.Rand { return rand.New(rand.NewPCG(<-seeds, 1)) })
-	quick, slow := modelConfig("quick", &runner{run: run}), modelConfig("slow", &runner{run: run})
+	quick, slow := kind("quick", &runner{run: exclusive(t, run)}), kind("slow", &runner{run: exclusive(t, run)})
 	quick.Slots, slow.MaxBatch = 2, 2
 	b := newBed(t, quick, slow)
 
@@ -101,6 +126,7 @@ func chaos(t *testing.T, random *rand.Rand) {
 
 	results := 0
 	for s, pairs := range sessions {
+		last := map[pair]uint32{} // result, by stream and model
 		for _, o := range s.take() {
 			p := pair{o.Stream, o.Sequence, o.Model}
 			deadline, open := pairs[p]
@@ -113,6 +139,11 @@ func chaos(t *testing.T, random *rand.Rand) {
 			}
 			if o.Result != nil {
 				results++
+				line := pair{stream: o.Stream, model: o.Model}
+				if quick.Input.Kind == media.KindSound && o.Sequence < last[line] {
+					t.Errorf("session %s: the result of window %d of %s after that of %d", s.id, o.Sequence, o.Stream, last[line])
+				}
+				last[line] = o.Sequence
 				if want := fmt.Sprintf("%s/%s/%d", s.id, o.Stream, o.Sequence); o.Result.JSON[0] != want {
 					t.Fatalf("session %s: the result of %s for %s", s.id, o.Result.JSON[0], want)
 				}

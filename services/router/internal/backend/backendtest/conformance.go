@@ -1,5 +1,5 @@
 // Package backendtest holds what tests of and around backends share: the conformance suite that every driver passes, a fake driver, a model
-// server around any driver, and the embedded model with a picture to show it.
+// server around any driver, and the embedded models with a picture and a voice to show them.
 package backendtest
 
 import (
