@@ -138,9 +138,6 @@ func TestWhateverComesTheTimelineHasNoHole(t *testing.T) {
 			if want := uint32(l.end - l.begun); honest && int64(want) != sent {
 				t.Fatalf("%d ticks of timeline for a span of %d", want, sent)
 			}
-			if honest && line.Timestamp(l.begun) != began && sent < 1<<31 {
-				t.Fatalf("the timeline began at timestamp %d, not %d", line.Timestamp(l.begun), began)
-			}
 		}
 	})
 }
@@ -177,4 +174,26 @@ func FuzzTimeline(f *testing.F) {
 			}
 		}
 	})
+}
+
+// BenchmarkSound is the cost of a packet of 20 ms beside its decoding, of a line that loses one in 20.
+func BenchmarkSound(b *testing.B) {
+	line := NewTimeline(48000, 0, true)
+	w := NewWindows(media.SoundInput{Rate: 16000, Window: 512, Hop: 512, Context: 64}, 0)
+	payload, samples, data := make([]byte, 2*w.Input().Samples()), make([]int16, 320), []byte{31 << 3}
+	format := Format{Codec: media.Opus, Clock: 48000}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%20 == 1 {
+			line.Lose(1)
+			continue
+		}
+		ticks, _ := format.Ticks(data)
+		for _, s := range line.Push(Packet{Timestamp: uint32(960 * i), Ticks: ticks, Data: data, Arrival: start}) {
+			for rest := samples[:Samples(s.To, 48000, 16000)-Samples(s.From, 48000, 16000)]; len(rest) > 0; {
+				rest = rest[w.Write(rest, Part{Arrival: start}):]
+				w.Take(payload)
+			}
+		}
+	}
 }

@@ -81,9 +81,6 @@ func (t *Timeline) Clock() int { return int(t.clock) }
 // goes on.
 func (t *Timeline) After() int64 { return t.end/t.clock + 2 }
 
-// Timestamp gives the RTP timestamp of a tick of the present segment.
-func (t *Timeline) Timestamp(tick int64) uint32 { return t.next - uint32(t.end-tick) }
-
 // Lose notes packets that were lost before the next one.
 func (t *Timeline) Lose(packets int) { t.lost += int64(packets) }
 

@@ -134,18 +134,13 @@ func TestTimeline(t *testing.T) {
 	}
 }
 
-func TestTimestampOfATick(t *testing.T) {
+func TestATimelineGoesOnAfterAnother(t *testing.T) {
 	t.Parallel()
-	l := NewTimeline(8000, 3, false)
-	l.Push(Packet{Timestamp: 1<<32 - 100, Ticks: 160, Arrival: start})
-	if got := l.Timestamp(3*8000 + 100); got != 0 {
-		t.Errorf("tick 100 has timestamp %d", got)
-	}
-	l.Push(Packet{Timestamp: 5000000, Ticks: 160, Arrival: start}) // a new segment
-	if got := l.Timestamp(3*8000 + 160 + 5000000 - 60); got != 5000000 {
-		t.Errorf("the first tick of the next segment has timestamp %d", got)
-	}
-	if after := l.After(); after <= l.end/8000 || after*8000-l.end < 8000 {
-		t.Errorf("after tick %d comes second %d", l.end, after)
+	first := NewTimeline(48000, 0, true)
+	first.Push(Packet{Timestamp: 5, Ticks: 5760, Arrival: start})
+	second := NewTimeline(8000, first.After(), false)
+	steps := second.Push(Packet{Timestamp: 1<<32 - 100, Ticks: 160, Arrival: start})
+	if len(steps) != 1 || !steps[0].Begins || steps[0].From != 2*8000 || steps[0].To != 2*8000+160 {
+		t.Errorf("after %d ticks of 48 kHz: %+v", 5760, steps)
 	}
 }
