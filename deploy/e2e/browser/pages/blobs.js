@@ -1,6 +1,7 @@
 // Sends JPEG pictures over a plain data channel and collects what comes back on it. The SDK is not used: this is all that a page needs.
 
 import { countingCanvas } from "./sources.js";
+import { whip } from "./whip.js";
 
 const INTERVAL = 100; // ms between pictures
 
@@ -57,20 +58,6 @@ function take(data, outcomes, strange) {
   if (!outcome) return strange.push(data);
   const { stream, sequence, model, result, drop, error } = outcome;
   outcomes.push({ stream, sequence, model, faces: result?.detections?.length ?? 0, end: drop?.reason ?? error?.code ?? (result ? "result" : "nothing") });
-}
-
-/** WHIP (RFC 9725) with complete candidates. @returns ends the session */
-async function whip(peer, edge) {
-  await peer.setLocalDescription();
-  await new Promise((resolve) => {
-    const check = () => peer.iceGatheringState === "complete" && resolve(undefined);
-    peer.onicegatheringstatechange = check;
-    check();
-  });
-  const response = await fetch(`${edge}/whip?model=faces`, { method: "POST", headers: { "Content-Type": "application/sdp" }, body: peer.localDescription.sdp });
-  if (response.status !== 201) throw new Error(`WHIP: ${response.status} ${await response.text()}`);
-  await peer.setRemoteDescription({ type: "answer", sdp: await response.text() });
-  return () => void fetch(response.headers.get("Location"), { method: "DELETE", keepalive: true }).finally(() => peer.close());
 }
 
 /** WebSocket signalling with trickled candidates. @param {(data: string) => void} message @returns ends the session */

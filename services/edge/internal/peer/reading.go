@@ -35,7 +35,7 @@ func (r *reading) learn() {
 	}
 	for _, e := range agreed.HeaderExtensions {
 		if e.URI == captureTimeURI {
-			r.captureTime = uint8(e.ID) //nolint:gosec // RFC 8285: at most 255
+			r.captureTime = uint8(e.ID) // RFC 8285: at most 255
 		}
 	}
 }
@@ -63,7 +63,7 @@ func captureTime(extension []byte) uint64 {
 		return 0
 	}
 	if e.EstimatedCaptureClockOffset != nil {
-		return e.Timestamp - uint64(*e.EstimatedCaptureClockOffset) //nolint:gosec // two's complement
+		return e.Timestamp - uint64(*e.EstimatedCaptureClockOffset)
 	}
 	return e.Timestamp
 }

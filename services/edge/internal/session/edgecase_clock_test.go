@@ -199,7 +199,8 @@ func (r *recorder) run(length time.Duration, reports bool) {
 			r.send(r.sound, at-20*time.Millisecond, []byte{0xf8, 0xff, 0xfe}) // 20 ms
 		}
 		if reports && at%time.Second == 0 {
-			r.report(at, time.Duration(at/time.Second%3-1)*2*time.Millisecond)
+			wrong := at.Milliseconds() / 1000 % 3 // 0, 1 or 2
+			r.report(at, time.Duration(2*wrong-2)*time.Millisecond)
 		}
 	}
 }
