@@ -248,7 +248,7 @@ func TestGate(t *testing.T) {
 
 		{"a recovery point at once", "P R0 P", "P- PLI@0 R+ P+"},
 		{"a recovery point in three", "P R3 P B P @9 P @9000", "P- PLI@0 Rp Pp Bp Pp P+"},
-		{"pictures shown before a recovery point", "P R0 b b P b P", "P- PLI@0 R+ b- b- P+ b+ P+"},
+		{"pictures shown before a recovery point", "P R0 b P b P", "P- PLI@0 R+ b- P+ b+ P+"},
 		{"and before the one that is right", "P R2 b P b P b P b", "P- PLI@0 Rp b- Pp bp P+ bp P+ b+"},
 		{"one of them is lost", "P R0 bx P", "P- PLI@0 R+ b- P+"},
 		{"another one on the way", "P R2 P R2 P", "P- PLI@0 Rp Pp R+ P+"},

@@ -2,27 +2,18 @@ package depacket
 
 // vp8 is the payload format of RFC 7741.
 type vp8 struct {
-	begun      bool
-	disposable bool
-	id, before pictureID // of this unit and of the one before
-}
-
-// pictureID is the running number that senders give to VP8 frames: 7 or 15 bits, none when bits is zero.
-type pictureID struct {
-	value uint16
-	bits  uint8
-}
-
-// precedes tells whether next is certainly the number after p. Seven bits wrap every few seconds and prove nothing.
-func (p pictureID) precedes(next pictureID) bool {
-	return p.bits == 15 && next.bits == 15 && next.value == (p.value+1)&0x7fff
+	begun       bool
+	disposable  bool
+	fresh       bool      // a higher temporal layer starts afresh: all packets say so
+	now, before numbering // of this unit and of the one before
 }
 
 // vp8Descriptor is what is read of the payload descriptor (RFC 7741 section 4.2).
 type vp8Descriptor struct {
 	start      bool // first packet of a frame: S is set and the partition is 0
 	disposable bool // N
-	id         pictureID
+	synced     bool // Y
+	numbering
 }
 
 // parseVP8 splits a payload into descriptor and frame data.
@@ -47,31 +38,26 @@ func parseVP8(payload []byte) (d vp8Descriptor, data []byte, err error) {
 			return d, nil, err
 		}
 	}
-	skip := 0
-	if extension&0x40 != 0 { // TL0PICIDX
-		skip++
+	if extension&0x40 != 0 { // L
+		if len(rest) == 0 {
+			return d, nil, errMalformed
+		}
+		d.tl0, d.hasTL0, rest = rest[0], true, rest[1:]
 	}
-	if extension&0x30 != 0 { // TID, KEYIDX
-		skip++
+	if extension&0x30 != 0 { // T, K
+		if len(rest) == 0 {
+			return d, nil, errMalformed
+		}
+		if extension&0x20 != 0 {
+			d.temporal, d.synced = rest[0]>>6, rest[0]&0x20 != 0
+		}
+		rest = rest[1:]
 	}
-	if len(rest) < skip {
-		return d, nil, errMalformed
-	}
-	return d, rest[skip:], nil
-}
-
-func parsePictureID(b []byte) (id pictureID, rest []byte, err error) {
-	switch {
-	case len(b) >= 1 && b[0]&0x80 == 0:
-		return pictureID{uint16(b[0]), 7}, b[1:], nil
-	case len(b) >= 2:
-		return pictureID{uint16(b[0]&0x7f)<<8 | uint16(b[1]), 15}, b[2:], nil
-	}
-	return id, nil, errMalformed
+	return d, rest, nil
 }
 
 func (v *vp8) begin(bool) {
-	*v = vp8{before: v.id}
+	*v = vp8{before: v.now}
 }
 
 func (v *vp8) starts(payload []byte) bool {
@@ -87,7 +73,7 @@ func (v *vp8) add(dst, payload []byte) ([]byte, error) {
 	case v.begun && d.start:
 		return dst, errMalformed // another frame with the timestamp of this one
 	}
-	v.id, v.disposable = d.id, d.disposable
+	v.now, v.disposable, v.fresh = d.numbering, d.disposable, d.synced && d.temporal > 0
 	if !v.begun && !d.start {
 		return dst, errNoStart
 	}
@@ -98,9 +84,13 @@ func (v *vp8) add(dst, payload []byte) ([]byte, error) {
 func (v *vp8) picture() bool { return v.begun }
 
 // follows compares picture ids: what was lost then was padding, or part of a unit that is reported lost itself.
-func (v *vp8) follows() bool { return v.before.precedes(v.id) }
+func (v *vp8) follows() bool { return v.before.id.precedes(v.now.id) }
 
-func (v *vp8) describe(u *Unit) { u.Disposable = v.disposable }
+// describe tells of temporal layers: with Y set, a picture depends on none but those of the lowest, and later ones of its layer on none before.
+func (v *vp8) describe(u *Unit) {
+	u.Disposable, u.Layer, u.Fresh = v.disposable, v.now.temporal, v.fresh
+	u.MissingLayer = v.now.missingLayer(v.before)
+}
 
 // finish reads the frame header (RFC 6386 section 9.1).
 func (v *vp8) finish(data []byte, u *Unit) error {

@@ -3,6 +3,8 @@ package depacket
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/pion/rtp/codecs"
@@ -68,6 +70,42 @@ func TestVP8(t *testing.T) {
 	})
 }
 
+// vp8Layered gives a payload of a frame with everything in its descriptor.
+func vp8Layered(number uint16, tl0, layer byte, synced, disposable bool) []byte {
+	b := []byte{0x90, 0xe0, 0x80 | byte(number>>8), byte(number), tl0, layer << 6, 1, 2, 3}
+	if synced {
+		b[5] |= 0x20
+	}
+	if disposable {
+		b[0] |= 0x20
+	}
+	return b
+}
+
+// TestVP8Layers loses pictures of three temporal layers: only what depends on them is given up.
+func TestVP8Layers(t *testing.T) {
+	t.Parallel()
+	key := append(vp8Layered(0, 0, 0, false, false)[:6], vp8Key()[1:]...)
+	a, g := assembler(t, media.VP8, 0), new(Gate)
+	var got []string
+	for _, u := range feed(a,
+		last(1, key...), last(2, vp8Layered(1, 0, 2, true, true)...), last(3, vp8Layered(2, 0, 1, true, false)...), last(4, vp8Layered(3, 0, 2, false, true)...),
+		last(5, vp8Layered(4, 1, 0, false, false)...), gap, // 6, of the middle layer
+		last(7, vp8Layered(6, 1, 2, false, true)...), last(8, vp8Layered(7, 2, 0, false, false)...), last(9, vp8Layered(8, 2, 2, true, true)...),
+		last(10, vp8Layered(9, 2, 1, true, false)...), last(11, vp8Layered(10, 2, 2, true, true)...), gap, // 12, of the lowest
+		last(13, vp8Layered(12, 3, 1, true, false)...),
+	) {
+		got = append(got, fmt.Sprint(u.RTP.Timestamp, " of ", u.Layer, " ", g.Step(&u)))
+	}
+	want := []string{
+		"1 of 0 decode", "2 of 2 decode", "3 of 1 decode", "4 of 2 decode", "5 of 0 decode", "7 of 2 refuse", "8 of 0 decode", "9 of 2 refuse",
+		"10 of 1 decode", "11 of 2 decode", "13 of 1 refuse",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("\n got %q\nwant %q", got, want)
+	}
+}
+
 func FuzzVP8Descriptor(f *testing.F) {
 	for _, seed := range []string{"", "10", "90", "9080", "908080", "9080810203", "90f08001020301020304", "1010", "9030ff01", "9000aa", "b0e005060708"} {
 		b, err := hex.DecodeString(seed)
@@ -85,6 +123,9 @@ func FuzzVP8Descriptor(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		if d.temporal != peer.TID || d.synced != (peer.Y == 1 && peer.T == 1) || d.tl0 != peer.TL0PICIDX {
+			t.Fatalf("%x: %+v, pion says %+v", payload, d, peer)
 		}
 		if !bytes.Equal(data, want) || d.id.value != peer.PictureID || d.start != (peer.S == 1 && peer.PID == 0) || d.disposable != (peer.N == 1) {
 			t.Fatalf("%x: %+v %x, pion says %+v", payload, d, data, peer)

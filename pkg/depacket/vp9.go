@@ -1,11 +1,6 @@
 package depacket
 
-// Limits of VP9's formats.
-const (
-	vp9MostFrames = 8 // in a superframe (VP9 annex B.3)
-	// tl0Span is the distance in picture ids within which the eight bits of TL0PICIDX cannot have come round unnoticed.
-	tl0Span = 128
-)
+const vp9MostFrames = 8 // in a superframe (VP9 annex B.3)
 
 // vp9 is the payload format of RFC 9628, in flexible and non-flexible mode. A picture of one frame is written as it is. The frames of
 // several spatial layers share a timestamp; they become one superframe (VP9 annex B), since nothing else tells a decoder where one ends.
@@ -28,11 +23,8 @@ type vp9 struct {
 
 // vp9Picture is what all packets of a picture say alike.
 type vp9Picture struct {
-	id       pictureID
-	temporal uint8 // TID
-	switches bool  // U
-	tl0      uint8 // TL0PICIDX
-	hasTL0   bool
+	numbering
+	switches bool // U
 }
 
 // vp9Descriptor is what is read of the payload descriptor (RFC 9628 section 4.2).
@@ -197,25 +189,7 @@ func (v *vp9) follows() bool { return v.before.id.precedes(v.now.id) }
 func (v *vp9) describe(u *Unit) {
 	u.Disposable = v.begun && v.unused && !v.svc && v.frames <= 1
 	u.Layer, u.Switch = v.now.temporal, v.now.switches
-	u.MissingLayer = v.missingLayer()
-}
-
-// missingLayer gives the lowest temporal layer of which pictures may be missing before this one: 1 when TL0PICIDX accounts for all of the
-// lowest.
-func (v *vp9) missingLayer() uint8 {
-	now, before := v.now, v.before
-	apart := (now.id.value - before.id.value) & 0x7fff
-	if !now.hasTL0 || !before.hasTL0 || now.id.bits != 15 || before.id.bits != 15 || apart >= tl0Span {
-		return 0
-	}
-	want := before.tl0
-	if now.temporal == 0 {
-		want++
-	}
-	if now.tl0 != want {
-		return 0
-	}
-	return 1
+	u.MissingLayer = v.now.missingLayer(v.before.numbering)
 }
 
 // finish adds a superframe's index.
