@@ -27,7 +27,7 @@ func TestServedEqualsEmbedded(t *testing.T) {
 	if target == "" {
 		target = startMLServer(t)
 	}
-	served, err := backend.New(backendtest.FacesConfig(t, maxBatch), open(t, oip.Config{Target: target, Model: "faces"}))
+	served, err := backend.New(backendtest.FacesConfig(t, maxBatch), open(t, oip.Config{Target: target, Model: "faces", Correlate: true}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,11 @@ func decode(t *testing.T, m *backend.Model, batch [][]byte, placement media.Plac
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	start := time.Now()
-	reply, err := m.Infer(ctx, backendtest.Frames(batch...))
+	frames := backendtest.Frames(batch...)
+	for i := range frames { // A server that knows nothing of whose frames they are takes them all the same.
+		frames[i].Session, frames[i].Stream, frames[i].Sequence = "session", "camera", uint32(i+1)
+	}
+	reply, err := m.Infer(ctx, frames)
 	if err != nil {
 		t.Fatal(err)
 	}
