@@ -20,18 +20,27 @@ type strict struct{ t *testing.T }
 func (strict) Models() []media.Model {
 	return []media.Model{
 		{Name: "faces", InputID: 1, Deadline: 250 * ms}, {Name: "pose", InputID: 1, Deadline: 100 * ms}, {Name: "large", InputID: 2, Deadline: time.Second},
+		{Name: "speech", InputID: 3, Deadline: 250 * ms}, {Name: "texts", InputID: 4, Deadline: 250 * ms},
 	}
 }
 
 func (strict) Inputs() []media.Input {
-	return []media.Input{{ID: 1, Form: media.PictureForm(small)}, {ID: 2, Form: media.PictureForm(media.PictureInput{Width: 3, Height: 3, Fit: media.Crop, Color: media.BGR})}}
+	return []media.Input{
+		{ID: 1, Form: media.PictureForm(small)},
+		{ID: 2, Form: media.PictureForm(media.PictureInput{Width: 3, Height: 3, Fit: media.Crop, Color: media.BGR})},
+		{ID: 3, Form: media.SoundForm(media.SoundInput{Rate: 8000, Window: 4, Hop: 2, Context: 1}), Window: 5},
+		{ID: 4, Form: media.DocumentForm()},
+	}
 }
 
 func (s strict) Submit(f *dispatch.Frame) {
 	s.check(f)
-	want := map[uint32]int{1: small.Bytes(), 2: 27}[f.InputID]
-	if want == 0 || len(f.Payload) != want {
-		s.t.Errorf("submitted %d bytes for input %d", len(f.Payload), f.InputID)
+	n := len(f.Payload)
+	if fits := map[uint32]bool{1: n == small.Bytes(), 2: n == 27, 3: n == 10, 4: n > 0 && n <= 4<<20}; !fits[f.InputID] {
+		s.t.Errorf("submitted %d bytes for input %d", n, f.InputID)
+	}
+	if f.InputID < 3 && f.Placement.Width <= 0 {
+		s.t.Errorf("submitted a picture that lies nowhere: %+v", f.Placement)
 	}
 	for _, due := range f.Due {
 		f.Owner.Ended(f, media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: due.Model, Drop: media.Superseded})
@@ -85,6 +94,14 @@ func FuzzAccept(f *testing.F) {
 	add(func(m *sluicev1.Frame) { m.Due[0].Model = new("pose") })
 	add(func(m *sluicev1.Frame) { m.Placement.Width = new(math.Copysign(0, -1)) })
 	add(func(m *sluicev1.Frame) { m.Clock = new(sluicev1.Outcome_Clock(-1)) })
+	add(func(m *sluicev1.Frame) {
+		m.InputId, m.Due, m.Placement, m.Payload, m.FirstSample = new(uint32(3)), m.GetDue()[:1], nil, make([]byte, 10), new(uint32(math.MaxUint32))
+		m.Due[0].Model = new("speech")
+	})
+	add(func(m *sluicev1.Frame) {
+		m.InputId, m.Due, m.Placement, m.Payload = new(uint32(4)), m.GetDue()[:1], nil, []byte("{}")
+		m.Due[0].Model = new("texts")
+	})
 	f.Add([]byte{}, []byte{0xff})
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		s, err := New(Config{
