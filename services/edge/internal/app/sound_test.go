@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -166,19 +167,24 @@ func likeness(samples []int16) (best, lag float64) {
 	return best, lag
 }
 
-// opusOf gives the packets that libopus makes of the sound, 20 ms each.
-func opusOf(t *testing.T) (packets [][]byte) {
+// encoded gives what ffmpeg makes of the sound with the arguments of an encoder.
+func encoded(t *testing.T, arguments string) []byte {
 	t.Helper()
 	source := fmt.Sprintf("aevalsrc=exprs=0.5*sin(2*PI*(200*t+100*t*t)):s=48000:d=%d", soundSeconds)
-	arguments := "-hide_banner -loglevel error -nostdin -f lavfi -i " + source + " -c:a libopus -b:a 48k -fec 1 -packet_loss 10 -page_duration 1 -f ogg -"
 	var words bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "ffmpeg", strings.Fields(arguments)...)
+	cmd := exec.CommandContext(t.Context(), "ffmpeg", strings.Fields("-hide_banner -loglevel error -nostdin -f lavfi -i "+source+" "+arguments+" -")...)
 	cmd.Stderr = &words
 	file, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("ffmpeg (is it installed?): %v\n%s", err, words.String())
+		t.Fatalf("ffmpeg %s (is it installed?): %v\n%s", arguments, err, words.String())
 	}
-	reader, _, err := oggreader.NewWith(bytes.NewReader(file))
+	return file
+}
+
+// opusOf gives the packets that libopus makes of the sound, 20 ms each.
+func opusOf(t *testing.T) (packets [][]byte) {
+	t.Helper()
+	reader, _, err := oggreader.NewWith(bytes.NewReader(encoded(t, "-c:a libopus -b:a 48k -fec 1 -packet_loss 10 -page_duration 1 -f ogg")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +199,12 @@ func opusOf(t *testing.T) (packets [][]byte) {
 			packets = append(packets, data)
 		}
 	}
+}
+
+// telephone gives the packets of a codec of 64 kbit/s, 20 ms each.
+func telephone(t *testing.T, arguments string) (packets [][]byte) {
+	t.Helper()
+	return slices.Collect(slices.Chunk(encoded(t, arguments), 160))
 }
 
 // offerFor connects what a client prepared, by WHIP.
@@ -243,19 +255,28 @@ func (r *rig) offerFor(model string, prepare func(*webrtc.PeerConnection) error)
 	}
 }
 
-// TestSoundOfARealEncoderReachesTheRouter sends real Opus through the real decoder, whole and with losses: not a sample is missing, and what
+// TestSoundOfRealEncodersReachesTheRouter sends real sound through the real decoder, whole and with losses: not a sample is missing, and what
 // comes out is what went in.
-func TestSoundOfARealEncoderReachesTheRouter(t *testing.T) {
-	packets := opusOf(t)
-	for name, c := range map[string]struct {
-		every int     // packet that is lost
-		like  float64 // zeros in place of 5 percent would leave 0.976
-	}{"whole": {0, 0.995}, "with 5 percent lost": {20, 0.99}} {
-		t.Run(name, func(t *testing.T) {
+func TestSoundOfRealEncodersReachesTheRouter(t *testing.T) {
+	opus := opusOf(t)
+	for _, c := range []struct {
+		name, mime string
+		clock      uint32
+		packets    [][]byte
+		every      int     // packet that is lost
+		like       float64 // zeros in place of 5 percent would leave 0.976
+	}{
+		{"Opus", webrtc.MimeTypeOpus, 48000, opus, 0, 0.995},
+		{"Opus with 5 percent lost", webrtc.MimeTypeOpus, 48000, opus, 20, 0.99},
+		{"PCMU", webrtc.MimeTypePCMU, 8000, telephone(t, "-ar 8000 -f mulaw"), 0, 0.995},
+		{"PCMA with 5 percent lost", webrtc.MimeTypePCMA, 8000, telephone(t, "-ar 8000 -f alaw"), 20, 0.95},
+		{"G722", webrtc.MimeTypeG722, 8000, telephone(t, "-ar 16000 -c:a g722 -f g722"), 0, 0.995},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			router := &soundRouter{}
 			r := router.serve(t)
-			track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, "voice", "s")
+			track, err := webrtc.NewTrackLocalStaticRTP(webrtc.RTPCodecCapability{MimeType: c.mime, ClockRate: c.clock}, "voice", "s")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -263,22 +284,22 @@ func TestSoundOfARealEncoderReachesTheRouter(t *testing.T) {
 			tick := time.NewTicker(20 * time.Millisecond)
 			defer tick.Stop()
 			lost := 0
-			for i, data := range packets {
+			for i, data := range c.packets {
 				<-tick.C
-				if c.every > 0 && i%c.every == c.every/2 && i+1 < len(packets) {
+				if c.every > 0 && i%c.every == c.every/2 && i+1 < len(c.packets) {
 					lost++
 					continue
 				}
-				header := rtp.Header{Version: 2, SequenceNumber: uint16(65500 + i), Timestamp: uint32(i*960 - 48000)} //nolint:gosec // they wrap
+				header := rtp.Header{Version: 2, SequenceNumber: uint16(65500 + i), Timestamp: uint32(i-50) * (c.clock / 50)} // both wrap
 				if err := track.WriteRTP(&rtp.Packet{Header: header, Payload: data}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			want := len(packets) * soundRate / 50 / soundWindow
+			want := len(c.packets) * soundRate / 50 / soundWindow
 			r.eventually(fmt.Sprintf("%d windows", want), func() bool { return router.count() >= want })
 			samples := router.heard(t)
 			like, lag := likeness(samples)
-			t.Logf("%d packets, %d of them lost, %d samples, correlation %.5f at a lag of %.1f samples", len(packets), lost, len(samples), like, lag)
+			t.Logf("%d packets, %d of them lost, %d samples, correlation %.5f at a lag of %.1f samples", len(c.packets), lost, len(samples), like, lag)
 			if len(samples) != want*soundWindow || like < c.like {
 				t.Errorf("%d samples of %d, correlation %.4f at a lag of %.1f", len(samples), want*soundWindow, like, lag)
 			}

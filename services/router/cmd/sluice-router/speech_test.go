@@ -100,7 +100,7 @@ func (e *edge) say(v voice, i int) {
 // TestSpeechOfStreams runs the shipped configuration, with time enough for a busy machine. Speech is found where somebody speaks and nowhere else, and three streams in
 // one batch get what each of them gets alone, to the last bit.
 func TestSpeechOfStreams(t *testing.T) {
-	r := launch(t, "--config", shipped(t, "batch: {max: 16}\n    deadline: 250ms", "batch: {max: 16}\n    deadline: 30s"))
+	r := launch(t, "--config", shipped(t, "deadline: 500ms", "deadline: 30s"))
 	voices := voices(t)
 	together, batch := hear(t, r, "together", voices...)
 	if batch != len(voices) {
