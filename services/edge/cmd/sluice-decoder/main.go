@@ -1,8 +1,8 @@
 //go:build cgo && linux && (amd64 || arm64)
 
-// Command sluice-decoder decodes and converts pictures and sound for one session of sluice-edge, which alone starts it: untrusted bytes meet C code
-// here and nowhere else. It inherits a socket and a block of shared memory, shuts itself in, and answers requests until the socket closes.
-// See package ipc for what the two say to each other and package sandbox for the walls.
+// Command sluice-decoder decodes and converts pictures and sound for one session of sluice-edge, which alone starts it: untrusted bytes
+// meet C code here and nowhere else. It inherits a socket and a block of shared memory, shuts itself in, and answers requests until the
+// socket closes. See package ipc for what the two say to each other and package sandbox for the walls.
 package main
 
 import (

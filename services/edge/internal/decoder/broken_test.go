@@ -138,7 +138,10 @@ func TestCutSlices(t *testing.T) {
 
 // TestVideoThatIsTooLarge refuses it by its header, and what depends on it.
 func TestVideoThatIsTooLarge(t *testing.T) {
-	for name, units := range map[string][]media.AccessUnit{"VP8": vp8Clip(t), "VP9": vp9Clip(t), "H.264": h264Clip(t, "1280x720", "bframes=0:cabac=0"), "AV1": av1Clip(t), "H.265": h265Clip(t, "1280x720", "bframes=0")} {
+	for name, units := range map[string][]media.AccessUnit{
+		"VP8": vp8Clip(t), "VP9": vp9Clip(t), "H.264": h264Clip(t, "1280x720", "bframes=0:cabac=0"), "AV1": av1Clip(t),
+		"H.265": h265Clip(t, "1280x720", "bframes=0"),
+	} {
 		t.Run(name, func(t *testing.T) {
 			d := open(t, func(c *decoder.Config) { c.MaxWidth, c.MaxHeight = 640, 480 })
 			for i, want := range []string{"UNSUPPORTED", "DAMAGED", "DAMAGED"} {
@@ -148,6 +151,27 @@ func TestVideoThatIsTooLarge(t *testing.T) {
 			}
 			if d.PID() != 0 {
 				t.Error("a process was started for it")
+			}
+		})
+	}
+}
+
+// TestVideoOfTenBits decodes what no payload can hold: it is refused for that, not taken for something else.
+func TestVideoOfTenBits(t *testing.T) {
+	const source = "-f lavfi -i testsrc2=size=320x180:rate=30 -frames:v 2 -pix_fmt yuv420p10le "
+	for name, units := range map[string][]media.AccessUnit{
+		"VP9":   ivfUnits(clip(t, source+realtimeVP9)),
+		"AV1":   ivfUnits(clip(t, source+realtimeAV1)),
+		"H.265": hevcUnits(clip(t, source+hevc("bframes=0"))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := open(t, nil)
+			units[0].Key = true // the flag's place differs in VP9's upper profiles
+			for i, want := range []string{"UNSUPPORTED", "DAMAGED"} {
+				pictures, err := decode(d, 1, uint64(i), units[i], faces)
+				if reason(err) != want || release(pictures) > 0 {
+					t.Errorf("unit %d: %v with %d pictures, want %s", i, err, len(pictures), want)
+				}
 			}
 		})
 	}
