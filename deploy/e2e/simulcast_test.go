@@ -16,6 +16,8 @@ type simulcasts struct {
 		SSRC  uint32
 		End   string
 		Faces int
+		Clock string
+		Age   float64 // from the capture, by the outcome's captureTime
 	}
 	Times  struct{ Stopped, Resumed, Ended float64 }
 	Layers []struct {
@@ -27,7 +29,7 @@ type simulcasts struct {
 }
 
 // Edge case 9 with Chromium's own layers: outcomes are about the smallest layer that the model can use, about another one within a second or so after it
-// stopped, and about the first again once it has been back for a while.
+// stopped, and about the first again once it has been back for a while. Its packets carry capture times, and all are of one clock, whatever the layer.
 func TestSimulcastFromChromium(t *testing.T) {
 	const needed = "middle" // 640 × 360; the model takes 384 × 288
 	site := pages(t)
@@ -46,7 +48,7 @@ func TestSimulcastFromChromium(t *testing.T) {
 	for _, l := range report.Layers {
 		names[l.SSRC] = l.RID
 	}
-	ends, faces, first := map[string]int{}, 0, 0.0
+	ends, clocks, faces, first := map[string]int{}, map[string]int{}, 0, 0.0
 	phases := map[string]map[string]int{"settled": {}, "stopped": {}, "back": {}}
 	for _, o := range report.Outcomes {
 		name, ok := names[o.SSRC]
@@ -54,6 +56,10 @@ func TestSimulcastFromChromium(t *testing.T) {
 			t.Errorf("an outcome is about source %d, which was never sent", o.SSRC)
 		}
 		ends[o.End]++
+		clocks[o.Clock]++
+		if o.Clock == "ABS_CAPTURE" && (o.Age < 0 || o.Age > 1500) {
+			t.Errorf("an outcome is about what was captured %.0f ms before", o.Age)
+		}
 		if o.Faces > 0 {
 			faces++
 		}
@@ -69,7 +75,7 @@ func TestSimulcastFromChromium(t *testing.T) {
 			phases["back"][name]++
 		}
 	}
-	t.Logf("outcomes %v, %d with a face, by layer %v; another layer %.0f ms after the stop; sent %+v", ends, faces, phases, first, report.Layers)
+	t.Logf("outcomes %v by clocks %v, %d with a face, by layer %v; another layer %.0f ms after the stop; sent %+v", ends, clocks, faces, phases, first, report.Layers)
 	for phase, layers := range phases {
 		if wanted, all := layers[needed], layers["small"]+layers[needed]+layers["large"]; all < 15 || (phase == "stopped") == (wanted > 0) || wanted > 0 && wanted < all {
 			t.Errorf("%s: outcomes by layer %v", phase, layers)
@@ -81,5 +87,9 @@ func TestSimulcastFromChromium(t *testing.T) {
 	}
 	if faces*100 < ends["result"]*80 {
 		t.Errorf("%d results of %d have a face", faces, ends["result"])
+	}
+	// Every layer has its own; the first packets of a layer may come without.
+	if all := len(report.Outcomes); clocks["ABS_CAPTURE"]*100 < all*95 {
+		t.Errorf("%d outcomes of %d have the capture time that the browser says", clocks["ABS_CAPTURE"], all)
 	}
 }

@@ -7,15 +7,16 @@ import { whip } from "./whip.js";
 window.run = async ({ edge, clip, stops, settle, pause, after }) => {
   const peer = new RTCPeerConnection();
   const channel = peer.createDataChannel("outcomes", { protocol: "sluice.v1+json" });
-  /** @type {{ at: number, ssrc: number, end: string, faces: number }[]} */ const outcomes = [];
+  /** @type {{ at: number, ssrc: number, end: string, faces: number, clock: string, age: number }[]} */ const outcomes = [];
   channel.onmessage = ({ data }) => {
     const { outcome } = JSON.parse(data);
     if (!outcome) return;
-    const { ssrc, result, drop, error } = outcome;
-    outcomes.push({ at: performance.now(), ssrc, end: drop?.reason ?? error?.code ?? "result", faces: result?.detections?.length ?? 0 });
+    const { ssrc, result, drop, error, clock, captureTime } = outcome;
+    const age = Date.now() - Date.parse(captureTime);
+    outcomes.push({ at: performance.now(), ssrc, end: drop?.reason ?? error?.code ?? "result", faces: result?.detections?.length ?? 0, clock, age });
   };
   const stream = await countingCanvas(/** @type {HTMLCanvasElement} */ (document.getElementById("video")), clip, 15);
-  const { sender } = peer.addTransceiver(stream.getVideoTracks()[0], {
+  const transceiver = peer.addTransceiver(stream.getVideoTracks()[0], {
     direction: "sendonly",
     streams: [stream],
     sendEncodings: [
@@ -24,6 +25,8 @@ window.run = async ({ edge, clip, stops, settle, pause, after }) => {
       { rid: "large", maxBitrate: 900_000 },
     ],
   });
+  sendCaptureTimes(transceiver);
+  const { sender } = transceiver;
   const hangUp = await whip(peer, edge);
   const times = { stopped: 0, resumed: 0, ended: 0 };
   await wait(settle);
@@ -39,6 +42,13 @@ window.run = async ({ edge, clip, stops, settle, pause, after }) => {
   hangUp();
   return { outcomes, times, layers };
 };
+
+/** Has capture times sent in packets, which browsers do only when they are asked to. @param {RTCRtpTransceiver} transceiver */
+function sendCaptureTimes(transceiver) {
+  const extensions = transceiver.getHeaderExtensionsToNegotiate();
+  for (const extension of extensions) if (extension.uri.endsWith("/abs-capture-time")) extension.direction = "sendrecv";
+  transceiver.setHeaderExtensionsToNegotiate(extensions);
+}
 
 /** @param {RTCRtpSender} sender @returns when it was done */
 async function setActive(sender, rid, active) {
