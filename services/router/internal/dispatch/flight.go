@@ -151,8 +151,8 @@ func (m *model) sentOutcome(j *job, now time.Time) media.Outcome {
 	return o
 }
 
-// remembered gives what the model remembers of a stream; nil for models that take no sound, whose frames may be superseded, so that none of them needs the one before. The caller
-// holds the lock.
+// remembered gives what the model remembers of a stream; nil for models that take no sound, whose frames may be superseded, so that none of them needs the
+// one before. The caller holds the lock.
 func (m *model) remembered(key lane) *backend.State {
 	if m.states == nil {
 		return nil

@@ -8,8 +8,8 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
-// framesParameter is the request parameter that says whose frames a batch holds: a JSON list of origins, one for each frame, in the batch's order. It is a string because the
-// protocol's parameters have no lists.
+// framesParameter is the request parameter that says whose frames a batch holds: a JSON list of origins, one for each frame, in the batch's order. It is a
+// string because the protocol's parameters have no lists.
 const framesParameter = "sluice_frames"
 
 // origin says which frame a model gets, in the words of the outcome that the client gets for it.
