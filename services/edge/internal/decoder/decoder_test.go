@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +27,9 @@ func (w testWriter) Write(b []byte) (int, error) {
 // open makes a Decoder whose every part is at its default but for what change sets, and closes it with the test.
 func open(tb testing.TB, change func(*decoder.Config)) *decoder.Decoder {
 	tb.Helper()
+	if err := lookAtSources(); err != nil {
+		tb.Fatal(err)
+	}
 	cfg := decoder.Config{Path: program, Timeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(testWriter{tb}, nil))}
 	if change != nil {
 		change(&cfg)
@@ -39,6 +45,23 @@ func open(tb testing.TB, change func(*decoder.Config)) *decoder.Decoder {
 	})
 	return d
 }
+
+// lookAtSources asks for the files that only the program is made of. go test notices, and takes no older result when one has changed; TestMain
+// would be too early for that.
+var lookAtSources = sync.OnceValue(func() error {
+	for _, dir := range []string{"../codec", "../sandbox", "../../cmd/sluice-decoder"} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if _, err := os.Stat(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+})
 
 // decode feeds one unit and releases nothing.
 func decode(d *decoder.Decoder, stream uint32, tag uint64, unit media.AccessUnit, targets ...media.PictureInput) ([]decoder.Picture, error) {
