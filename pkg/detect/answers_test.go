@@ -2,10 +2,12 @@ package detect
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
@@ -55,17 +57,19 @@ func TestAcceptAnswers(t *testing.T) {
 	}
 }
 
-func TestDecodeAnswers(t *testing.T) {
-	t.Parallel()
+// answer is what a model says, and what a decoder makes of it.
+type answer struct {
+	name    string
+	decoder string
+	outputs []media.RawTensor
+	want    *media.Result // nil: refused
+}
+
+func answers() []answer {
 	inf := float32(math.Inf(1))
 	half := media.RawTensor{Name: "out", Datatype: media.FP16, Shape: []int{1}, Data: []byte{0x00, 0x38}} // 0.5
 	large := `"` + strings.Repeat("x", maxJSON-2) + `"`
-	for _, c := range []struct {
-		name    string
-		decoder string
-		outputs []media.RawTensor
-		want    *media.Result // nil: refused
-	}{
+	return []answer{
 		{"a probability", "speech", []media.RawTensor{fp32("out", []int{1}, 0.25)}, &media.Result{Speech: []media.Speech{{Probability: 0.25}}}},
 		{"a probability without axes", "speech", []media.RawTensor{fp32("out", nil, 0.25)}, &media.Result{Speech: []media.Speech{{Probability: 0.25}}}},
 		{"a probability of 16 bits", "speech", []media.RawTensor{half}, &media.Result{Speech: []media.Speech{{Probability: 0.5}}}},
@@ -92,7 +96,12 @@ func TestDecodeAnswers(t *testing.T) {
 		{"a text deeper than any reader goes", "json", []media.RawTensor{bytesOf(nil, strings.Repeat("[", 20000)+strings.Repeat("]", 20000))}, nil},
 		{"a text that is cut", "json", []media.RawTensor{{Name: "out", Datatype: media.Bytes, Data: []byte{9, 0, 0, 0, '1'}}}, nil},
 		{"numbers for texts", "json", []media.RawTensor{fp32("out", []int{1}, 1)}, nil},
-	} {
+	}
+}
+
+func TestDecodeAnswers(t *testing.T) {
+	t.Parallel()
+	for _, c := range answers() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			got, err := mustNew(t, Config{Decoder: c.decoder}).Decode(c.outputs, media.Placement{})
@@ -101,4 +110,33 @@ func TestDecodeAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzDocuments reads any bytes as a tensor of texts: what is handed on is JSON, bounded, and all that was in the tensor.
+func FuzzDocuments(f *testing.F) {
+	for _, a := range answers() {
+		if a.decoder == "json" {
+			f.Add(a.outputs[0].Data)
+		}
+	}
+	decoder, err := New(Config{Decoder: "json"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		result, err := decoder.Decode([]media.RawTensor{{Name: "out", Datatype: media.Bytes, Data: data}}, media.Placement{})
+		if err != nil {
+			return
+		}
+		total := 0
+		for _, text := range result.JSON {
+			total += len(text)
+			if !json.Valid([]byte(text)) || !utf8.ValidString(text) {
+				t.Errorf("%q is no JSON", text)
+			}
+		}
+		if total > maxJSON || total+4*len(result.JSON) != len(data) {
+			t.Errorf("%d texts of %d bytes out of %d", len(result.JSON), total, len(data))
+		}
+	})
 }
