@@ -20,6 +20,8 @@ const (
 	defaultMaxBytes = 4 << 20
 	// recycledMost is the largest buffer that an idle assembler keeps.
 	recycledMost = 512 << 10
+	// leastTrust and mostTrust bound the units whose markers must have been right for markers to be believed again.
+	leastTrust, mostTrust = 30, 1 << 14
 )
 
 var (
@@ -95,8 +97,12 @@ type Assembler struct {
 
 	// ended is the unit that a marker ended last.
 	ended media.RTP
-	// unmarked is true once the sender has shown that its markers do not end units; then only a new timestamp does.
+	// unmarked is true once the sender has shown that its markers do not end units; then only a new timestamp does, which comes a picture later.
 	unmarked bool
+	// marked tells that the last packet of the open unit had the marker, unruly that another one followed on such a packet.
+	marked, unruly bool
+	// ruly counts the units in a row that their marker would have ended rightly; at trust markers are believed again.
+	ruly, trust int
 
 	free []byte // a buffer to write the next unit into
 	size int    // what to allocate when there is none
@@ -144,6 +150,7 @@ func (a *Assembler) Push(p *rtp.Packet, arrival time.Time) []Unit {
 		if id == a.ended && !a.format.starts(p.Payload) {
 			// More of a unit that its marker had ended, and that was handed on without this. The markers cannot be believed.
 			a.unmarked, a.gap = true, true
+			a.ruly, a.trust = 0, min(max(2*a.trust, leastTrust), mostTrust)
 			return a.out
 		}
 		a.begin(id, arrival)
@@ -151,6 +158,7 @@ func (a *Assembler) Push(p *rtp.Packet, arrival time.Time) []Unit {
 	a.gap = false
 	a.unit.First, a.unit.Last = earlier(a.unit.First, arrival), later(a.unit.Last, arrival)
 	a.add(p.Payload)
+	a.unruly, a.marked = a.unruly || a.marked, p.Marker
 	if p.Marker && !a.unmarked && (a.skip || a.format.picture()) {
 		a.ended = id
 		a.end()
@@ -185,6 +193,7 @@ func (a *Assembler) begin(id media.RTP, arrival time.Time) {
 	a.unit = Unit{AccessUnit: media.AccessUnit{Codec: a.codec, Data: data, RTP: id, First: arrival, Last: arrival}, Missing: a.gap}
 	a.free = nil
 	a.open, a.skip, a.torn = true, false, a.gap
+	a.marked, a.unruly = false, false
 	a.format.begin(a.gap)
 }
 
@@ -206,6 +215,7 @@ func (a *Assembler) add(payload []byte) {
 
 // end closes the open unit, and hands it on if it is whole. One that holds no picture, parameter sets at most, is none.
 func (a *Assembler) end() {
+	a.judgeMarkers()
 	if !a.skip && !a.format.picture() {
 		a.gap = a.gap || a.torn
 		a.Recycle(a.unit.Data)
@@ -221,6 +231,20 @@ func (a *Assembler) end() {
 	}
 	a.unit.Data = nil
 	a.open, a.skip = false, false
+}
+
+// judgeMarkers believes markers again that have been right for a while: a single packet that claims to belong to a unit which has ended, be it
+// nonsense, must not cost a picture's time for ever. Each relapse doubles the while.
+func (a *Assembler) judgeMarkers() {
+	switch {
+	case !a.unmarked:
+	case a.unruly:
+		a.ruly = 0
+	case a.marked:
+		if a.ruly++; a.ruly >= a.trust {
+			a.unmarked = false
+		}
+	}
 }
 
 // loseFor reports the open unit as lost for what is wrong with its payload.

@@ -193,3 +193,37 @@ func BenchmarkAssembler(b *testing.B) {
 		})
 	}
 }
+
+// A packet that comes after its unit's marker has the assembler wait for the next timestamp from then on, but not for ever.
+func TestMarkersAreBelievedAgain(t *testing.T) {
+	t.Parallel()
+	a := assembler(t, media.VP8, 64)
+	stamp := uint32(0)
+	// waits gives how many units end with the next one's first packet, until one ends with its marker.
+	waits := func() (n int) {
+		for ; n < 1000; n++ {
+			stamp++
+			feed(a, more(stamp, 0x10, 1))
+			if got := feed(a, last(stamp, 0, 2)); len(got) == 1 && got[0].RTP.Timestamp == stamp {
+				return n
+			}
+		}
+		return n
+	}
+	if n := waits(); n != 0 {
+		t.Fatalf("at first %d units are held back", n)
+	}
+	for _, want := range []int{leastTrust, 2 * leastTrust, 4 * leastTrust} {
+		feed(a, last(stamp, 0, 3))
+		if n := waits(); n != want {
+			t.Errorf("after a packet behind its marker %d units are held back, want %d", n, want)
+		}
+	}
+	feed(a, last(stamp, 0, 3))
+	for range 1000 { // a sender that does it with every unit is never believed
+		stamp++
+		if got := feed(a, last(stamp, 0x10, 1), last(stamp, 0, 2)); len(got) == 1 && got[0].RTP.Timestamp == stamp {
+			t.Fatalf("unit %d ended with its first marker", stamp)
+		}
+	}
+}
