@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -318,8 +317,6 @@ type rawWriter struct {
 	mu     sync.Mutex
 	writer interceptor.RTPWriter
 	info   *interceptor.StreamInfo
-	// payloadType, when set, takes the place of that of the media.
-	payloadType atomic.Uint32
 }
 
 // NewInterceptor implements interceptor.Factory.
@@ -330,24 +327,28 @@ func (w *rawWriter) BindLocalStream(info *interceptor.StreamInfo, writer interce
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.writer, w.info = writer, info
-	return interceptor.RTPWriterFunc(func(header *rtp.Header, payload []byte, attributes interceptor.Attributes) (int, error) {
-		if kind := w.payloadType.Load(); kind != 0 && header.SSRC == info.SSRC {
-			header.PayloadType = uint8(kind)
-		}
-		return writer.Write(header, payload, attributes)
-	})
+	return writer
 }
 
 // send sends a packet of the media, or of its retransmissions, as it is.
 func (w *rawWriter) send(t *testing.T, again bool, sequence uint16, timestamp uint32, kind uint8, payload []byte) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	header := &rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: timestamp, PayloadType: kind, SSRC: w.info.SSRC, Marker: true}
+	header := &rtp.Header{Version: 2, SequenceNumber: sequence, Timestamp: timestamp, PayloadType: kind, Marker: true}
 	if again {
 		header.SSRC, header.PayloadType = w.info.SSRCRetransmission, w.info.PayloadTypeRetransmission
 	}
-	if _, err := w.writer.Write(header, payload, nil); err != nil {
+	if err := w.write(header, payload); err != nil {
 		t.Error(err)
 	}
+}
+
+// write sends a packet with a header of the test's making; without a source it is of the media's.
+func (w *rawWriter) write(header *rtp.Header, payload []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if header.SSRC == 0 {
+		header.SSRC = w.info.SSRC
+	}
+	_, err := w.writer.Write(header, payload, nil)
+	return err
 }
