@@ -31,6 +31,8 @@ type soundRunner struct {
 
 	jitter *jitter.Buffer
 	codecs [128]media.Codec // by payload type
+	// captures holds the capture times of the packets in the jitter buffer that carry one.
+	captures map[*rtp.Packet]uint64
 	// timeline is nil while nobody listens; second is where the next one begins.
 	timeline *sound.Timeline
 	second   int64
@@ -44,7 +46,9 @@ type soundRunner struct {
 }
 
 func newSoundRunner(s source, l *listener, b *budget, r *reportBoard) *soundRunner {
-	return &soundRunner{source: s, listener: l, budget: b, reports: r, jitter: jitter.New(jitter.Config{})}
+	return &soundRunner{
+		source: s, listener: l, budget: b, reports: r, jitter: jitter.New(jitter.Config{}), captures: make(map[*rtp.Packet]uint64),
+	}
 }
 
 // run goes on until the track or ctx ends. The window that is not full then is given up.
@@ -76,10 +80,9 @@ func (r *soundRunner) run(ctx context.Context) {
 // push takes a packet as it arrived. What its payload type means is remembered until its turn comes.
 func (r *soundRunner) push(p peer.Packet) {
 	r.codecs[p.RTP.PayloadType&0x7f] = p.Codec
-	if p.Capture != 0 && r.clock != nil && soundClock(p.Codec) == r.rate {
-		r.clock.Absolute(p.Capture, p.RTP.Timestamp)
+	if r.jitter.Push(p.RTP, p.Arrival) && p.Capture != 0 {
+		r.captures[p.RTP] = p.Capture
 	}
-	r.jitter.Push(p.RTP, p.Arrival)
 }
 
 // pop takes what the jitter buffer gives.
@@ -105,6 +108,8 @@ func (r *soundRunner) pop(ctx context.Context, now time.Time) {
 // packet takes a packet in its turn. One that carries no sound, such as a telephone's keys or comfort noise, has had its effect by having had
 // a turn: nothing is missing where it was.
 func (r *soundRunner) packet(ctx context.Context, p *rtp.Packet, arrival time.Time) {
+	capture := r.captures[p]
+	delete(r.captures, p)
 	codec := r.codecs[p.PayloadType&0x7f]
 	rate := soundClock(codec)
 	if rate == 0 {
@@ -119,6 +124,7 @@ func (r *soundRunner) packet(ctx context.Context, p *rtp.Packet, arrival time.Ti
 	}
 	r.begin(rate, codec)
 	r.reports.update(p.SSRC, r.clock.Report)
+	r.clock.Absolute(capture, p.Timestamp)
 	captured, quality := r.clock.At(p.Timestamp, arrival)
 
 	format := sound.Format{Codec: codec, Clock: rate}

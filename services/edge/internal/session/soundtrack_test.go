@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-dev/sluice/pkg/clock"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
 )
@@ -235,5 +236,30 @@ func TestASlowDecoderOfSoundDoesNotFallBehind(t *testing.T) {
 			t.Errorf("of 625 windows: %v", ends)
 		}
 		checkBook(t, m.book)
+	})
+}
+
+func TestSoundKnowsWhenItWasCaptured(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMicrophone(t, speech(), 1e9)
+		const ntp = 4000000000 << 32 // on the sender's clock
+		for i := range 100 {
+			p := m.make(1)
+			if i == 0 {
+				p.Capture = ntp
+			}
+			m.packets <- p
+			<-time.After(20 * time.Millisecond)
+		}
+		windows, _ := m.settled(7)
+		m.stop()
+		for i, w := range windows {
+			if want := clock.Time(ntp).Add(time.Duration(i) * 32 * time.Millisecond); w.Clock != media.ClockAbsCapture || !w.Captured.Equal(want) {
+				t.Fatalf("window %d was captured at %v by %v, want %v", i, w.Captured, w.Clock, want)
+			}
+		}
+		if len(windows) != 62 {
+			t.Errorf("%d windows", len(windows))
+		}
 	})
 }
