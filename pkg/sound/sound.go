@@ -9,8 +9,7 @@
 //   - Timestamps that jump while sequence numbers do not are silence that the sender did not send (DTX): zeros.
 //   - A lost packet is recovered from the next one where the codec can (in-band FEC of Opus), and what was lost before it is concealed for
 //     100 ms (PLC), then zeros.
-//   - Zeros that stand for more than half a second of lost packets are marked [Missing]: about a window of nothing else a model could only
-//     tell what was made up.
+//   - The zeros of a loss of more than half a second are an outage: about a window of nothing else a model could only tell what was made up.
 //   - What is longer than can be filled, or goes back, begins a new segment of the timeline.
 //
 // The values of this package are single-threaded and read no clock.

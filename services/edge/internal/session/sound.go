@@ -18,8 +18,8 @@ import (
 // uplink. A unit is a window of one input; it is due for every model that takes this input, whatever its rate. One goroutine uses it.
 //
 // What could not be heard is part of the windows all the same, so that a model does not lose its place: silence that was not sent, and what
-// the decoder makes up for losses. A window ends otherwise only when nothing in it was heard for half a second of loss and more (DAMAGED), or
-// when a part of it was not decoded for the reason that the outcome gives.
+// the decoder makes up for losses. Only a window that lies in an outage as a whole is DAMAGED, an outage being a loss of more than half a second; and
+// one of which a part was not decoded ends as the reason says.
 type listener struct {
 	stream  *stream
 	number  uint32 // names the stream to the decoder
