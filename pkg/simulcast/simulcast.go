@@ -26,7 +26,8 @@ const (
 type Chooser struct {
 	layers  []layer
 	inputs  []media.PictureInput
-	current int // index + 1
+	largest int64 // picture in pixels; 0 means any
+	current int   // index + 1
 }
 
 // layer is what is known of one.
@@ -44,6 +45,8 @@ func (l *layer) known() bool { return l.width > 0 && l.height > 0 }
 
 func (l *layer) area() int { return l.width * l.height }
 
+func (l *layer) decodable(largest int64) bool { return largest == 0 || int64(l.area()) <= largest }
+
 // Add makes a layer known that began to send, and gives the index by which it is spoken of from then on. Sizes in pixels may be zero when
 // they are not known yet.
 func (c *Chooser) Add(width, height int, at time.Time) (index int) {
@@ -53,6 +56,9 @@ func (c *Chooser) Add(width, height int, at time.Time) (index int) {
 
 // Want sets what the models take. None means that nothing is decoded, for which every layer is enough.
 func (c *Chooser) Want(inputs []media.PictureInput) { c.inputs = inputs }
+
+// Limit sets the largest picture that can be decoded, in pixels. A layer of larger ones is chosen only if there is no other.
+func (c *Chooser) Limit(pixels int64) { c.largest = pixels }
 
 // Heard notes the arrival of a layer's newest packet. It need not be called for each of them: a few times a second will do.
 func (c *Chooser) Heard(index int, at time.Time) {
@@ -126,6 +132,9 @@ func (c *Chooser) Best(now time.Time) (index int, ok bool) {
 func (c *Chooser) better(a, b *layer, used bool) bool {
 	if !a.known() || !b.known() {
 		return a.known() || used && !b.known()
+	}
+	if a.decodable(c.largest) != b.decodable(c.largest) {
+		return a.decodable(c.largest)
 	}
 	enoughA, enoughB := Enough(a.width, a.height, c.inputs), Enough(b.width, b.height, c.inputs)
 	switch {

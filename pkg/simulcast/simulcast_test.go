@@ -57,6 +57,17 @@ func TestTheSmallestLayerThatIsEnough(t *testing.T) {
 	}
 }
 
+func TestALayerThatIsTooLargeIsTheLastResort(t *testing.T) {
+	t.Parallel()
+	for limit, want := range map[int64]int{0: 2, 1280 * 720: 2, 1280*720 - 1: 1, 1: 2} {
+		c := chooser(usual(), input(1280, 720, media.Letterbox))
+		c.Limit(limit)
+		if got, _ := c.Best(at(0)); got != want {
+			t.Errorf("at most %d pixels: layer %d, want %d", limit, got, want)
+		}
+	}
+}
+
 func TestNoLayerIsNoChoice(t *testing.T) {
 	t.Parallel()
 	if i, ok := new(Chooser).Best(at(0)); ok {

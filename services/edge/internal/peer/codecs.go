@@ -58,7 +58,9 @@ func prefer(t *webrtc.RTPTransceiver) error {
 		case media.Opus:
 			agreed[i].SDPFmtpLine = opusAsks
 		case media.H265:
-			agreed[i].SDPFmtpLine = hevcAsks
+			if isMain(agreed[i].SDPFmtpLine) {
+				agreed[i].SDPFmtpLine = hevcAsks
+			}
 		default: // an echo does
 		}
 	}
@@ -68,6 +70,16 @@ func prefer(t *webrtc.RTPTransceiver) error {
 		agreed[0] = opus
 	}
 	return t.SetCodecPreferences(agreed)
+}
+
+// isMain tells whether H.265's parameters say the Main profile, which is the default (RFC 7798 section 7.1).
+func isMain(parameters string) bool {
+	for parameter := range strings.SplitSeq(parameters, ";") {
+		if key, value, _ := strings.Cut(strings.TrimSpace(parameter), "="); strings.EqualFold(key, "profile-id") {
+			return value == "1"
+		}
+	}
+	return true
 }
 
 func isOpus(c webrtc.RTPCodecParameters) bool { return mediaCodec(c.MimeType) == media.Opus }

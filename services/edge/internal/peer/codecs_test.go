@@ -58,6 +58,11 @@ func TestAnswersSayWhatTheEdgeAsksFor(t *testing.T) {
 			has: []string{"a=rtpmap:106 H265/90000", "a=fmtp:106 level-id=123;profile-id=1;tier-flag=0;tx-mode=SRST\r\n"},
 		},
 		{
+			name:  "H.265 of another profile is not taken for what it is not",
+			offer: strings.Replace(whip, "a=rtpmap:106 H264/90000\r\n", "a=rtpmap:106 H265/90000\r\na=fmtp:106 level-id=93; profile-id=2\r\n", 1),
+			has:   []string{"a=fmtp:106 level-id=93; profile-id=2\r\n"}, lacks: []string{"profile-id=1"},
+		},
+		{
 			name:  "static payload types need no name",
 			offer: strings.Replace(strings.Replace(whip, "SAVPF 111", "SAVPF 0 8 9", 1), "a=rtpmap:111 opus/48000/2\r\n", "", 1),
 			has:   []string{"m=audio 9 UDP/TLS/RTP/SAVPF 0 8 9\r\n"},

@@ -43,7 +43,7 @@ const (
 // layered makes one source of the layers of a simulcast: it hands on the packets of the layer that is decoded, and goes over to another one at
 // a key frame of that. The other layers are paused. Its own goroutine owns it, but for the methods of a source, which the runner calls.
 type layered struct {
-	stream  *stream // what does not change of it
+	live    liveWants
 	logger  *slog.Logger
 	chooser simulcast.Chooser
 	members []*member // by the chooser's index
@@ -67,11 +67,12 @@ type shown struct {
 }
 
 // newLayered makes a source that has one layer, which is handed on from its first packet: nothing else could be missed.
-func newLayered(st *stream, first *member, maxBytes int, logger *slog.Logger) *layered {
+func newLayered(live liveWants, first *member, limits Limits, logger *slog.Logger) *layered {
 	l := &layered{
-		stream: st, logger: logger, bytes: maxBytes,
+		live: live, logger: logger, bytes: limits.Message,
 		added: make(chan *member, maxMembers), shown: make(chan shown, maxMembers), out: make(chan peer.Packet, layeredQueue),
 	}
+	l.chooser.Limit(limits.Pixels)
 	l.admit(first)
 	l.use(0)
 	return l
@@ -192,7 +193,7 @@ func (l *layered) watch() {
 			l.chooser.Heard(i, m.Heard())
 		}
 	}
-	if w := l.stream.live.current(); w != nil && w != l.wants {
+	if w := l.live.current(); w != nil && w != l.wants {
 		l.wants = w
 		l.chooser.Want(w.pictures())
 	}

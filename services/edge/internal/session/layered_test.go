@@ -98,7 +98,7 @@ func newTheatre(width, height int, stages ...*stage) *theatre {
 	catalog := taking(width, height)
 	live := &fixedWants{newWants(catalog.Models, catalog.Inputs)}
 	first := &member{layer: stages[0], ssrc: stages[0].ssrc}
-	h := &theatre{layered: newLayered(&stream{live: live}, first, 1<<20, slog.New(slog.DiscardHandler))}
+	h := &theatre{layered: newLayered(live, first, Limits{Message: 1 << 20}, slog.New(slog.DiscardHandler))}
 	for _, s := range stages[1:] {
 		h.layered.add(&member{layer: s, ssrc: s.ssrc})
 	}

@@ -152,7 +152,7 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	}
 	v.streams++
 	number := v.streams
-	from := v.source(ctx, t, st)
+	from := v.source(ctx, t)
 	v.work.Go(func() {
 		if t.Kind == media.KindPicture {
 			c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
@@ -165,12 +165,12 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 }
 
 // source gives where the packets of a new track come from.
-func (v *supervisor) source(ctx context.Context, t *peer.Track, st *stream) source {
+func (v *supervisor) source(ctx context.Context, t *peer.Track) source {
 	if t.RID == "" || t.Kind != media.KindPicture {
 		v.tracks[t.ID] = nil
 		return t
 	}
-	l := newLayered(st, newMember(t), v.limits.Message, v.logger)
+	l := newLayered(v, newMember(t), v.limits, v.logger)
 	v.tracks[t.ID] = l
 	v.work.Go(func() { l.run(ctx) })
 	return l
