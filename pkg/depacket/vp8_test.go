@@ -85,7 +85,7 @@ func vp8Layered(number uint16, tl0, layer byte, synced, disposable bool) []byte 
 // TestVP8Layers loses pictures of three temporal layers: only what depends on them is given up.
 func TestVP8Layers(t *testing.T) {
 	t.Parallel()
-	key := append(vp8Layered(0, 0, 0, false, false)[:6], vp8Key()[1:]...)
+	key := slices.Concat(vp8Layered(0, 0, 0, false, false)[:6], vp8Key()[1:])
 	a, g := assembler(t, media.VP8, 0), new(Gate)
 	var got []string
 	for _, u := range feed(a,

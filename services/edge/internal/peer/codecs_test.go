@@ -124,3 +124,28 @@ func TestCaptureTime(t *testing.T) {
 		}
 	}
 }
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		extension []byte
+		degrees   uint16
+		ok        bool
+	}{
+		{[]byte{0}, 0, true}, {[]byte{1}, 90, true}, {[]byte{2}, 180, true}, {[]byte{3}, 270, true},
+		{[]byte{0x0d}, 90, true}, // of the back camera, mirrored
+		{nil, 0, false}, {[]byte{}, 0, false}, {[]byte{1, 0}, 0, false},
+	} {
+		if degrees, ok := rotation(c.extension); degrees != c.degrees || ok != c.ok {
+			t.Errorf("% x: %d, %v, want %d, %v", c.extension, degrees, ok, c.degrees, c.ok)
+		}
+	}
+	for line, want := range map[string]uint8{
+		"": 0, "a=extmap:4 urn:3gpp:video-orientation\r\n": 4, "a=extmap:4/sendonly urn:3gpp:video-orientation\r\n": 4,
+		"a=extmap:4 urn:other\r\n": 0, "a=extmap:400 urn:3gpp:video-orientation\r\n": 0, "a=extmap:x urn:3gpp:video-orientation\r\n": 0,
+	} {
+		if o, err := checkOffer(whip+line, false); err != nil || o.rotation != want {
+			t.Errorf("%q: extension %d, %v, want %d", line, o.rotation, err, want)
+		}
+	}
+}

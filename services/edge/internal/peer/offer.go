@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/sdp/v3"
@@ -57,6 +58,8 @@ type offer struct {
 	sends []string
 	// layers holds those of each simulcast by the name (a=mid) of its media description.
 	layers map[string][]announced
+	// rotation is the id of the header extension that says how pictures are turned; 0 where it is not offered.
+	rotation uint8
 }
 
 // checkOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
@@ -93,8 +96,11 @@ func checkOffer(text string, loopback bool) (offer, error) {
 			senders++
 		}
 		for _, a := range m.Attributes {
-			if id, _, _ := strings.Cut(a.Value, " "); a.Key == sdp.AttrKeySSRC {
+			switch id, rest, _ := strings.Cut(a.Value, " "); {
+			case a.Key == sdp.AttrKeySSRC:
 				sources[id] = true
+			case a.Key == sdp.AttrKeyExtMap && strings.TrimSpace(rest) == rotationURI:
+				o.rotation = extensionID(id)
 			}
 		}
 	}
@@ -153,6 +159,16 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 		}
 	}
 	return false, refuse(ErrUnsupportedCodec, "media description %d (%s) has no codec that this edge takes; it takes %s", index, kind, accepted(kind))
+}
+
+// extensionID reads the id of a header extension (RFC 8285), without its direction; 0 when it is none.
+func extensionID(word string) uint8 {
+	number, _, _ := strings.Cut(word, "/")
+	id, err := strconv.ParseUint(number, 10, 8)
+	if err != nil {
+		return 0
+	}
+	return uint8(id)
 }
 
 func direction(m *sdp.MediaDescription, s *sdp.SessionDescription) sdp.Direction {

@@ -69,6 +69,8 @@ type Peer struct {
 	messages   bool                   // the client negotiated data channels
 	loops      sync.WaitGroup         // read loops; Add only while closed is false
 
+	rotation atomic.Uint32 // see offer
+
 	measureOnce sync.Once
 	rtt         atomic.Int64 // the round-trip time, a time.Duration; 0 while unknown
 
@@ -107,6 +109,7 @@ func (e *Endpoint) Answer(
 	if err != nil {
 		return nil, "", fmt.Errorf("new connection: %w", err)
 	}
+	p.rotation.Store(uint32(o.rotation))
 	p.pc.OnConnectionStateChange(p.stateChanged)
 	p.pc.OnTrack(p.trackBegan)
 	p.pc.OnDataChannel(p.channelAnnounced)
@@ -182,6 +185,7 @@ func (p *Peer) Renegotiate(ctx context.Context, text string, pictures []media.Pi
 	if err != nil {
 		return "", err
 	}
+	p.rotation.Store(uint32(o.rotation))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.messages, p.layers = p.messages || o.messages, o.layers

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/pion/rtp"
@@ -12,16 +13,23 @@ import (
 // captureTimeURI names the header extension that carries capture times.
 const captureTimeURI = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
 
+// rotationURI names the header extension that says how pictures are turned. Browsers that do not find it in the answer turn pictures upright
+// before they encode them.
+const rotationURI = "urn:3gpp:video-orientation"
+
 // reading is how the packets of a track are read: by what was agreed on, which another offer may change. The read loop alone uses it.
 type reading struct {
 	receiver *webrtc.RTPReceiver
 	formats  map[uint8]format // by payload type
 	// captureTime is the id of the extension; 0 when it was not agreed on.
 	captureTime uint8
+	// rotation holds the id of that extension as the client offered it. The answer does not take it, so that senders turn pictures themselves;
+	// but one that sends it all the same means it.
+	rotation *atomic.Uint32
 }
 
-func newReading(receiver *webrtc.RTPReceiver) *reading {
-	r := &reading{receiver: receiver}
+func newReading(receiver *webrtc.RTPReceiver, rotation *atomic.Uint32) *reading {
+	r := &reading{receiver: receiver, rotation: rotation}
 	r.learn()
 	return r
 }
@@ -52,7 +60,19 @@ func (r *reading) packet(p *rtp.Packet, arrival time.Time) Packet {
 	if r.captureTime != 0 {
 		packet.Capture = captureTime(p.GetExtension(r.captureTime))
 	}
+	if id := r.rotation.Load(); id != 0 && p.Extension {
+		packet.Rotation, packet.Oriented = rotation(p.GetExtension(uint8(id)))
+	}
 	return packet
+}
+
+// rotation reads the extension of 3GPP TS 26.114 section 7.4.5: in its lowest two bits the quarter turns clockwise that make the picture upright.
+// Mirrored pictures (F) stay so.
+func rotation(extension []byte) (degrees uint16, ok bool) {
+	if len(extension) != 1 {
+		return 0, false
+	}
+	return uint16(extension[0]&3) * 90, true
 }
 
 // captureTime reads the extension; 0 when there is none that makes sense. Where a server stands between the source and the sender of the

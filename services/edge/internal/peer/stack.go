@@ -121,7 +121,7 @@ func mediaStack(logs logging.LoggerFactory) (*webrtc.MediaEngine, *interceptor.R
 			return nil, nil, err
 		}
 	}
-	// Without an extension for rotation (urn:3gpp:video-orientation) browsers turn pictures upright before they encode them.
+	// Without rotationURI, so that browsers turn pictures upright before they encode them.
 	for _, uri := range []string{sdp.SDESMidURI, sdp.SDESRTPStreamIDURI, sdp.SDESRepairRTPStreamIDURI, captureTimeURI} {
 		for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
 			if err := m.RegisterHeaderExtension(webrtc.RTPHeaderExtensionCapability{URI: uri}, kind); err != nil {

@@ -30,6 +30,10 @@ type Packet struct {
 	// Capture is when the sender says that it captured what the packet begins with, as an NTP timestamp (seconds since 1900 in the upper 32
 	// bits) of the clock of its sender reports; 0 when it does not say.
 	Capture uint64
+	// Rotation is how far pictures from this packet's on must be turned clockwise to be upright: 0, 90, 180 or 270 degrees. Oriented is false
+	// where the packet does not say, so that nothing changes.
+	Rotation uint16
+	Oriented bool
 }
 
 // Track is one source of media that a client sends. It is safe for concurrent use.
@@ -99,7 +103,7 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		p.events.Violation("more than 8 tracks")
 		return
 	}
-	if !p.start(func() { t.read(remote, newReading(receiver)) }) {
+	if !p.start(func() { t.read(remote, newReading(receiver, &p.rotation)) }) {
 		return
 	}
 	p.start(func() { t.readReports(receiver) })

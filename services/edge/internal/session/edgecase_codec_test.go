@@ -22,7 +22,7 @@ func (b *bench) nals(timestamp uint32, nals ...[]byte) {
 		b.seq++
 		b.packets <- peer.Packet{
 			RTP: &rtp.Packet{
-				Header:  rtp.Header{Version: 2, SequenceNumber: b.seq, Timestamp: timestamp, SSRC: 5, Marker: i == len(nals)-1},
+				Header:  rtp.Header{Version: 2, PayloadType: 102, SequenceNumber: b.seq, Timestamp: timestamp, SSRC: 5, Marker: i == len(nals)-1},
 				Payload: nal,
 			},
 			Codec: media.H264, Arrival: time.Now(),
@@ -76,6 +76,33 @@ func TestEdgeCase08ACodecSwitchGoesOnAtTheNextKeyFrame(t *testing.T) {
 		for i, u := range b.decoder.units {
 			if i >= len(want) || u.Unit.Codec != want[i] {
 				t.Errorf("unit %d for the decoder is %v", i, u.Unit.Codec)
+			}
+		}
+		b.stop()
+	})
+}
+
+// TestEdgeCase08PacketsThatCrossAtACodecSwitch has the last packet of the old codec come after the first ones of the new. They are taken in the
+// order of sending, and nothing is lost.
+func TestEdgeCase08PacketsThatCrossAtACodecSwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		b.frame(true, 20)
+		b.expect(t, "VP8", "result")
+		b.seq++ // for the last one
+		b.nals(b.ts+6000, sps(), pps(), idr())
+		b.nals(b.ts+9000, slice())
+		newest := b.seq
+		b.seq -= 5
+		b.frame(false, 20)
+		b.seq = newest
+		b.expect(t, "all of them", "result", "result", "result")
+		if n := b.asked(); n != 0 {
+			t.Errorf("%d key frames asked for", n)
+		}
+		for i, want := range []media.Codec{media.VP8, media.VP8, media.H264, media.H264} {
+			if got := b.decoder.units[i].Unit.Codec; got != want {
+				t.Errorf("unit %d for the decoder is %v, want %v", i, got, want)
 			}
 		}
 		b.stop()

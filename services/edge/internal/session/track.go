@@ -43,6 +43,9 @@ type trackRunner struct {
 	ssrc      uint32 // of the newest packet
 	layers    sample.Layers
 	need      need
+	turned    orientation
+	// codecs are those of the payload types that came last.
+	codecs [128]media.Codec
 
 	// available is when what the jitter buffer gave last could have been taken from it: what lies between that and now is our own delay.
 	available time.Time
@@ -71,9 +74,7 @@ func (r *trackRunner) run(ctx context.Context) {
 				return
 			}
 			r.switchSource(p.RTP.SSRC)
-			r.switchCodec(ctx, p.Codec)
-			r.times.packet(p)
-			r.jitter.Push(p.RTP, p.Arrival)
+			r.arrived(p)
 		case <-timer.C:
 		}
 		r.jitter.SetWait(r.source.Patience())
@@ -82,6 +83,15 @@ func (r *trackRunner) run(ctx context.Context) {
 		r.askForKey(now)
 		timer.Reset(r.sleep(time.Now()))
 	}
+}
+
+// arrived takes a packet off the connection.
+func (r *trackRunner) arrived(p peer.Packet) {
+	r.switchSource(p.RTP.SSRC)
+	r.codecs[p.RTP.PayloadType&127] = p.Codec
+	r.times.packet(p)
+	r.turned.packet(p)
+	r.jitter.Push(p.RTP, p.Arrival)
 }
 
 // sleep is how long there is nothing to do unless a packet comes.
@@ -102,13 +112,12 @@ func (r *trackRunner) askForKey(now time.Time) {
 	}
 }
 
-// switchCodec follows a track whose payload type changes, once all that came before has gone its way: packets that wait in the jitter
-// buffer are of the old codec. A codec that no stage knows leaves the assembler nil.
+// switchCodec follows a track whose payload type changes, where it does in the order of sending. A codec that no stage knows leaves the
+// assembler nil.
 func (r *trackRunner) switchCodec(ctx context.Context, codec media.Codec) {
 	if codec == r.codec {
 		return
 	}
-	r.pop(ctx, time.Now().Add(time.Hour))
 	if r.assembler != nil {
 		r.units(ctx, r.assembler.Gap()) // one that is not whole now never will be
 	}
@@ -142,6 +151,9 @@ func (r *trackRunner) pop(ctx context.Context, now time.Time) {
 		}
 		if at.After(r.available) {
 			r.available = at
+		}
+		if e.Packet != nil {
+			r.switchCodec(ctx, r.codecs[e.Packet.PayloadType&127])
 		}
 		switch {
 		case r.assembler == nil:

@@ -287,9 +287,10 @@ func TestRunnerFinishesTheOldCodecBeforeTheNew(t *testing.T) {
 			Codec: media.VP8, Arrival: time.Now(),
 		}
 		b.packets <- peer.Packet{
-			RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: b.seq + 1, Timestamp: b.ts + 6000, SSRC: 5, Marker: true}, Payload: []byte{0x65, 0x88, 0x84}},
+			RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 102, SequenceNumber: b.seq + 1, Timestamp: b.ts + 6000, SSRC: 5, Marker: true}, Payload: []byte{0x65, 0x88, 0x84}},
 			Codec: media.H264, Arrival: time.Now(),
 		}
+		<-time.After(b.patience)
 		b.expect(t, "across the switch", "result", "DAMAGED", "DAMAGED", "DAMAGED")
 		if n := b.book.counts()[0].Received; n != 4 {
 			t.Errorf("%d units received, want two whole ones and one half of the old codec, and one of the new", n)
@@ -318,7 +319,7 @@ func TestRunnerFollowsATrackThroughEveryCodec(t *testing.T) {
 				return nil, &decoder.Error{Code: media.DecoderError}
 			}
 			b.packets <- peer.Packet{
-				RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: uint16(i), Timestamp: uint32(i * 3000), SSRC: 5, Marker: true}, Payload: c.key},
+				RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96 + uint8(c.codec), SequenceNumber: uint16(i), Timestamp: uint32(i * 3000), SSRC: 5, Marker: true}, Payload: c.key},
 				Codec: c.codec, Arrival: time.Now(),
 			}
 			b.expect(t, c.codec.String(), "DECODER")

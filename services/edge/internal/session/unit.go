@@ -21,6 +21,7 @@ const (
 // unit takes a unit, or the report of a lost one, through sampling, the gate and the decoder.
 func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	at := r.times.at(u.RTP, u.First)
+	u.Rotation = r.turned.at(u.RTP.SSRC, u.RTP.Timestamp)
 	if s, ok := r.source.(sized); ok && u.Key && u.Whole() {
 		s.Shows(u)
 	}

@@ -32,7 +32,7 @@ func (b *bench) video(codec media.Codec, payload ...byte) {
 	b.seq++
 	b.ts += 3000
 	b.packets <- peer.Packet{
-		RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, SequenceNumber: b.seq, Timestamp: b.ts, SSRC: 5, Marker: true}, Payload: payload},
+		RTP:   &rtp.Packet{Header: rtp.Header{Version: 2, PayloadType: 96 + uint8(codec), SequenceNumber: b.seq, Timestamp: b.ts, SSRC: 5, Marker: true}, Payload: payload},
 		Codec: codec, Arrival: time.Now(),
 	}
 	<-time.After(time.Second / 30)
