@@ -6,7 +6,7 @@ package batch
 
 import "time"
 
-// Item is what a policy may know of one waiting frame. Each item is of another stream.
+// Item is what a policy may know of one waiting frame. Each item is of another stream; of a stream in which several frames wait in order, it is the first.
 type Item struct {
 	// Arrived is when the frame came.
 	Arrived time.Time
@@ -14,6 +14,8 @@ type Item struct {
 	Deadline time.Time
 	// Turn orders streams by the service that they had: lower goes first.
 	Turn uint64
+	// Latest is the deadline of the last frame that waits behind this one in its stream, and cannot go before it; zero when none does.
+	Latest time.Time
 }
 
 // Flight is one batch that was sent and is not answered yet.
@@ -38,7 +40,8 @@ type Decision struct {
 	// Send holds the indices of the items of the next batch, in the order to send them; empty means no batch now. After a batch was sent, ask again:
 	// another slot may be free.
 	Send []int
-	// Expire holds the indices of the items that cannot be answered by their deadline any more.
+	// Expire holds the indices of the items that are not worth waiting any more: those that cannot be answered by their deadline, and those that have too little time
+	// left for the batch that their stream should be in, and others behind them. When something expired, ask again: what was behind it may go.
 	Expire []int
 	// Wake is when to ask again if nothing else happens before; zero means not at all.
 	Wake time.Time

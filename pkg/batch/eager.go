@@ -30,6 +30,10 @@ const (
 // is hopeless is judged by the least of the lower bounds, for in doubt a frame is tried; how large a batch may be is judged by the last few
 // upper bounds, but for the worst, which may be a hiccup.
 //
+// A stream whose frames wait in order offers its oldest, but is judged by its newest: when its turn has come and the oldest has too little time left for
+// the batch, that gives way to the next. Without it, streams that had to wait would offer old frames for ever, and those that were served fresh ones: the
+// batches would be small, and theirs alone.
+//
 // Eager is not safe for concurrent use. Its zero value is ready.
 type Eager struct {
 	recent [remembered]Completion
@@ -68,7 +72,7 @@ func (e *Eager) Decide(waiting []Item, s State) Decision {
 	}
 	size, latest := e.size(waiting, s)
 	for _, i := range e.eligible {
-		if !waiting[i].Deadline.Before(latest) {
+		if !waiting[i].latest().Before(latest) {
 			e.send = append(e.send, i)
 		}
 	}
@@ -76,21 +80,37 @@ func (e *Eager) Decide(waiting []Item, s State) Decision {
 		return cmp.Or(cmp.Compare(waiting[i].Turn, waiting[j].Turn), waiting[i].Deadline.Compare(waiting[j].Deadline))
 	})
 	d.Send = e.send[:size]
+	for _, i := range d.Send {
+		if waiting[i].Deadline.Before(latest) {
+			e.expire = append(e.expire, i) // what is behind it has time enough
+		}
+	}
+	if len(e.expire) > len(d.Expire) {
+		d.Expire, d.Send = e.expire, nil
+	}
 	return d
 }
 
-// size gives the number of frames of the next batch and the earliest deadline that such a batch meets; at least so many eligible frames have it or a
+// latest gives the latest deadline of an item's stream.
+func (i *Item) latest() time.Time {
+	if i.Latest.After(i.Deadline) {
+		return i.Latest
+	}
+	return i.Deadline
+}
+
+// size gives the number of frames of the next batch and the earliest deadline that such a batch meets; at least so many eligible streams have a frame with it or a
 // later one. The eligible are left sorted, latest deadline first.
 func (e *Eager) size(waiting []Item, s State) (int, time.Time) {
-	slices.SortStableFunc(e.eligible, func(i, j int) int { return waiting[j].Deadline.Compare(waiting[i].Deadline) })
+	slices.SortStableFunc(e.eligible, func(i, j int) int { return waiting[j].latest().Compare(waiting[i].latest()) })
 	for n := min(s.Max, len(e.eligible)); n > 1; n-- {
 		done := s.Now.Add(margin * e.most(n, s.Now))
-		if !waiting[e.eligible[n-1]].Deadline.Before(done) {
+		if !waiting[e.eligible[n-1]].latest().Before(done) {
 			return n, done
 		}
 	}
 	// Nothing larger is known to hold. One frame is tried in any case, if it must be the one with the most time left.
-	freshest := waiting[e.eligible[0]].Deadline
+	freshest := waiting[e.eligible[0]].latest()
 	return 1, earlier(s.Now.Add(e.most(1, s.Now)), freshest)
 }
 

@@ -61,6 +61,24 @@ func TestEager(t *testing.T) {
 		{name: "in turn, then the earliest deadline", items: []Item{
 			{Deadline: at(50), Turn: 3}, {Deadline: at(60), Turn: 1}, {Deadline: at(70)}, {Deadline: at(55), Turn: 1}, {Deadline: at(40), Turn: 4},
 		}, state: idle, send: []int{2, 3, 1, 0}, wake: 40},
+		{name: "the first of a line gives way, when its turn has come", seen: []Completion{took(1, 20)}, items: []Item{
+			{Deadline: at(70), Latest: at(130)}, {Deadline: at(130)}, {Deadline: at(130), Turn: 1},
+		}, state: idle, expire: []int{0}, wake: 70},
+		{name: "not before its turn", seen: []Completion{took(4, 60)}, items: []Item{
+			{Deadline: at(70), Turn: 2, Latest: at(130)}, {Deadline: at(130)}, {Deadline: at(130)}, {Deadline: at(130)}, {Deadline: at(130)},
+		}, state: idle, send: []int{1, 2, 3, 4}, wake: 70},
+		{name: "not for one that has no more time", seen: []Completion{took(4, 60)}, items: []Item{
+			{Deadline: at(70), Latest: at(90)}, {Deadline: at(130), Turn: 1}, {Deadline: at(130), Turn: 1},
+		}, state: idle, send: []int{1, 2}, wake: 70},
+		{name: "a line is judged by its last", seen: []Completion{took(4, 60)}, items: []Item{
+			{Deadline: at(70), Latest: at(130)}, {Deadline: at(71), Latest: at(130)}, {Deadline: at(125), Latest: at(130)},
+		}, state: idle, expire: []int{0, 1}, wake: 70},
+		{name: "a line of which all have time", seen: []Completion{took(1, 20)}, items: []Item{
+			{Deadline: at(125), Latest: at(130)}, {Deadline: at(130)}, {Deadline: at(130), Turn: 1},
+		}, state: idle, send: []int{0, 1, 2}, wake: 125},
+		{name: "in doubt the last of a line", seen: []Completion{took(4, 100)}, items: []Item{
+			{Deadline: at(60), Latest: at(90)}, {Deadline: at(80)}, {Deadline: at(70)},
+		}, state: idle, expire: []int{0}, wake: 60},
 		{name: "old news is forgotten", seen: []Completion{{Size: 1, Sent: at(-2000), Done: at(-1001)}}, items: due(50), state: idle, send: []int{0}, wake: 50},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -86,7 +104,7 @@ func TestEager(t *testing.T) {
 
 func drawItems(t *rapid.T) []Item {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Item {
-		return Item{Arrived: at(0), Deadline: at(rapid.IntRange(-20, 300).Draw(t, "deadline")), Turn: rapid.Uint64Range(0, 3).Draw(t, "turn")}
+		return Item{Arrived: at(0), Deadline: at(rapid.IntRange(-20, 300).Draw(t, "deadline")), Turn: rapid.Uint64Range(0, 3).Draw(t, "turn"), Latest: at(rapid.IntRange(-20, 300).Draw(t, "latest"))}
 	}), 0, 40).Draw(t, "items")
 }
 
@@ -127,14 +145,21 @@ func TestDecisionIsSound(t *testing.T) {
 				t.Fatalf("item %d is sent at its deadline", i)
 			}
 		}
-		least := e.least(s.Now)
+		least, yielded := e.least(s.Now), false
 		for _, i := range d.Expire {
+			if items[i].Deadline.Sub(s.Now) > least && items[i].Latest.After(items[i].Deadline) {
+				yielded = true
+				continue
+			}
 			if items[i].Deadline.Sub(s.Now) > least {
 				t.Fatalf("item %d has %v left and expires; a frame takes at least %v", i, items[i].Deadline.Sub(s.Now), least)
 			}
 		}
 		free, left := len(s.Flights) < s.Slots, len(items)-len(d.Expire)
-		if len(d.Send) > s.Max || !free && len(d.Send) > 0 || free && left > 0 && len(d.Send) == 0 {
+		if yielded && (!free || len(d.Send) > 0) {
+			t.Fatalf("items gave way to no batch, or in vain: %+v", d)
+		}
+		if len(d.Send) > s.Max || !free && len(d.Send) > 0 || free && left > 0 && len(d.Send) == 0 && !yielded {
 			t.Fatalf("%d sent of %d with %d of %d slots taken, at most %d", len(d.Send), left, len(s.Flights), s.Slots, s.Max)
 		}
 		if len(d.Send) > 1 {

@@ -34,6 +34,11 @@ func TestOrderedLaneIsServedOneByOne(t *testing.T) {
 	if q.Len() != 3 || q.Offered() != 2 || offers(q, "a") != 1 || offers(q, "b") != 7 {
 		t.Fatalf("%d wait, %d are offered, of a %d, of b %d; want the first of each", q.Len(), q.Offered(), offers(q, "a"), offers(q, "b"))
 	}
+	for i := range q.Offered() {
+		if e := q.At(i); e.Key == "a" && !e.Latest.Equal(at(110)) || e.Key == "b" && !e.Latest.IsZero() {
+			t.Errorf("behind entry %d of %s the latest deadline is %v", e.Value, e.Key, e.Latest)
+		}
+	}
 	if e, ok := q.Take("a"); !ok || e.Value != 1 {
 		t.Fatalf("take: %+v, %v, want entry 1", e, ok)
 	}

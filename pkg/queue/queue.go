@@ -25,6 +25,8 @@ type Entry[K comparable, V any] struct {
 	Deadline time.Time
 	// Turn orders the streams fairly: the one whose turn is lower has had less service. The queue sets it.
 	Turn uint64
+	// Latest is the deadline of the stream's last entry that waits behind this one, zero when none does. The queue sets it where it offers an entry.
+	Latest time.Time
 }
 
 // Verdict says what Push did with an entry.
@@ -127,6 +129,9 @@ func (q *Queue[K, V]) At(i int) Entry[K, V] {
 	l := q.offered[i]
 	e := l.entries[0]
 	e.Turn = l.turn
+	if last := len(l.entries) - 1; last > 0 {
+		e.Latest = l.entries[last].Deadline
+	}
 	return e
 }
 

@@ -197,7 +197,7 @@ func (m *model) decide(now time.Time) batch.Decision {
 	m.items, m.lanes = m.items[:0], m.lanes[:0]
 	for i := range m.queue.Offered() {
 		e := m.queue.At(i)
-		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn})
+		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn, Latest: e.Latest})
 		m.lanes = append(m.lanes, e.Key)
 	}
 	m.state.Now, m.state.Max, m.state.Slots, m.state.Flights = now, m.cfg.MaxBatch, m.cfg.Slots, m.state.Flights[:0]
