@@ -35,6 +35,12 @@ type published struct {
 		Latency                                      struct{ P50, P95, P99 float64 }
 		Summary                                      struct{ Streams []streamCounts }
 		Failure                                      string
+		SoundSent, Lost                              int
+		Speech                                       []struct {
+			Model   string
+			Windows int
+			Spans   []span
+		}
 	}
 }
 
@@ -43,10 +49,11 @@ type outcomeLine struct {
 	Publisher, Frame, ClipFrame int
 	Latency                     float64
 	Outcome                     struct {
-		Stream   string
-		Sequence int
-		Model    string
-		Result   *struct {
+		Stream       string
+		Sequence     int
+		RTPTimestamp uint32
+		Model        string
+		Result       *struct {
 			Detections []struct {
 				Label string
 				Score float64

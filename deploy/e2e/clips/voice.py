@@ -12,11 +12,11 @@ import wave
 
 RATE = 48000
 SECONDS = 20
-SENTENCES = [
-    (1.0, "The gates of the sluice are opened in the morning."),
-    (5.5, "Water runs through them all day long, and nobody waits behind a stale frame."),
-    (12.0, "Every frame that is accepted ends in one outcome."),
-    (16.5, "At night the gates are closed again."),
+SENTENCES = [  # they end in sounds that do not die away
+    (1.0, "Water runs through them, and nobody has to wait."),
+    (6.0, "Every frame gets a result, a drop, or an error with its code."),
+    (12.0, "At ten the gates are shut."),
+    (15.5, "And then they sleep until it is light."),
 ]
 
 

@@ -2,10 +2,12 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,67 +35,92 @@ func Command(out, screen io.Writer) *cobra.Command {
 	return root
 }
 
+// publication is the command line of publish.
+type publication struct {
+	cfg               publish.Config
+	edge, token, loss string
+	summary, lines    string
+	out, screen       io.Writer
+}
+
 func publishCommand(out, screen io.Writer) *cobra.Command {
-	var (
-		cfg            publish.Config
-		edge, token    string
-		summary, lines string
-	)
+	p := &publication{out: out, screen: screen}
 	command := &cobra.Command{
 		Use:   "publish FILE…",
 		Short: "Send clips as cameras would, and count what comes back",
-		Long: `Publishes each FILE over WHIP: IVF with VP8, VP9 or AV1 and raw H.264 or H.265 as they are, anything else through ffmpeg. Several streams are several
-sessions, which take the files in turn and loop them. A table shows each stream's account while it runs; at the end the edge's own counts are in it.`,
+		Long: `Publishes each FILE over WHIP. Pictures: IVF with VP8, VP9 or AV1 and raw H.264 or H.265 as they are. Sound: Ogg with Opus as it is, without its packets
+of silence, and WAV as raw samples over a data channel. Anything else goes through ffmpeg, for its picture. Several streams are several sessions, which
+take the files in turn and loop them; with pictures and sounds among the files, each session sends one of both. A table shows each stream's account
+while it runs, and where speech was heard; at the end the edge's own counts are in it.`,
 		Example: `  sluicectl publish clip.ivf --duration 20s
   sluicectl publish clip.h264 --streams 4 --model faces --json -
+  sluicectl publish voice.ogg --loss 5% --seed 7
+  sluicectl publish clip.ivf voice.opus --model faces --model speech
   sluicectl publish holiday.mp4 --rate 15 --edge https://edge.example --token "$TOKEN"`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(command *cobra.Command, files []string) error {
-			client, err := whip.NewClient(edge, token)
-			if err != nil {
-				return err
-			}
-			if cfg.Streams < 1 || cfg.Streams > 1000 || !(cfg.Rate >= 0 && cfg.Rate <= 240) || cfg.Duration <= 0 {
-				return fmt.Errorf("--streams must be 1 to 1000, --rate 0 to 240 and --duration positive")
-			}
-			cfg.Client = client
-			for _, file := range files {
-				c, err := clip.Open(file)
-				if err != nil {
-					return err
-				}
-				cfg.Clips = append(cfg.Clips, c)
-			}
-			if lines != "" {
-				f, err := os.Create(lines)
-				if err != nil {
-					return fmt.Errorf("--outcomes: %w", err)
-				}
-				defer func() { _ = f.Close() }()
-				cfg.Outcomes = f
-			}
-			write, err := openSummary(out, summary)
-			if err != nil {
-				return fmt.Errorf("--json: %w", err)
-			}
-			live := &liveTable{w: screen}
-			cfg.Progress = live.draw
-			reports, err := publish.Run(command.Context(), cfg)
-			live.show(reports)
-			return errors.Join(err, write(reports))
-		},
+		RunE: func(command *cobra.Command, files []string) error { return p.run(command.Context(), files) },
 	}
 	flags := command.Flags()
-	flags.IntVar(&cfg.Streams, "streams", 1, "sessions to publish at once")
-	flags.Float64Var(&cfg.Rate, "rate", 0, "frames a second (default: the file's own, or 30)")
-	flags.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long to publish; files are looped")
-	flags.StringArrayVar(&cfg.Models, "model", nil, "model to ask for; may be given again (default: all that take pictures)")
-	flags.StringVar(&edge, "edge", "http://127.0.0.1:8080", "address of the edge")
-	flags.StringVar(&token, "token", os.Getenv("SLUICE_TOKEN"), "bearer token (default: $SLUICE_TOKEN)")
-	flags.StringVar(&summary, "json", "", "write a JSON summary to this file, - for standard output")
-	flags.StringVar(&lines, "outcomes", "", "write every outcome as a line of JSON to this file")
+	flags.IntVar(&p.cfg.Streams, "streams", 1, "sessions to publish at once")
+	flags.Float64Var(&p.cfg.Rate, "rate", 0, "pictures a second (default: the file's own, or 30)")
+	flags.DurationVar(&p.cfg.Duration, "duration", 10*time.Second, "how long to publish; files are looped")
+	flags.StringArrayVar(&p.cfg.Models, "model", nil, "model to ask for; may be given again (default: all that take what is sent)")
+	flags.StringVar(&p.loss, "loss", "0%", "share of the RTP packets to lose on the way, as 5%")
+	flags.Uint64Var(&p.cfg.Seed, "seed", 1, "which packets are lost")
+	flags.StringVar(&p.edge, "edge", "http://127.0.0.1:8080", "address of the edge")
+	flags.StringVar(&p.token, "token", os.Getenv("SLUICE_TOKEN"), "bearer token (default: $SLUICE_TOKEN)")
+	flags.StringVar(&p.summary, "json", "", "write a JSON summary to this file, - for standard output")
+	flags.StringVar(&p.lines, "outcomes", "", "write every outcome as a line of JSON to this file")
 	flags.Lookup("token").DefValue = ""
 	return command
+}
+
+// run publishes the files.
+func (p *publication) run(ctx context.Context, files []string) (err error) {
+	cfg := p.cfg
+	if cfg.Client, err = whip.NewClient(p.edge, p.token); err != nil {
+		return err
+	}
+	if cfg.Streams < 1 || cfg.Streams > 1000 || !(cfg.Rate >= 0 && cfg.Rate <= 240) || cfg.Duration <= 0 {
+		return fmt.Errorf("--streams must be 1 to 1000, --rate 0 to 240 and --duration positive")
+	}
+	if cfg.Loss, err = share(p.loss); err != nil {
+		return fmt.Errorf("--loss: %w", err)
+	}
+	for _, file := range files {
+		c, err := clip.Open(file)
+		if err != nil {
+			return err
+		}
+		cfg.Clips = append(cfg.Clips, c)
+	}
+	if p.lines != "" {
+		f, err := os.Create(p.lines)
+		if err != nil {
+			return fmt.Errorf("--outcomes: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		cfg.Outcomes = f
+	}
+	write, err := openSummary(p.out, p.summary)
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	live := &liveTable{w: p.screen}
+	cfg.Progress = live.draw
+	reports, err := publish.Run(ctx, cfg)
+	live.show(reports)
+	return errors.Join(err, write(reports))
+}
+
+// share reads a percentage of 0 to 100.
+func share(text string) (float64, error) {
+	number, ok := strings.CutSuffix(text, "%")
+	percent, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(percent >= 0 && percent <= 100) {
+		return 0, fmt.Errorf("%q is no percentage from 0%% to 100%%", text)
+	}
+	return percent / 100, nil
 }
 
 // openSummary opens what the summary goes to, so that a path that cannot be written shows before anything is published. write must be called.

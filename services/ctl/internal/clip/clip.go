@@ -1,4 +1,4 @@
-// Package clip reads video files as access units, the way a camera would have encoded them.
+// Package clip reads files of video as access units, the way a camera would have encoded them, and files of sound as packets.
 package clip
 
 import (
@@ -23,16 +23,20 @@ const minRate, maxRate = 0.1, 240
 // ErrUnreadable is wrapped by every error about the content of a file.
 var ErrUnreadable = errors.New("unreadable clip")
 
-// Clip is a decoded container: access units in order of sending. It is immutable and safe for concurrent use.
+// Clip is what a container holds: access units or packets in order of sending. It is immutable and safe for concurrent use.
 type Clip struct {
 	Codec media.Codec
-	// Units are access units: a VP8 or VP9 frame each, an H.264 or H.265 access unit in Annex B, or an AV1 temporal unit in the low-overhead format.
+	// Sound is nil for video.
+	Sound *Sound
+	// Units are access units: a VP8 or VP9 frame each, an H.264 or H.265 access unit in Annex B, or an AV1 temporal unit in the low-overhead format;
+	// packets of Opus, or samples for a fiftieth of a second.
 	Units [][]byte
 	// Rate is in units a second; 0 when the file does not tell.
 	Rate float64
 }
 
-// Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 (.h264, .264) or H.265 stream (.h265, .265, .hevc). Anything else goes through ffmpeg, which must be installed.
+// Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 (.h264, .264) or H.265 stream (.h265, .265, .hevc), Ogg with Opus
+// (.ogg, .opus) or WAV. Anything else is taken for video and goes through ffmpeg, which must be installed.
 func Open(path string) (*Clip, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -50,6 +54,10 @@ func Open(path string) (*Clip, error) {
 	switch extension := strings.ToLower(filepath.Ext(path)); {
 	case string(head[:4]) == "DKIF":
 		c, err = ReadIVF(f)
+	case string(head[:4]) == "OggS":
+		c, err = ReadOgg(f)
+	case string(head[:4]) == "RIFF" && extension == ".wav":
+		c, err = ReadWAV(f)
 	case extension == ".h264" || extension == ".264":
 		c, err = ReadH264(f)
 	case extension == ".h265" || extension == ".265" || extension == ".hevc":
@@ -108,7 +116,11 @@ func rate(header *ivfreader.IVFFileHeader, frames int, apart uint64) float64 {
 
 func (c *Clip) checked() (*Clip, error) {
 	if len(c.Units) == 0 {
-		return nil, fmt.Errorf("%w: no %s picture in it", ErrUnreadable, c.Codec)
+		what := "picture"
+		if c.Sound != nil {
+			what = "sound"
+		}
+		return nil, fmt.Errorf("%w: no %s %s in it", ErrUnreadable, c.Codec, what)
 	}
 	return c, nil
 }

@@ -1,5 +1,5 @@
-// Package edgetest is an edge small enough for the tests of sluicectl: it takes sessions by WHIP, answers every unit of their video over the session's
-// channel, and ends a session with its summary. Its media stays on the loopback address.
+// Package edgetest is an edge small enough for the tests of sluicectl: it takes sessions by WHIP, answers every unit of their video and every packet of their sound over the
+// session's channel, and ends a session with its summary. Its media stays on the loopback address.
 package edgetest
 
 import (
@@ -31,6 +31,13 @@ const (
 	failEvery = 5
 )
 
+// models is what the edge says of its models: a window of sound is a packet of 20 ms.
+const models = `{"models": [{"name": "faces", "input": {"picture": {"width": 320, "height": 180}}},
+	{"name": "speech", "input": {"sound": {"rate": 16000, "window": 320, "hop": 320, "context": 0}}}]}`
+
+// Spoken is how a packet of sound begins that holds speech, after the byte that tells Opus's configuration.
+const Spoken = 's'
+
 // Options say how the edge behaves; the zero value is a good edge.
 type Options struct {
 	// Token is the bearer token to demand; empty demands none.
@@ -59,6 +66,7 @@ func Start(t testing.TB, options Options) *Edge {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /whip", e.publish)
 	mux.HandleFunc("DELETE /whip/{id}", e.end)
+	mux.HandleFunc("GET /models", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, models) })
 	e.server = httptest.NewServer(mux)
 	e.URL = e.server.URL
 	t.Cleanup(func() {
@@ -136,7 +144,8 @@ type session struct {
 	mu      sync.Mutex
 	channel *webrtc.DataChannel // nil until it is open
 	over    bool                // after the summary nothing is said
-	counts  media.ModelCounts
+	counts  media.ModelCounts   // of the video
+	sound   media.ModelCounts
 }
 
 // accept makes the connection of an offer and gives the answer, all candidates in it.
@@ -179,6 +188,10 @@ func (s *session) accept(offer string) (string, error) {
 
 // read answers the units of a track until its end.
 func (s *session) read(track *webrtc.TrackRemote) {
+	if track.Kind() == webrtc.RTPCodecTypeAudio {
+		s.listen(track)
+		return
+	}
 	var depacketizer rtp.Depacketizer = &codecs.VP8Packet{}
 	switch strings.ToLower(track.Codec().MimeType) {
 	case strings.ToLower(webrtc.MimeTypeH264):
@@ -200,6 +213,31 @@ func (s *session) read(track *webrtc.TrackRemote) {
 			s.answer(unit, media.RTP{Valid: true, SSRC: packet.SSRC, Timestamp: packet.Timestamp})
 			unit = nil
 		}
+	}
+}
+
+// listen answers the packets of a track of sound until its end, each with how likely it holds speech.
+func (s *session) listen(track *webrtc.TrackRemote) {
+	for {
+		packet, _, err := track.ReadRTP()
+		if err != nil {
+			return
+		}
+		probability := 0.1
+		if len(packet.Payload) > 1 && packet.Payload[1] == Spoken {
+			probability = 0.9
+		}
+		s.mu.Lock()
+		if s.channel != nil && !s.over {
+			s.sound.Accepted++
+			s.sound.Results++
+			s.say(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(media.Outcome{
+				Session: s.id, Stream: "audio", Sequence: s.sound.Accepted, Model: "speech",
+				RTP:    media.RTP{Valid: true, SSRC: packet.SSRC, Timestamp: packet.Timestamp},
+				Result: &media.Result{Speech: []media.Speech{{Probability: probability}}},
+			})}})
+		}
+		s.mu.Unlock()
 	}
 }
 
@@ -239,14 +277,17 @@ func (s *session) hear(m webrtc.DataChannelMessage) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
-	counts := s.counts
-	counts.Model = "faces"
-	s.say(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Summary{Summary: &sluicev1.Summary{
-		Session: new(s.id),
-		Streams: wire.CountsToProto([]media.StreamCounts{{
-			Stream: "video", Received: counts.Accepted, Accepted: counts.Accepted, Models: []media.ModelCounts{counts},
-		}}),
-	}}})
+	var streams []media.StreamCounts
+	for _, c := range []struct {
+		stream, model string
+		counts        media.ModelCounts
+	}{{"video", "faces", s.counts}, {"audio", "speech", s.sound}} {
+		if c.counts.Accepted > 0 {
+			c.counts.Model = c.model
+			streams = append(streams, media.StreamCounts{Stream: c.stream, Received: c.counts.Accepted, Accepted: c.counts.Accepted, Models: []media.ModelCounts{c.counts}})
+		}
+	}
+	s.say(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Summary{Summary: &sluicev1.Summary{Session: new(s.id), Streams: wire.CountsToProto(streams)}}})
 }
 
 // say sends a message. The caller holds the lock.

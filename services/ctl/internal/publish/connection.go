@@ -8,19 +8,36 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/webrtc/v4"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/ctl/internal/clip"
 	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
 )
 
 // connectLimit bounds the time from the offer to a connection.
 const connectLimit = 20 * time.Second
 
-// connection is one PeerConnection with a video track and the session's message channel.
+// The names of the streams.
+const (
+	videoStream = "video"
+	soundStream = "audio"
+)
+
+// wish says what a connection is for.
+type wish struct {
+	video, sound *clip.Clip // either may be nil
+	models       []string
+	loss         *loss // nil for none
+}
+
+// connection is one PeerConnection with what is published and the session's message channel.
 type connection struct {
 	peer    *webrtc.PeerConnection
-	track   *webrtc.TrackLocalStaticRTP
+	video   *webrtc.TrackLocalStaticRTP // nil without video
+	sound   *webrtc.TrackLocalStaticRTP // nil without packets of sound
+	samples *webrtc.DataChannel         // nil without raw sound
 	channel *webrtc.DataChannel
 	session *whip.Session
 	client  *whip.Client
@@ -28,9 +45,9 @@ type connection struct {
 	up, down chan struct{}
 }
 
-// connect publishes one video track through WHIP and waits until media can flow. onMessage is called for every text message, from one goroutine.
-func connect(ctx context.Context, client *whip.Client, codec media.Codec, models []string, onMessage func([]byte)) (_ *connection, err error) {
-	api, err := newAPI(client.Edge.Hostname())
+// connect publishes through WHIP and waits until media can flow. onMessage is called for every text message, from one goroutine.
+func connect(ctx context.Context, client *whip.Client, w wish, onMessage func([]byte)) (_ *connection, err error) {
+	api, err := newAPI(client.Edge.Hostname(), w.loss)
 	if err != nil {
 		return nil, err
 	}
@@ -44,26 +61,18 @@ func connect(ctx context.Context, client *whip.Client, codec media.Codec, models
 			c.close()
 		}
 	}()
-	capability := capabilityOf(codec)
-	if c.track, err = webrtc.NewTrackLocalStaticRTP(capability, "video", "sluicectl"); err != nil {
+	opened, err := c.open(w)
+	if err != nil {
 		return nil, err
 	}
-	if _, err = peer.AddTransceiverFromTrack(c.track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly}); err != nil {
-		return nil, err
-	}
-	if c.channel, err = peer.CreateDataChannel("outcomes", &webrtc.DataChannelInit{Protocol: new("sluice.v1+json")}); err != nil {
-		return nil, err
-	}
-	opened := make(chan struct{})
-	c.channel.OnOpen(func() { close(opened) })
 	c.channel.OnMessage(func(m webrtc.DataChannelMessage) { onMessage(m.Data) })
 	c.watch()
-	if err := c.negotiate(ctx, models); err != nil {
+	if err := c.negotiate(ctx, w.models); err != nil {
 		return nil, err
 	}
 	limit := time.NewTimer(connectLimit)
 	defer limit.Stop()
-	for _, wait := range []<-chan struct{}{c.up, opened} {
+	for _, wait := range append(opened, c.up) {
 		select {
 		case <-wait:
 		case <-c.down:
@@ -77,10 +86,52 @@ func connect(ctx context.Context, client *whip.Client, codec media.Codec, models
 	return c, nil
 }
 
+// open makes the tracks and the channels; what it gives closes when the channels are open.
+func (c *connection) open(w wish) (opened []<-chan struct{}, err error) {
+	track := func(name string, codec media.Codec) (*webrtc.TrackLocalStaticRTP, error) {
+		t, err := webrtc.NewTrackLocalStaticRTP(capabilityOf(codec), name, "sluicectl")
+		if err == nil {
+			_, err = c.peer.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		}
+		return t, err
+	}
+	channel := func(label, protocol string) (*webrtc.DataChannel, error) {
+		d, err := c.peer.CreateDataChannel(label, &webrtc.DataChannelInit{Protocol: &protocol})
+		if err != nil {
+			return nil, err
+		}
+		open := make(chan struct{})
+		d.OnOpen(func() { close(open) })
+		opened = append(opened, open)
+		return d, nil
+	}
+	if w.video != nil {
+		if c.video, err = track(videoStream, w.video.Codec); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case w.sound == nil:
+	case w.sound.Codec == media.Opus:
+		if c.sound, err = track(soundStream, w.sound.Codec); err != nil {
+			return nil, err
+		}
+	default:
+		protocol := fmt.Sprintf("audio/x-raw;format=S16LE;rate=%d;channels=%d", w.sound.Sound.Clock, w.sound.Sound.Channels)
+		if c.samples, err = channel(soundStream, protocol); err != nil {
+			return nil, err
+		}
+	}
+	c.channel, err = channel("outcomes", "sluice.v1+json")
+	return opened, err
+}
+
 // capabilityOf gives a codec as the offer names it.
 func capabilityOf(codec media.Codec) webrtc.RTPCodecCapability {
 	c := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeVP8, ClockRate: clockRate}
 	switch codec {
+	case media.Opus:
+		c = webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: clip.OpusClock, Channels: 2, SDPFmtpLine: "minptime=10;useinbandfec=1"}
 	case media.H264:
 		c.MimeType, c.SDPFmtpLine = webrtc.MimeTypeH264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
 	case media.H265:
@@ -143,7 +194,7 @@ func (c *connection) close() {
 }
 
 // newAPI builds pion's API. For an edge on this machine's loopback address the media stays on loopback too.
-func newAPI(host string) (*webrtc.API, error) {
+func newAPI(host string, lossy *loss) (*webrtc.API, error) {
 	settings := webrtc.SettingEngine{}
 	settings.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	if ip := net.ParseIP(host); host == "localhost" || (ip != nil && ip.IsLoopback()) {
@@ -154,5 +205,12 @@ func newAPI(host string) (*webrtc.API, error) {
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		return nil, err
 	}
-	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)), nil
+	registry := &interceptor.Registry{}
+	if lossy != nil {
+		registry.Add(lossy) // first, which is next to the wire: what is sent again can be lost again
+	}
+	if err := webrtc.RegisterDefaultInterceptors(engine, registry); err != nil {
+		return nil, err
+	}
+	return webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry)), nil
 }

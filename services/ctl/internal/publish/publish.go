@@ -2,19 +2,16 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/pion/rtp"
-	"github.com/pion/rtp/codecs"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -24,20 +21,20 @@ import (
 	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
 )
 
-const (
-	clockRate = 90000 // RTP ticks a second of video (RFC 7741, RFC 9628, RFC 6184, RFC 7798)
-	mtu       = 1200
-	// drainLimit bounds the wait for the summary after the last frame.
-	drainLimit = 5 * time.Second
-)
+// drainLimit bounds the wait for the summary after the last frame.
+const drainLimit = 5 * time.Second
 
 // Config says what to publish.
 type Config struct {
 	Client *whip.Client
-	// Clips are sent by the streams in turn, each in a loop. At least one.
+	// Clips are sent by the streams in turn, each in a loop: the pictures and the sounds among them each in their own turn, so that a stream with both has a clip of
+	// each. At least one.
 	Clips []*clip.Clip
-	// Streams is the number of sessions, each with one video track. At least 1.
+	// Streams is the number of sessions. At least 1.
 	Streams int
+	// Loss is the share of the RTP packets that is lost on the way, 0 to 1; which ones depends on Seed.
+	Loss float64
+	Seed uint64
 	// Rate is in frames a second; 0 takes each clip's own, or 30.
 	Rate float64
 	// Duration ends the sending.
@@ -52,12 +49,9 @@ type Config struct {
 // Run publishes until the duration is over or ctx ends, then ends the sessions and gives a report for each stream. A stream that fails ends alone; its report says why.
 // The error tells how many failed.
 func Run(ctx context.Context, cfg Config) ([]Report, error) {
-	lines := &lineWriter{w: cfg.Outcomes}
-	publishers := make([]*publisher, cfg.Streams)
+	publishers := cfg.publishers()
 	var streams sync.WaitGroup
-	for i := range publishers {
-		p := &publisher{cfg: cfg, index: i, clip: cfg.Clips[i%len(cfg.Clips)], tally: newTally(), lines: lines, summarised: make(chan struct{})}
-		publishers[i] = p
+	for _, p := range publishers {
 		streams.Go(func() { p.fail(p.run(ctx)) })
 	}
 	reports := func() []Report {
@@ -89,6 +83,36 @@ func Run(ctx context.Context, cfg Config) ([]Report, error) {
 	return reports(), failures(publishers)
 }
 
+// publishers deals the clips out.
+func (cfg Config) publishers() (all []*publisher) {
+	var pictures, sounds []*clip.Clip
+	for _, c := range cfg.Clips {
+		if c.Sound != nil {
+			sounds = append(sounds, c)
+		} else {
+			pictures = append(pictures, c)
+		}
+	}
+	lines := &lineWriter{w: cfg.Outcomes}
+	for i := range cfg.Streams {
+		p := &publisher{
+			cfg: cfg, index: i, tally: newTally(), lines: lines, summarised: make(chan struct{}),
+			soundBase: rand.Uint32(), //nolint:gosec // see sendVideo
+		}
+		if len(pictures) > 0 {
+			p.video = pictures[i%len(pictures)]
+		}
+		if len(sounds) > 0 {
+			p.sound = sounds[i%len(sounds)]
+		}
+		if cfg.Loss > 0 {
+			p.loss = &loss{share: cfg.Loss, seed: cfg.Seed + uint64(i)}
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
 // failures sums up how the streams ended; nil when none failed.
 func failures(publishers []*publisher) error {
 	failed := slices.DeleteFunc(slices.Clone(publishers), func(p *publisher) bool { return p.failure == nil })
@@ -104,23 +128,30 @@ func failures(publishers []*publisher) error {
 
 // publisher is one stream. run owns it but for tally and the mutex's fields.
 type publisher struct {
-	cfg        Config
-	index      int
-	clip       *clip.Clip
-	tally      *Tally
-	lines      *lineWriter
-	summarised chan struct{}
-	once       sync.Once
+	cfg          Config
+	index        int
+	video, sound *clip.Clip // either may be nil
+	soundBase    uint32     // the first RTP timestamp of the sound
+	loss         *loss      // nil for none
+	tally        *Tally
+	lines        *lineWriter
+	summarised   chan struct{}
+	once         sync.Once
 
 	mu      sync.Mutex
 	session string
 	failure error
+	inputs  map[string]whip.SoundInput // by model
+	began   time.Time                  // when the first sound would have been heard
 }
 
 func (p *publisher) report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := p.tally.Report(p.session)
+	if p.loss != nil {
+		r.Lost = p.loss.lost.Load()
+	}
 	if p.failure != nil {
 		r.Failure = p.failure.Error()
 	}
@@ -134,7 +165,16 @@ func (p *publisher) fail(err error) {
 }
 
 func (p *publisher) run(ctx context.Context) error {
-	c, err := connect(ctx, p.cfg.Client, p.clip.Codec, p.cfg.Models, p.message)
+	if p.sound != nil {
+		inputs, err := p.cfg.Client.SoundModels(ctx)
+		if err != nil {
+			return err
+		}
+		p.mu.Lock()
+		p.inputs = inputs
+		p.mu.Unlock()
+	}
+	c, err := connect(ctx, p.cfg.Client, wish{video: p.video, sound: p.sound, models: p.cfg.Models, loss: p.loss}, p.message)
 	if err != nil {
 		return err
 	}
@@ -156,61 +196,22 @@ func (p *publisher) run(ctx context.Context) error {
 	}
 }
 
-func newPayloader(codec media.Codec) rtp.Payloader {
-	switch codec {
-	case media.H264:
-		return &codecs.H264Payloader{}
-	case media.H265:
-		return &codecs.H265Payloader{}
-	case media.VP9:
-		return &codecs.VP9Payloader{}
-	case media.AV1:
-		return &codecs.AV1Payloader{}
-	default:
-		return &codecs.VP8Payloader{EnablePictureID: true}
-	}
-}
-
-// send paces the clip's units by the clock: frame n leaves at n/rate, whatever happened to the frames before it.
+// send sends picture and sound side by side, on one clock, and returns when both have done.
 func (p *publisher) send(ctx context.Context, c *connection) error {
-	rate := p.cfg.Rate
-	if rate == 0 {
-		rate = p.clip.Rate
-	}
-	if rate == 0 {
-		rate = 30
-	}
-	payloader := newPayloader(p.clip.Codec)
-	sequencer, base := rtp.NewRandomSequencer(), rand.Uint32() //nolint:gosec // An RTP timestamp's start is random, not secret (RFC 3550 section 5.1).
 	start := time.Now()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for n := 0; ; n++ {
-		at := time.Duration(float64(n) / rate * float64(time.Second))
-		if at >= p.cfg.Duration {
-			return nil
-		}
-		timer.Reset(time.Until(start.Add(at)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			return nil
-		case <-c.down:
-			return errors.New("the edge ended the connection")
-		}
-		stamp := base + uint32(uint64(math.Round(float64(n)/rate*clockRate)))
-		p.tally.Sent(stamp, n, time.Now())
-		payloads := payloader.Payload(mtu, p.clip.Units[n%len(p.clip.Units)])
-		for i, payload := range payloads {
-			packet := &rtp.Packet{
-				Header:  rtp.Header{Version: 2, Marker: i == len(payloads)-1, SequenceNumber: sequencer.NextSequenceNumber(), Timestamp: stamp},
-				Payload: payload,
-			}
-			if err := c.track.WriteRTP(packet); err != nil {
-				return fmt.Errorf("frame %d: %w", n, err)
-			}
-		}
+	p.mu.Lock()
+	p.began = start
+	p.mu.Unlock()
+	var failed [2]error
+	var both sync.WaitGroup
+	if p.video != nil {
+		both.Go(func() { failed[0] = p.sendVideo(ctx, c, start) })
 	}
+	if p.sound != nil {
+		both.Go(func() { failed[1] = p.sendSound(ctx, c, start) })
+	}
+	both.Wait()
+	return cmp.Or(failed[0], failed[1])
 }
 
 // message takes one message of the edge.
@@ -229,9 +230,7 @@ func (p *publisher) message(text []byte) {
 		p.mu.Lock()
 		p.session = o.Session
 		p.mu.Unlock()
-		if frame, latency, ok := p.tally.Outcome(o, now); ok {
-			p.lines.outcome(p.index, frame, frame%len(p.clip.Units), latency, body.Outcome)
-		}
+		p.outcome(o, now, body.Outcome)
 	case *sluicev1.ServerMessage_Skipped:
 		p.tally.Skipped(body.Skipped)
 	case *sluicev1.ServerMessage_Summary:
@@ -245,13 +244,58 @@ func (p *publisher) message(text []byte) {
 	}
 }
 
+// outcome notes an outcome and writes its line.
+func (p *publisher) outcome(o media.Outcome, now time.Time, m *sluicev1.Outcome) {
+	if o.Stream == soundStream {
+		if at, latency, ok := p.heard(o, now); ok {
+			p.lines.write(line{Publisher: p.index, Seconds: new(at.Seconds()), Latency: latency.Seconds()}, m)
+		}
+		return
+	}
+	if frame, latency, ok := p.tally.Outcome(o, now); ok {
+		p.lines.write(line{Publisher: p.index, Frame: &frame, ClipFrame: new(frame % len(p.video.Units)), Latency: latency.Seconds()}, m)
+	}
+}
+
+// heard notes an outcome of a window of sound. It tells where in the clip the window begins, counted on when the clip is looped, and how long after the sending of the window's
+// last sample the outcome came.
+func (p *publisher) heard(o media.Outcome, now time.Time) (at, latency time.Duration, ok bool) {
+	p.mu.Lock()
+	input, known := p.inputs[o.Model]
+	began := p.began
+	p.mu.Unlock()
+	if !known {
+		return 0, 0, false
+	}
+	sound := p.sound.Sound
+	hop := ticks(int64(input.Hop), input.Rate)
+	sent := time.Duration(o.Sequence-1) * hop // raw sound has no timestamps, but its windows have numbers
+	if o.RTP.Valid {
+		sent = ticks(int64(int32(o.RTP.Timestamp-p.soundBase)), sound.Clock)
+	}
+	at = sent - ticks(int64(sound.Skip), sound.Clock)
+	latency = now.Sub(began.Add(sent + ticks(int64(input.Window), input.Rate)))
+	p.tally.Heard(o, at, hop, latency)
+	return at, latency, true
+}
+
+// line is a line of Config.Outcomes: the frame that the outcome is about, or where in the sound its window begins.
+type line struct {
+	Publisher int             `json:"publisher"`
+	Frame     *int            `json:"frame,omitempty"`
+	ClipFrame *int            `json:"clipFrame,omitempty"`
+	Seconds   *float64        `json:"seconds,omitempty"`
+	Latency   float64         `json:"latency"`
+	Outcome   json.RawMessage `json:"outcome"`
+}
+
 // lineWriter writes outcomes as lines of JSON, for several publishers at once.
 type lineWriter struct {
 	mu sync.Mutex
 	w  io.Writer
 }
 
-func (l *lineWriter) outcome(publisher, frame, clipFrame int, latency time.Duration, o *sluicev1.Outcome) {
+func (l *lineWriter) write(entry line, o *sluicev1.Outcome) {
 	if l.w == nil {
 		return
 	}
@@ -259,17 +303,12 @@ func (l *lineWriter) outcome(publisher, frame, clipFrame int, latency time.Durat
 	if err != nil {
 		return
 	}
-	line, err := json.Marshal(struct {
-		Publisher int             `json:"publisher"`
-		Frame     int             `json:"frame"`
-		ClipFrame int             `json:"clipFrame"`
-		Latency   float64         `json:"latency"`
-		Outcome   json.RawMessage `json:"outcome"`
-	}{publisher, frame, clipFrame, latency.Seconds(), b})
+	entry.Outcome = b
+	text, err := json.Marshal(entry)
 	if err != nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, _ = l.w.Write(append(line, '\n')) // A full disk shows in the file; the publishing goes on.
+	_, _ = l.w.Write(append(text, '\n')) // A full disk shows in the file; the publishing goes on.
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/ctl/internal/clip"
 	"github.com/sluice-dev/sluice/services/ctl/internal/edgetest"
+	"github.com/sluice-dev/sluice/services/ctl/internal/speech"
 	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
 )
 
@@ -53,20 +54,20 @@ func config(t *testing.T, e *edgetest.Edge, token string, clips ...*clip.Clip) C
 	return Config{Client: client, Clips: clips, Streams: 1, Duration: 300 * time.Millisecond}
 }
 
-// lines are the outcomes as Config.Outcomes gets them.
-type line struct {
+// written are the outcomes as Config.Outcomes gets them.
+type written struct {
 	Publisher, Frame, ClipFrame int
-	Latency                     float64
+	Seconds, Latency            float64
 	Outcome                     struct {
-		Session string
-		Result  *struct{ JSON []string }
+		Session, Stream string
+		Result          *struct{ JSON []string }
 	}
 }
 
-func parse(t *testing.T, text string) (all []line) {
+func parse(t *testing.T, text string) (all []written) {
 	t.Helper()
 	for row := range strings.Lines(text) {
-		var l line
+		var l written
 		if err := json.Unmarshal([]byte(row), &l); err != nil {
 			t.Fatalf("%v: %s", err, row)
 		}
@@ -125,7 +126,7 @@ func checkAccount(t *testing.T, r Report) {
 	}
 }
 
-func checkLines(t *testing.T, reports []Report, c *clip.Clip, lines []line, total uint32) {
+func checkLines(t *testing.T, reports []Report, c *clip.Clip, lines []written, total uint32) {
 	t.Helper()
 	if len(lines) != int(total) {
 		t.Errorf("%d lines for %d outcomes", len(lines), total)
@@ -138,6 +139,88 @@ func checkLines(t *testing.T, reports []Report, c *clip.Clip, lines []line, tota
 		if l.Outcome.Result != nil && l.Outcome.Result.JSON[0] != want {
 			t.Errorf("frame %d, of the clip %d, was answered as %.20q, want %.20q", l.Frame, l.ClipFrame, l.Outcome.Result.JSON[0], want)
 		}
+	}
+}
+
+// voice is a clip of two seconds of sound: packets of 20 ms of Opus, some with speech, some with silence that is not sent.
+func voice() *clip.Clip {
+	c := &clip.Clip{Codec: media.Opus, Sound: &clip.Sound{Clock: clip.OpusClock, Channels: 1, Skip: 480}}
+	for n := range 100 {
+		packet := []byte{0x0c << 3, 0, 0} // one frame of 20 ms
+		switch {
+		case n >= 30 && n < 60:
+			packet[1] = edgetest.Spoken
+		case n < 15:
+			packet = packet[:1]
+		}
+		c.Units, c.Sound.Ticks = append(c.Units, packet), append(c.Sound.Ticks, 960)
+	}
+	return c
+}
+
+// TestRunWithSound publishes sound alone and beside pictures: the report tells where in the clip speech was.
+func TestRunWithSound(t *testing.T) {
+	for name, clips := range map[string][]*clip.Clip{"alone": {voice()}, "with pictures": {vp8(), voice()}} {
+		t.Run(name, func(t *testing.T) {
+			e := edgetest.Start(t, edgetest.Options{})
+			cfg := config(t, e, "", clips...)
+			var outcomes bytes.Buffer
+			cfg.Duration, cfg.Outcomes = 2100*time.Millisecond, &outcomes
+			reports, err := Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := reports[0]
+			if r.SoundSent != 85 || r.Lost != 0 || (len(clips) > 1) != (r.Sent > 0) || len(r.Edge) != len(clips) {
+				t.Errorf("report %+v", r)
+			}
+			// The clip's first ten milliseconds are the encoder's.
+			want := []speech.Span{{Start: 590 * time.Millisecond, End: 1190 * time.Millisecond, Peak: 0.9}}
+			if len(r.Speech) != 1 || r.Speech[0].Model != "speech" || !slices.Equal(r.Speech[0].Spans, want) {
+				t.Errorf("heard %+v, want %+v", r.Speech, want)
+			}
+			if text := Table(reports); !strings.Contains(text, "0.590") || !strings.Contains(text, "1.190") {
+				t.Errorf("the table does not tell when somebody spoke:\n%s", text)
+			}
+			var summary bytes.Buffer
+			if err := WriteJSON(&summary, reports); err != nil || !strings.Contains(summary.String(), `"start": 0.59,`) {
+				t.Errorf("%v: %s", err, summary.String())
+			}
+			for _, l := range parse(t, outcomes.String()) {
+				if l.Outcome.Stream == "audio" && l.Seconds < 0.29-1e-9 {
+					t.Errorf("line %+v: before the first packet that was sent", l)
+				}
+			}
+		})
+	}
+}
+
+// TestRunLosesPackets loses the same packets for the same seed, and others for another.
+func TestRunLosesPackets(t *testing.T) {
+	heard := func(seed uint64) (sequences []float64, lost uint32) {
+		e := edgetest.Start(t, edgetest.Options{})
+		cfg := config(t, e, "", voice())
+		var outcomes bytes.Buffer
+		cfg.Duration, cfg.Outcomes, cfg.Loss, cfg.Seed = 1500*time.Millisecond, &outcomes, 0.3, seed
+		reports, err := Run(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range parse(t, outcomes.String()) {
+			if l.Seconds < 1.3 { // the last ones may be on their way when the edge is told bye
+				sequences = append(sequences, l.Seconds)
+			}
+		}
+		return sequences, reports[0].Lost
+	}
+	first, lost := heard(1)
+	again, _ := heard(1)
+	other, _ := heard(2)
+	if lost < 5 || lost > 40 {
+		t.Errorf("%d of 59 packets were lost, want about 18", lost)
+	}
+	if !slices.Equal(first, again) || slices.Equal(first, other) {
+		t.Errorf("with one seed %v and %v arrived, with another %v", first, again, other)
 	}
 }
 

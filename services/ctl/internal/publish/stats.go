@@ -1,13 +1,18 @@
 package publish
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/ctl/internal/speech"
 )
+
+// keptWindows bounds how many windows of sound are remembered for the spans of speech: three hours of them.
+const keptWindows = 3 * 3600 * 32
 
 // keptSent bounds how many frames' sending times are remembered: a minute at 60 frames a second, far beyond any deadline.
 const keptSent = 4096
@@ -24,6 +29,15 @@ type Tally struct {
 	counts    []media.StreamCounts // the edge's, once the session has ended
 	duplicate uint32
 	seen      map[pair]struct{}
+
+	soundSent uint32
+	windows   map[string]*heard // by model, those with a result about speech
+}
+
+// heard is what a model said of the sound.
+type heard struct {
+	hop     time.Duration
+	windows []speech.Window // the oldest first, at most keptWindows
 }
 
 type sending struct {
@@ -38,7 +52,7 @@ type pair struct {
 }
 
 func newTally() *Tally {
-	return &Tally{sentAt: map[uint32]sending{}, models: map[string]*media.ModelCounts{}, seen: map[pair]struct{}{}}
+	return &Tally{sentAt: map[uint32]sending{}, models: map[string]*media.ModelCounts{}, seen: map[pair]struct{}{}, windows: map[string]*heard{}}
 }
 
 // Sent notes that a frame left.
@@ -57,6 +71,20 @@ func (t *Tally) Sent(rtp uint32, frame int, at time.Time) {
 func (t *Tally) Outcome(o media.Outcome, at time.Time) (frame int, latency time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.count(o)
+	s, ok := t.sentAt[o.RTP.Timestamp]
+	if !ok || !o.RTP.Valid {
+		return 0, 0, false
+	}
+	latency = at.Sub(s.at)
+	if o.Result != nil {
+		t.latencies = append(t.latencies, latency)
+	}
+	return s.frame, latency, true
+}
+
+// count counts an outcome. The caller holds the lock.
+func (t *Tally) count(o media.Outcome) {
 	key := pair{o.Stream, o.Sequence, o.Model}
 	if _, again := t.seen[key]; again {
 		t.duplicate++
@@ -76,15 +104,36 @@ func (t *Tally) Outcome(o media.Outcome, at time.Time) (frame int, latency time.
 	default:
 		m.Results++
 	}
-	s, ok := t.sentAt[o.RTP.Timestamp]
-	if !ok || !o.RTP.Valid {
-		return 0, 0, false
+}
+
+// SentSound notes that a packet of sound left.
+func (t *Tally) SentSound() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.soundSent++
+}
+
+// Heard notes an outcome about the window of sound that begins at a time; windows are hop apart.
+func (t *Tally) Heard(o media.Outcome, at, hop, latency time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count(o)
+	if o.Result == nil {
+		return
 	}
-	latency = at.Sub(s.at)
-	if o.Result != nil {
-		t.latencies = append(t.latencies, latency)
+	t.latencies = append(t.latencies, latency)
+	if len(o.Result.Speech) == 0 {
+		return
 	}
-	return s.frame, latency, true
+	h := t.windows[o.Model]
+	if h == nil {
+		h = &heard{hop: hop}
+		t.windows[o.Model] = h
+	}
+	if len(h.windows) == keptWindows {
+		h.windows = slices.Delete(h.windows, 0, keptWindows/2)
+	}
+	h.windows = append(h.windows, speech.Window{Start: at, Probability: o.Result.Speech[0].Probability})
 }
 
 // Skipped notes outcomes that the edge says it could not deliver.
@@ -107,7 +156,11 @@ func (t *Tally) Report(session string) Report {
 	defer t.mu.Unlock()
 	r := Report{
 		Session: session, Sent: t.sent, Skipped: t.skipped, Duplicates: t.duplicate, Latency: quantiles(t.latencies),
-		Drops: map[string]uint32{}, Errors: map[string]uint32{}, Edge: t.counts,
+		Drops: map[string]uint32{}, Errors: map[string]uint32{}, Edge: t.counts, SoundSent: t.soundSent,
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.windows)) {
+		h := t.windows[name]
+		r.Speech = append(r.Speech, Speech{Model: name, Windows: len(h.windows), Spans: speech.Spans(h.windows, h.hop)})
 	}
 	for _, m := range t.models {
 		r.Outcomes += m.Accepted

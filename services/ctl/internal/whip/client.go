@@ -89,6 +89,38 @@ func (c *Client) Publish(ctx context.Context, offer string, models []string) (*S
 	return s, nil
 }
 
+// SoundInput is what a model takes of sound: a rate in samples a second, and windows of samples that begin hop apart.
+type SoundInput struct {
+	Rate, Window, Hop int
+}
+
+// SoundModels gives what each model that takes sound takes of it, by the model's name.
+func (c *Client) SoundModels(ctx context.Context) (map[string]SoundInput, error) {
+	response, body, err := c.do(ctx, http.MethodGet, c.Edge.JoinPath("models"), "") //nolint:bodyclose // do has read and closed it.
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, problem(response, body)
+	}
+	var answer struct {
+		Models []struct {
+			Name  string
+			Input struct{ Sound *SoundInput }
+		}
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, fmt.Errorf("the edge's list of models cannot be read: %w", err)
+	}
+	all := map[string]SoundInput{}
+	for _, m := range answer.Models {
+		if in := m.Input.Sound; in != nil && in.Rate > 0 && in.Hop > 0 {
+			all[m.Name] = *in
+		}
+	}
+	return all, nil
+}
+
 // End deletes a session. One that has already ended is no error.
 func (c *Client) End(ctx context.Context, s *Session) error {
 	response, body, err := c.do(ctx, http.MethodDelete, s.Resource, "") //nolint:bodyclose // do has read and closed it.
