@@ -115,3 +115,57 @@ func TestTemporalLayersOfRealEncoders(t *testing.T) {
 		})
 	}
 }
+
+// spatialVP9 packs the frames of a superframe as browsers send spatial layers: each by itself (RFC 9628).
+func spatialVP9() func([]byte) [][]byte {
+	picture := 0
+	return func(superframe []byte) (payloads [][]byte) {
+		marker := superframe[len(superframe)-1]
+		width, count := int(marker>>3&3)+1, int(marker&7)+1
+		index := superframe[len(superframe)-1-width*count:]
+		for layer := range count {
+			size := 0
+			for i := range width {
+				size |= int(index[layer*width+i]) << (8 * i)
+			}
+			frame := superframe[:size]
+			superframe = superframe[size:]
+			for begin := true; begin || len(frame) > 0; begin = false {
+				n, flags := min(len(frame), 400), byte(0xa0) // I, L
+				if begin {
+					flags |= 0x08
+				}
+				if n == len(frame) {
+					flags |= 0x04
+				}
+				payloads = append(payloads, append([]byte{flags, 0x80 | byte(picture>>8), byte(picture), byte(layer << 1), 0}, frame[:n]...))
+				frame = frame[n:]
+			}
+		}
+		picture++
+		return payloads
+	}
+}
+
+// TestSpatialLayersOfARealEncoder sends three spatial layers in one stream: what comes out is the uppermost, and nothing when a part of any is lost.
+func TestSpatialLayersOfARealEncoder(t *testing.T) {
+	program := buildDecoder(t)
+	const file = "../decoder/testdata/vp9-svc.ivf"
+	units := ivfFrames(t, file)
+	display := slices.Collect(slices.Chunk(tool(t, "ffmpeg", "-c:v libvpx-vp9 -i "+file+" -f rawvideo -pix_fmt rgb24 -"), shotWidth*shotHeight*3))
+	clean := newScreening(t, program, media.VP9, spatialVP9(), 0)
+	clean.send(units, nil)
+	clean.checkPlaces(display)
+	clean.checkSizes([]sizes{{shotWidth, shotHeight, len(units)}})
+	if len(display) != len(units) {
+		t.Fatalf("%d pictures of %d units", len(display), len(units))
+	}
+	for packet := range spatialVP9()(units[5].data) {
+		s := newScreening(t, program, media.VP9, spatialVP9(), 0)
+		s.send(units, func(unit, n int) bool { return unit == 5 && n == packet })
+		s.checkSame(clean)
+		if got := run(s.words); got != "result 5, DAMAGED 7" || s.requests == 0 {
+			t.Errorf("without packet %d of the sixth unit: %s, %d key frames asked for", packet, got, s.requests)
+		}
+	}
+}
