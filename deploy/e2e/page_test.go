@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,11 +16,11 @@ import (
 // thinSpace groups the digits of large numbers on the page.
 const thinSpace = "\u202f"
 
-// visit starts a scene of page.mjs on the edge's own page, with the moving face as the camera. Screenshots are kept in SLUICE_SCREENSHOTS, if that names a directory.
+// visit starts a scene of page.mjs on the edge's own page, with the moving face as the camera and spoken sentences as the microphone. Screenshots are kept in SLUICE_SCREENSHOTS, if that names a directory.
 func visit(t *testing.T, s *stack.Stack, scene string) *browser {
 	t.Helper()
 	return browse(t, "page.mjs", 2*time.Minute, map[string]any{
-		"scene": scene, "edge": s.HTTP + "/", "camera": stack.Clip(t, "faces-360p30.y4m"), "screenshots": os.Getenv("SLUICE_SCREENSHOTS"),
+		"scene": scene, "edge": s.HTTP + "/", "camera": stack.Clip(t, "faces-360p30.y4m"), "microphone": stack.Clip(t, "voice.wav"), "screenshots": os.Getenv("SLUICE_SCREENSHOTS"),
 	})
 }
 
@@ -57,6 +58,31 @@ func TestThePage(t *testing.T) {
 	t.Logf("sent %s/s, answers %s/s, latency p50 %s ms, p95 %s ms; %d pictures with a box, %d around the face", shown.Sent, shown.Answers, shown.P50, shown.P95, len(shown.Boxes), near)
 	if len(shown.Boxes) < 10 || near*10 < len(shown.Boxes)*9 {
 		t.Errorf("boxes around the face: %d of %+v", near, shown.Boxes)
+	}
+}
+
+// Show 6: camera and microphone of one session, each to its model: the boxes go on, and the meter tells speech from silence.
+func TestThePageListens(t *testing.T) {
+	s := stack.Start(t, stack.Options{})
+	b := visit(t, s, "spoken")
+	var shown struct {
+		Overflow int
+		Models   []string
+	}
+	b.next(t, &shown)
+	checkNoComplaints(t, b)
+	if shown.Overflow > 0 {
+		t.Errorf("on a phone the page is %d pixels too wide", shown.Overflow)
+	}
+	if !slices.Equal(shown.Models, []string{"faces", "speech"}) {
+		t.Errorf("with a microphone the page offers models %v", shown.Models)
+	}
+	for _, model := range shown.Models {
+		results := s.Metric(t, s.EdgeAdmin, "sluice_edge_outcomes_total", "kind=result", "model="+model)
+		t.Logf("results of %s: %g", model, results)
+		if results < 30 {
+			t.Errorf("%g results of the model %s", results, model)
+		}
 	}
 }
 

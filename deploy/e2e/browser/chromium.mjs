@@ -10,8 +10,11 @@ export function tell(report) {
   process.stdout.write(`${JSON.stringify(report)}\n`);
 }
 
-/** @param {{ permission?: boolean, camera?: string }} [wish] permission: what the browser's user says when a page asks for the camera; camera: a clip that it shows */
-export function launch({ permission = true, camera } = {}) {
+/**
+ * @param {{ permission?: boolean, camera?: string, microphone?: string }} [wish]
+ *   permission: what the browser's user says when a page asks for the camera; camera: a clip that it shows; microphone: a WAV file that it hears, again and again
+ */
+export function launch({ permission = true, camera, microphone } = {}) {
   return puppeteer.launch({
     executablePath: options.chromium,
     userDataDir: options.profile,
@@ -24,6 +27,7 @@ export function launch({ permission = true, camera } = {}) {
       "--use-fake-device-for-media-stream",
       permission ? "--use-fake-ui-for-media-stream" : "--deny-permission-prompts",
       ...(camera ? [`--use-file-for-fake-video-capture=${camera}`] : []),
+      ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}`] : []),
       "--allow-loopback-in-peer-connection",
       "--autoplay-policy=no-user-gesture-required",
       "--disable-quic",

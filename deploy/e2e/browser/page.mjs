@@ -9,9 +9,9 @@ const PHONE = { width: 390, height: 844, deviceScaleFactor: 2 };
 const PATIENCE = { timeout: 45_000 };
 
 /** @type {Record<string, (page: import("puppeteer-core").Page) => Promise<void>>} */
-const scenes = { live, refused, killed };
+const scenes = { live, refused, killed, spoken };
 
-const browser = await launch({ camera: options.camera, permission: options.scene !== "refused" });
+const browser = await launch({ camera: options.camera, microphone: options.microphone, permission: options.scene !== "refused" });
 try {
   const [page] = await browser.pages();
   const said = complaints(page);
@@ -49,6 +49,29 @@ async function live(page) {
   await page.click("#stop");
   await page.waitForFunction(() => document.body.dataset.state === "idle", PATIENCE);
   tell({ ...report, boxes, overflow });
+}
+
+/** Camera and microphone are sent together: the face keeps its box, and the meter says when somebody speaks and when not. */
+async function spoken(page) {
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "dark" }]);
+  await start(page);
+  await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 0, PATIENCE);
+  await page.click("#microphone");
+  const says = (/** @type {string} */ state) => page.waitForFunction((wanted) => document.getElementById("speech")?.dataset.speech === wanted, PATIENCE, state);
+  await says("speech");
+  await shoot(page, "speech-dark");
+  await says("silence");
+  await says("speech");
+  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
+  await page.setViewport(PHONE);
+  await pause(1500);
+  await shoot(page, "speech-phone", true);
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  await page.waitForFunction(() => document.getElementById("picture")?.getAttribute("aria-label")?.includes("1 face"), PATIENCE);
+  const models = await page.$$eval("#model-list input:checked", (/** @type {HTMLInputElement[]} */ boxes) => boxes.map((box) => box.value));
+  await page.click("#microphone");
+  await page.waitForSelector("#speech", { hidden: true, ...PATIENCE });
+  tell({ overflow, models });
 }
 
 /** The visitor does not allow the camera. */

@@ -88,7 +88,7 @@ func (p *publication) run(ctx context.Context, files []string) (err error) {
 		return fmt.Errorf("--loss: %w", err)
 	}
 	for _, file := range files {
-		c, err := clip.Open(file)
+		c, err := clip.Open(ctx, file)
 		if err != nil {
 			return err
 		}

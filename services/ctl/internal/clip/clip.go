@@ -2,6 +2,7 @@
 package clip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ type Clip struct {
 
 // Open reads an IVF file with VP8, VP9 or AV1 (.ivf) or a raw H.264 (.h264, .264) or H.265 stream (.h265, .265, .hevc), Ogg with Opus
 // (.ogg, .opus) or WAV. Anything else is taken for video and goes through ffmpeg, which must be installed.
-func Open(path string) (*Clip, error) {
+func Open(ctx context.Context, path string) (*Clip, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -63,7 +64,7 @@ func Open(path string) (*Clip, error) {
 	case extension == ".h265" || extension == ".265" || extension == ".hevc":
 		c, err = ReadH265(f)
 	default:
-		c, err = transcode(path)
+		c, err = transcode(ctx, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -168,11 +168,11 @@ func TestOpenRefuses(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Open(file); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), file) {
+		if _, err := Open(t.Context(), file); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v, want ErrUnreadable naming the file", text, err)
 		}
 	}
-	if _, err := Open("/nowhere.ivf"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Open(t.Context(), "/nowhere.ivf"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: %v", err)
 	}
 }
@@ -188,7 +188,7 @@ func TestOpenTranscodes(t *testing.T) {
 	if err := os.WriteFile(file, film, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := Open(file)
+	c, err := Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func TestOpenReadsH265(t *testing.T) {
 	if words, err := command.CombinedOutput(); err != nil {
 		t.Fatalf("ffmpeg with libx265 (is it installed?): %v\n%s", err, words)
 	}
-	c, err := Open(file)
+	c, err := Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}

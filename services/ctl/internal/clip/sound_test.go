@@ -130,7 +130,7 @@ func TestOpenTellsSoundByContent(t *testing.T) {
 		if err := os.WriteFile(file, c.data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := Open(file); err != nil || got.Codec != c.want {
+		if got, err := Open(t.Context(), file); err != nil || got.Codec != c.want {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}

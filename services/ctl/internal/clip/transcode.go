@@ -14,8 +14,8 @@ import (
 const transcodeLimit = 2 * time.Minute
 
 // transcode turns any file that ffmpeg reads into VP8 as a browser would send it: a key frame a second, no lag, no alternate references.
-func transcode(path string) (*Clip, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), transcodeLimit)
+func transcode(ctx context.Context, path string) (*Clip, error) {
+	ctx, cancel := context.WithTimeout(ctx, transcodeLimit)
 	defer cancel()
 	//nolint:gosec // The path is the user's own argument and no shell reads it.
 	command := exec.CommandContext(ctx, "ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-i", path, "-an", "-t", "60",

@@ -5,6 +5,7 @@ import { byId, showNumbers, showSending } from "./panel.js";
 import { classTexts, describe } from "./picture.js";
 import { Playout } from "./playout.js";
 import { SendingMeter } from "./sending.js";
+import { Speech, showSpeech } from "./speech.js";
 import { Numbers, Recent, endOf } from "./stats.js";
 import { advise, explain } from "./problems.js";
 import { showAdvice, showClasses, showNotice } from "./view.js";
@@ -23,6 +24,8 @@ export class Live {
   #numbers = new Numbers();
   #playout = new Playout();
   #meter = new SendingMeter();
+  #speech = new Speech();
+  /** @type {import("./problems.js").Explanation | undefined} what is wrong besides the pictures */ trouble;
   /** @type {Recent<string>} */ #lookups = new Recent(3000);
   /** @type {Session | undefined} */ #session;
   /** @type {Outcome | undefined} */ #lastResult;
@@ -86,6 +89,11 @@ export class Live {
   #take(session, outcome) {
     if (session !== this.#session) return;
     const now = performance.now();
+    if (this.models().some((model) => model.sound && model.name === outcome.model)) {
+      const [heard] = outcome.result?.speech ?? [];
+      if (heard) this.#speech.add(now, heard.probability ?? 0);
+      return; // the numbers and the plot are about pictures
+    }
     this.#answered = true;
     const captured = session.captureTime(outcome);
     const latency = this.#numbers.record(outcome, now, captured);
@@ -99,6 +107,7 @@ export class Live {
   /** Draws the frame whose answers are in; when there is none for a while, the live picture without boxes. */
   #show() {
     const now = performance.now();
+    showSpeech(this.#speech.view(now));
     const due = this.#session && this.#playout.due(now);
     if (due) {
       const found = this.#frames.find(due.time);
@@ -135,11 +144,12 @@ export class Live {
     if (!this.#session) return;
     const isExact = now - this.#exactAt <= this.#hold();
     showNotice(isExact ? `Delayed ${10 * Math.ceil(this.#playout.delay(now) / 10)} ms, so that boxes fit their frame` : this.#whyLive(now), isExact);
-    const advice = advise({
+    const models = this.models().filter((model) => model.pictures);
+    const advice = models.length === 0 && this.models().length > 0 ? undefined : advise({
       state: this.#session.state, answered: this.#answered, seconds: (now - this.#since) / 1000, sentRate: this.#sending.fps,
-      lately: this.#numbers.lately(now), models: this.models(),
+      lately: this.#numbers.lately(now), models,
     });
-    showAdvice(advice && explain(advice.code, advice.context));
+    showAdvice(advice ? explain(advice.code, advice.context) : this.trouble);
     byId("last-answer").textContent = this.#lastResult ? JSON.stringify(this.#lastResult, undefined, 2).slice(0, 4000) : "None yet.";
   }
 

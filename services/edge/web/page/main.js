@@ -7,7 +7,7 @@ import { byId, element, showNumbers } from "./panel.js";
 import { Picture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { explain, explainError } from "./problems.js";
-import { listCameras, openCamera, openFile, openScreen } from "./sources.js";
+import { listCameras, openCamera, openFile, openMicrophone, openScreen } from "./sources.js";
 import { Numbers } from "./stats.js";
 import { hideProblem, showAdvice, showModels, showModelsMissing, showProblem, showState } from "./view.js";
 
@@ -22,7 +22,10 @@ const plot = new Plot(byId("plot"));
 
 const app = {
   token: /** @type {string | undefined} */ (undefined),
+  /** All that the router offers, and those that what is sent can feed. */
+  offered: /** @type {import("./models.js").Model[]} */ ([]),
   models: /** @type {import("./models.js").Model[]} */ ([]),
+  microphone: /** @type {MediaStreamTrack | undefined} */ (undefined),
   off: /** @type {Set<string>} */ (new Set()),
   wish: /** @type {Wish | undefined} */ (undefined),
   source: /** @type {import("./sources.js").Source | undefined} */ (undefined),
@@ -60,7 +63,7 @@ async function start(wish) {
     if (signal.aborted) return source.close();
     app.source = source;
     for (const track of source.stream.getVideoTracks()) track.addEventListener("ended", () => void sourceEnded(source));
-    app.live = new Live(source, picture, plot, chosen, drawRate(chosen()));
+    app.live = new Live(source, picture, plot, chosen, drawRate(chosen().filter((model) => model.pictures)));
     showState("connecting", "Connecting to the edge…");
     await join(signal);
     await offerCameras();
@@ -79,7 +82,7 @@ function open({ kind, file, deviceId }) {
 async function join(signal) {
   const names = app.off.size > 0 ? chosen().map((model) => model.name) : [];
   const stream = app.source?.stream;
-  const session = await connect({ url: EDGE, stream, models: names, token: app.token, signal });
+  const session = await connect({ url: EDGE, stream, microphone: app.microphone, models: names, token: app.token, signal });
   if (signal.aborted) return void session.close();
   app.session = session;
   app.live?.attach(session);
@@ -165,15 +168,42 @@ async function readModels() {
   const response = await fetch(new URL("models", EDGE), { headers }).catch(() => undefined);
   const body = await response?.json().catch(() => undefined);
   if (response?.ok) {
-    app.models = parseModels(body).filter((model) => model.pictures);
-    showModels(app.models, app.off, choose);
-    return showSnippet();
+    app.offered = parseModels(body);
+    return offerModels();
   }
   if (app.live) return; // what was chosen stays; the session tells what is wrong
-  app.models = [];
+  app.offered = app.models = [];
   if (!response) return showModelsMissing("The edge does not answer.");
   showModelsMissing(`${explain(body?.code ?? `HTTP_${response.status}`, { detail: body?.detail, status: response.status }).title}.`);
   if (response.status === 401 && byId("problem").hidden) await fail(explain("UNAUTHORIZED"));
+}
+
+/** Lists the models that what is sent can feed: those of sound only beside a microphone. */
+function offerModels() {
+  byId("microphone-label").hidden = !app.offered.some((model) => model.sound);
+  app.models = app.offered.filter((model) => model.pictures || (model.sound && app.microphone !== undefined));
+  showModels(app.models, app.off, choose);
+  showSnippet();
+}
+
+/** Takes the microphone in or leaves it out; a session goes on as another one. @param {boolean} on */
+async function listen(on) {
+  app.microphone?.stop();
+  app.microphone = undefined;
+  if (app.live) app.live.trouble = undefined;
+  if (on) {
+    const track = await openMicrophone().catch(() => undefined);
+    byId("microphone").checked = track !== undefined;
+    if (!track && app.live) app.live.trouble = explain("NO_MICROPHONE");
+    else if (!track) showAdvice(explain("NO_MICROPHONE"));
+    if (!track) return;
+    app.microphone = track;
+    track.addEventListener("ended", () => void (track === app.microphone && listen(false)));
+  }
+  byId("microphone").checked = on;
+  byId("speech").hidden = !on;
+  offerModels();
+  if (app.session) await again(app.session, on ? "Taking the microphone in." : "Leaving the microphone out.");
 }
 
 /** @param {string} name @param {boolean} on */
@@ -226,6 +256,7 @@ function wire() {
     picture.mirror = !picture.mirror;
     byId("mirror").setAttribute("aria-pressed", String(picture.mirror));
   });
+  byId("microphone").addEventListener("change", () => void listen(byId("microphone").checked));
   byId("full").hidden = !document.fullscreenEnabled;
   byId("full").addEventListener("click", () => void (document.fullscreenElement ? document.exitFullscreen() : byId("stage").requestFullscreen()));
   wireDrop(byId("stage"));

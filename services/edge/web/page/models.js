@@ -1,6 +1,6 @@
 // Reads GET /models. Pure.
 
-/** @typedef {{ name: string, ready: boolean, result: string, rate: number, deadline: number, takes: string, pictures: boolean }} Model */
+/** @typedef {{ name: string, ready: boolean, result: string, rate: number, deadline: number, takes: string, pictures: boolean, sound: boolean }} Model */
 
 /** @param {any} body the JSON of GET /models @returns {Model[]} by name; what cannot be understood is left out */
 export function parseModels(body) {
@@ -8,15 +8,16 @@ export function parseModels(body) {
   return list
     .filter((/** @type {any} */ m) => typeof m?.name === "string" && m.name !== "")
     .map((/** @type {any} */ m) => {
-      const { picture } = m.input ?? {};
+      const { picture, sound } = m.input ?? {};
       return {
         name: m.name,
         ready: m.ready !== false,
         result: m.result ?? "",
         rate: Number(m.rate) || 0,
         deadline: Number(m.deadline) || 0,
-        takes: picture ? `${picture.width} × ${picture.height}` : "",
+        takes: picture ? `${picture.width} × ${picture.height}` : sound ? `sound, ${sound.rate / 1000} kHz` : "",
         pictures: picture !== undefined || Object.keys(m.input ?? {}).length === 0,
+        sound: sound !== undefined,
       };
     })
     .sort((/** @type {Model} */ a, /** @type {Model} */ b) => a.name.localeCompare(b.name));

@@ -13,6 +13,12 @@ test("parseModels reads GET /models", () => {
   ]);
 });
 
+test("parseModels tells models of sound", () => {
+  const [model] = parseModels({ models: [{ name: "speech", input: { sound: { rate: 16000, window: 512, hop: 512, context: 64 } }, ready: true }] });
+  assert.deepEqual([model.takes, model.pictures, model.sound], ["sound, 16 kHz", false, true]);
+  assert.equal(parseModels({ models: [FACES] })[0].sound, false);
+});
+
 test("what is no list of models is none", () => {
   for (const body of [undefined, null, {}, { models: "faces" }, [], 3]) assert.deepEqual(parseModels(body), []);
 });

@@ -36,6 +36,8 @@ const DEVICE = {
   CAMERA_BUSY: fixed("The camera cannot be opened", "It is there, but it does not start. Most often another program has it.",
     ["Close the video call or the program that uses it.", "Unplug it and plug it in again."]),
   CAMERA_UNFIT: fixed("That camera is gone", "The camera chosen is no longer there, or cannot do what is asked.", ["Choose another camera."]),
+  NO_MICROPHONE: fixed("The microphone cannot be used", "There is none, or this page was not allowed to hear it; the picture goes on without sound.",
+    ["Click the lock sign in the address bar, allow the microphone, and tick it again."]),
   SCREEN_DENIED: fixed("No screen was shared", "The choice was cancelled, or the system does not let the browser see the screen.",
     ["Try again and choose a tab, a window or the screen.", "On a Mac, allow it in System Settings, Privacy & Security, Screen Recording."]),
   NO_SCREEN: fixed("This browser cannot share a screen", "Phones and some browsers do not let pages see the screen.", ["Use the camera or a file, or a desktop browser."], "none"),

@@ -40,6 +40,14 @@ export async function openScreen(preview) {
   return { ...played(preview, stream), kind: "screen", mirror: false };
 }
 
+/** @returns {Promise<MediaStreamTrack>} the microphone's; stopping it gives the device up */
+export async function openMicrophone() {
+  if (!window.isSecureContext) refuse("INSECURE");
+  if (!navigator.mediaDevices?.getUserMedia) refuse("NO_WEBRTC");
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  return stream.getAudioTracks()[0];
+}
+
 /** The cameras whose names the browser tells, which it does once one is allowed. */
 export async function listCameras() {
   const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];

@@ -25,6 +25,8 @@ export interface ConnectOptions {
   url?: string | URL;
   /** What to send: all of its tracks. Without it the session has data channels only: see {@link Session.peer}. */
   stream?: MediaStream | MediaStreamTrack;
+  /** A microphone's track to send beside the stream; the answers about it have {@link Result.speech}, for instance. */
+  microphone?: MediaStreamTrack;
   /** Names of the models wanted. Default: every model that fits the kind of a stream. */
   models?: readonly string[];
   /** Bearer token, for an edge that wants one. */
@@ -267,6 +269,8 @@ export class MediaClock {
   /** timeOrigin: performance.timeOrigin; rate: RTP ticks a second (90 000). */
   constructor(timeOrigin: number, rate?: number);
   report(report: SenderReport): void;
+  /** Says that a source counts in another rate: sound does. */
+  setRate(ssrc: number, rate: number): void;
   /** Undefined before the first report of the SSRC. */
   time(ssrc: number, rtpTimestamp: number): number | undefined;
 }
@@ -297,6 +301,9 @@ export function parseLinks(header: string | null): Link[];
 
 /** The addresses that an SDP answer offers, as "udp 192.0.2.1:8189". */
 export function candidateAddresses(sdp: string): string[];
+
+/** The rates in which an offer's sources of sound count their RTP timestamps, by SSRC. */
+export function soundRates(offer: string, answer: string): Map<number, number>;
 
 /** The encoding parameters that meet a demand for a video of the given size. */
 export function encodingFor(

@@ -107,9 +107,9 @@ export class Session extends EventTarget {
    * names its STUN and TURN servers only in its answer, too late to gather with; they are returned for a second offer then.
    */
   async #start() {
-    const { stream, url, models = [], signal, token, iceServers } = this.#options;
+    const { stream, microphone, url, models = [], signal, token, iceServers } = this.#options;
     const group = stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []);
-    for (const track of group.getTracks()) this.peer.addTransceiver(track, { direction: "sendonly", streams: [group] });
+    for (const track of [...group.getTracks(), ...(microphone ? [microphone] : [])]) this.peer.addTransceiver(track, { direction: "sendonly", streams: [group] });
     await this.peer.setLocalDescription();
     await gathered(this.peer, iceServers?.length ? GATHER_SERVERS : GATHER_LOCAL);
     const endpoint = new URL("whip", new URL(url ?? new URL("..", import.meta.url), globalThis.location?.href));
@@ -130,6 +130,7 @@ export class Session extends EventTarget {
     await this.peer.setRemoteDescription({ type: "answer", sdp }).catch((error) => {
       throw new SluiceError("BAD_ANSWER", `The edge's answer cannot be used: ${error.message}`);
     });
+    for (const [ssrc, rate] of soundRates(this.peer.localDescription?.sdp ?? "", sdp)) this.#clock.setRate(ssrc, rate);
     await this.#opened(candidateAddresses(sdp));
     return undefined;
   }
@@ -199,6 +200,7 @@ export class Session extends EventTarget {
 
   /** Sends no more than the models look at. With several videos nothing is assumed. @param {Demand} demand */
   async #obey(demand) {
+    if (this.peer.getSenders().some(({ track }) => track?.kind === "audio" && track.id === demand.stream)) return;
     const senders = this.peer.getSenders().filter((sender) => sender.track?.kind === "video");
     const parameters = senders[0]?.getParameters();
     if (senders.length !== 1 || !parameters.encodings?.length) return;
@@ -224,11 +226,17 @@ export class Session extends EventTarget {
  */
 export class MediaClock {
   /** @type {Map<number, SenderReport[]>} */ #reports = new Map();
+  /** @type {Map<number, number>} */ #rates = new Map();
 
   /** @param {number} timeOrigin ms since 1970, as in performance.timeOrigin @param {number} [rate] RTP ticks a second */
   constructor(timeOrigin, rate = 90_000) {
     this.timeOrigin = timeOrigin;
     this.rate = rate;
+  }
+
+  /** Says that a source counts in another rate than the clock's. @param {number} ssrc @param {number} rate RTP ticks a second */
+  setRate(ssrc, rate) {
+    this.#rates.set(ssrc, rate);
   }
 
   /** @param {SenderReport} report */
@@ -241,7 +249,8 @@ export class MediaClock {
   time(ssrc, rtp) {
     const reports = this.#reports.get(ssrc);
     if (!reports) return undefined;
-    const times = reports.map((r) => r.ntpMillis - this.timeOrigin + ((rtp - r.rtpTimestamp) | 0) / (this.rate / 1000));
+    const rate = this.#rates.get(ssrc) ?? this.rate;
+    const times = reports.map((r) => r.ntpMillis - this.timeOrigin + ((rtp - r.rtpTimestamp) | 0) / (rate / 1000));
     return times.sort((a, b) => a - b)[times.length >> 1];
   }
 }
@@ -403,6 +412,21 @@ export function candidateAddresses(sdp) {
   const found = sdp.matchAll(/^a=candidate:\S+ \d+ (\S+) \d+ (\S+) (\d+) typ/gm);
   const texts = [...found].map(([, transport, host, port]) => `${transport.toLowerCase()} ${host.includes(":") ? `[${host}]` : host}:${port}`);
   return [...new Set(texts)];
+}
+
+/**
+ * The rates in which the offer's sources of sound count their RTP timestamps, by SSRC: that of the first codec which the answer takes.
+ * @param {string} offer @param {string} answer @returns {Map<number, number>}
+ */
+export function soundRates(offer, answer) {
+  const taken = answer.split(/^m=/m);
+  const rates = new Map();
+  for (const [at, section] of offer.split(/^m=/m).entries()) {
+    const [, type] = /^audio \d+ \S+ (\d+)/.exec(taken[at] ?? "") ?? [];
+    const [, rate] = new RegExp(`^a=rtpmap:${type} [^/]+/(\\d+)`, "m").exec(taken[at] ?? "") ?? [];
+    if (type && rate && section.startsWith("audio")) for (const [, ssrc] of section.matchAll(/^a=ssrc:(\d+) /gm)) rates.set(Number(ssrc), Number(rate));
+  }
+  return rates;
 }
 
 /**

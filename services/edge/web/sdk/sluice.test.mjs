@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { MediaClock, SluiceError, candidateAddresses, connect, encodingFor, findFrame, parseLinks, parseMessage } from "./sluice.js";
+import { MediaClock, SluiceError, candidateAddresses, connect, encodingFor, findFrame, parseLinks, parseMessage, soundRates } from "./sluice.js";
 
 const ORIGIN = 1_795_354_878_000; // ms since 1970 at which the page's clock showed 0
 const report = (rtpTimestamp, atMs, ssrc = 7) => ({ ssrc, rtpTimestamp: rtpTimestamp >>> 0, ntpMillis: ORIGIN + atMs });
@@ -128,4 +128,22 @@ test("encodingFor never goes below what is looked at", async (t) => {
 
 test("connect says so where there is no WebRTC", async () => {
   await assert.rejects(connect({ url: "http://edge.example/" }), (error) => error instanceof SluiceError && error.code === "NO_WEBRTC");
+});
+
+test("soundRates pairs the offer's sources of sound with the codec that the answer takes", () => {
+  const offer = "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\na=ssrc:1 cname:x\r\n" +
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 0\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:0 PCMU/8000\r\na=ssrc:4294967295 cname:x\r\na=ssrc:4294967295 msid:x y\r\n";
+  const answer = (type) => `v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=rtpmap:96 VP8/90000\r\nm=audio 9 UDP/TLS/RTP/SAVPF ${type}\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:0 PCMU/8000\r\n`;
+  assert.deepEqual([...soundRates(offer, answer("111"))], [[4294967295, 48000]]);
+  assert.deepEqual([...soundRates(offer, answer("0"))], [[4294967295, 8000]]);
+  assert.deepEqual([...soundRates(offer, "v=0\r\n")], []);
+  assert.deepEqual([...soundRates("", answer("111"))], []);
+});
+
+test("MediaClock counts sound in its own rate", () => {
+  const clock = new MediaClock(1000);
+  clock.setRate(7, 48_000);
+  for (const ssrc of [7, 8]) clock.report({ ssrc, rtpTimestamp: 0, ntpMillis: 2000 });
+  assert.equal(clock.time(7, 48_000), 2000);
+  assert.equal(clock.time(8, 90_000), 2000);
 });
