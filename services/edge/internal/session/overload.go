@@ -5,8 +5,9 @@ import "time"
 const (
 	// lateLag is how far decoding may fall behind the network before pictures are no longer converted: they would be stale.
 	lateLag = 100 * time.Millisecond
-	// lostLag is how far it may fall behind before it goes on at the next key frame only, when it has not caught up within lostFor: decoding is
-	// faster than the network as a rule, so that a short stall is made up for at once. Beyond hopelessLag nobody waits for that.
+	// lostLag is how far it may fall behind before it goes on at the next key frame only, unless after lostFor it is catching up at twice the
+	// speed of the network or more: decoding is faster than that as a rule, so that a short stall of the machine is soon made up for. Beyond
+	// hopelessLag nobody waits for that.
 	lostLag     = 180 * time.Millisecond
 	lostFor     = 30 * time.Millisecond
 	hopelessLag = 500 * time.Millisecond
@@ -29,10 +30,11 @@ const (
 // overload decides what becomes of a stream's units when decoding cannot keep up: late ones are decoded without being converted, and when that
 // does not help, none until the next key frame. It is a pure value; the zero one is ready.
 type overload struct {
-	behind time.Time // since when decoding has been too far behind; zero when it is not
-	times  int       // it was given up without a calm in between
-	last   time.Time // when it was given up last
-	ask    time.Time // when a key frame was to be asked for then
+	behind time.Time     // since when decoding has been too far behind; zero when it is not
+	from   time.Duration // how far it was then
+	times  int           // it was given up without a calm in between
+	last   time.Time     // when it was given up last
+	ask    time.Time     // when a key frame was to be asked for then
 }
 
 // judge tells what to do for a unit that became ready lag ago.
@@ -45,9 +47,10 @@ func (o *overload) judge(lag time.Duration, now time.Time) effort {
 		return onlyDecoded
 	}
 	if o.behind.IsZero() {
-		o.behind = now
+		o.behind, o.from = now, lag
 	}
-	if lag > hopelessLag || now.Sub(o.behind) >= lostFor {
+	elapsed := now.Sub(o.behind)
+	if lag > hopelessLag || elapsed >= lostFor && lag > o.from-elapsed {
 		return givenUp
 	}
 	return onlyDecoded

@@ -23,6 +23,8 @@ func TestOverloadJudges(t *testing.T) {
 		{"late", []step{{0, 101, onlyDecoded}, {33, 180, onlyDecoded}, {66, 99, fullEffort}}},
 		{"too late for a moment", []step{{0, 181, onlyDecoded}, {29, 300, onlyDecoded}, {31, 150, onlyDecoded}, {32, 90, fullEffort}}},
 		{"too late for long", []step{{0, 181, onlyDecoded}, {29, 190, onlyDecoded}, {30, 200, givenUp}}},
+		{"too late for long, but catching up", []step{{0, 300, onlyDecoded}, {30, 270, onlyDecoded}, {80, 220, onlyDecoded}, {120, 170, onlyDecoded}, {150, 100, fullEffort}}},
+		{"catching up too slowly", []step{{0, 300, onlyDecoded}, {30, 270, onlyDecoded}, {80, 221, givenUp}}},
 		{"too late now and then", []step{{0, 200, onlyDecoded}, {25, 170, onlyDecoded}, {50, 200, onlyDecoded}, {75, 170, onlyDecoded}, {81, 200, onlyDecoded}}},
 		{"hopeless", []step{{0, 501, givenUp}}},
 	} {
@@ -143,5 +145,35 @@ func TestWaitingForALossIsNoOverload(t *testing.T) {
 		<-time.After(250 * time.Millisecond)
 		b.expect(t, "after the wait", "result", "result", "result")
 		b.stop()
+	})
+}
+
+// TestOverloadCostsUpperLayersFirst decodes 25 % slower than pictures of three temporal layers come: without the upper ones it keeps up, and no
+// key frame is needed.
+func TestOverloadCostsUpperLayersFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, faces(), 1e9)
+		decoded, worst := 0, time.Duration(0)
+		b.decoder.decode = func(q decoder.Request) (pictures []decoder.Picture, err error) {
+			<-time.After(time.Second / 30 * 5 / 4)
+			decoded, worst = decoded+1, max(worst, time.Since(q.Unit.Last))
+			for range q.Targets {
+				pictures = append(pictures, decoder.Picture{Tag: q.Tag, Payload: make([]byte, 1), Release: func() {}})
+			}
+			return pictures, nil
+		}
+		for n := range 1800 {
+			b.vp9(n == 0, []byte{0, 2, 1, 2}[n%4], n%4 == 0)
+		}
+		<-time.After(time.Second)
+		if n := b.asked(); n != 0 || worst >= 200*time.Millisecond || decoded < 1200 {
+			t.Errorf("%d of 1800 decoded, at most %v late, key frames asked for %d times", decoded, worst, n)
+		}
+		t.Logf("%d of 1800 decoded, at most %v late", decoded, worst)
+		b.stop()
+		c := b.book.counts()[0]
+		if m := c.Models[0]; c.NotDue+m.Results+m.Drops[media.Overloaded] != 1800 || m.Drops[media.Damaged] != 0 {
+			t.Errorf("units are not accounted for: %+v", c)
+		}
 	})
 }
