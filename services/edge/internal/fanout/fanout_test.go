@@ -195,7 +195,7 @@ func TestSkippedAddsUp(t *testing.T) {
 				take()
 			default:
 				newest := published
-				for newest > 0 && !(even(newest) && wants(newest)) {
+				for newest > 0 && (!even(newest) || !wants(newest)) {
 					newest--
 				}
 				if reader.Freshen() != (newest >= int(reader.next)) {
