@@ -34,6 +34,8 @@ type echo struct {
 	sluicev1.UnimplementedInspectServiceServer
 	models []media.Model
 	inputs []media.Input
+	// got, when set, is told of each frame before it is answered.
+	got func(*sluicev1.Frame)
 }
 
 func (e *echo) ListModels(context.Context, *sluicev1.ListModelsRequest) (*sluicev1.ListModelsResponse, error) {
@@ -70,6 +72,9 @@ func (e *echo) Stream(s sluicev1.RouterService_StreamServer) error {
 			}
 			continue
 		}
+		if e.got != nil {
+			e.got(m.GetFrame())
+		}
 		if err := answerTo(s, m.GetFrame()); err != nil {
 			return err
 		}
@@ -100,11 +105,17 @@ func digest(b []byte) string {
 // newRoutedRig is an edge with a real uplink to a router on 127.0.0.1 that echoes.
 func newRoutedRig(t *testing.T, models []media.Model, inputs []media.Input) *rig {
 	t.Helper()
+	return newRigTo(t, &echo{models: models, inputs: inputs}, func(*Deps) {})
+}
+
+// newRigTo is an edge with a real uplink to a router on 127.0.0.1.
+func newRigTo(t *testing.T, router *echo, change func(*Deps)) *rig {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, router := grpc.NewServer(grpc.MaxRecvMsgSize(8<<20)), &echo{models: models, inputs: inputs}
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(8 << 20))
 	sluicev1.RegisterRouterServiceServer(server, router)
 	sluicev1.RegisterInspectServiceServer(server, router)
 	healthv1.RegisterHealthServer(server, health.NewServer())
@@ -136,6 +147,7 @@ func newRoutedRig(t *testing.T, models []media.Model, inputs []media.Input) *rig
 	return newRig(t, func(d *Deps) {
 		d.Catalog = pool.Catalog
 		d.OpenUplink = func(id string, models []string, h uplink.Handler) Uplink { return pool.Open(id, models, h) }
+		change(d)
 	})
 }
 
@@ -267,18 +279,23 @@ func TestDocumentsAreJSONOrNothing(t *testing.T) {
 	}
 }
 
-// photograph encodes a picture that is none but for its size. Turned adds EXIF's orientation 6.
-func photograph(t *testing.T, width, height int, turned bool) []byte {
+// photograph encodes a picture that is none but for its size.
+func photograph(t *testing.T, width, height int, turn bool) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := stdjpeg.Encode(&b, image.NewGray(image.Rect(0, 0, width, height)), nil); err != nil {
 		t.Fatal(err)
 	}
-	if !turned {
+	if !turn {
 		return b.Bytes()
 	}
+	return turned(b.Bytes())
+}
+
+// turned gives a JPEG EXIF's orientation 6: it has to be turned clockwise by a quarter to be upright.
+func turned(file []byte) []byte {
 	exif := "\xff\xe1\x00\x22Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
-	return slices.Concat(b.Bytes()[:2], []byte(exif), b.Bytes()[2:])
+	return slices.Concat(file[:2], []byte(exif), file[2:])
 }
 
 func TestAJPEGGoesUntouchedToModelsThatTakeFiles(t *testing.T) {
