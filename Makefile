@@ -18,7 +18,7 @@ FUZZTIME ?= 20s
 BENCHTIME ?= 1s
 BENCH ?= loss cpu go
 CELL ?= 12s
-BENCHFLAGS ?=
+BENCHFLAGS ?= $(if $(QUICK),-quick)
 E2E ?=
 SOAK ?= 2m
 
@@ -66,7 +66,9 @@ bench-go:
 	  awk '/^(ok|PASS|\?|goos|goarch)/ || /^cpu/ && seen++ { next } { sub("^pkg: github.com/sluice-dev/sluice/", "\n"); print }'
 
 .PHONY: bench-native
-bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit
+bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit .build/bench/camera-720p30.ivf
+.build/bench/camera-720p30.ivf: deploy/e2e/bench/clips.sh | clips
+	@deploy/e2e/bench/clips.sh .build/bench
 .build/bench/%: deploy/e2e/bench/native/%.c deploy/e2e/bench/native/scene.h | deps-bench
 	@mkdir -p $(@D)
 	gcc -O2 -std=gnu17 -Wall -Wextra -Werror -o $@ $< $$(pkg-config --cflags --libs libavcodec libavutil) -lyuv

@@ -3,16 +3,17 @@ package jitter
 import "time"
 
 const (
-	// shortest and longest bound Wait. Requests are not repeated as fast as the round trip of a city allows; what takes longer than the longest
-	// is cheaper had from a new key frame, and with the time that this takes a picture would be older than a second.
-	shortest = 100 * time.Millisecond
-	longest  = 450 * time.Millisecond
+	// shortest and longest bound Wait. Requests are not repeated as fast as the round trip of a city allows, and senders take their time to answer;
+	// what takes longer than the longest is cheaper had from a new key frame, and with the time that this takes a picture would be older than a
+	// second.
+	shortest = 150 * time.Millisecond
+	longest  = 500 * time.Millisecond
 	// usualTrip is taken for the round-trip time until one is measured: it makes the default wait of a buffer.
 	usualTrip = 40 * time.Millisecond
 )
 
 // Wait gives how long a missing packet may still come: four attempts to have it again, each of the round-trip time and an eighth, and twice the
-// jitter, within 100 and 450 ms. With a tenth of all packets lost either way, one attempt in five fails: two leave a gap every few seconds, and a
+// jitter, within 150 and 500 ms. With a tenth of all packets lost either way, one attempt in five fails: two leave a gap every few seconds, and a
 // sixth of the pictures is lost to waiting for key frames; four leave one in minutes. A round-trip time of zero is not known yet.
 func Wait(rtt, spread time.Duration) time.Duration {
 	if rtt <= 0 {

@@ -7,7 +7,7 @@ import (
 
 func TestWait(t *testing.T) {
 	for _, test := range []struct{ rtt, spread, want int }{
-		{0, 0, 180}, {1, 0, 100}, {20, 3, 100}, {40, 10, 200}, {80, 5, 370}, {100, 0, 450}, {100, 20, 450}, {2000, 0, 450}, {0, 20, 220},
+		{0, 0, 180}, {1, 0, 150}, {20, 3, 150}, {40, 10, 200}, {80, 5, 370}, {100, 0, 450}, {100, 20, 490}, {2000, 0, 500}, {0, 20, 220},
 	} {
 		got := Wait(time.Duration(test.rtt)*time.Millisecond, time.Duration(test.spread)*time.Millisecond)
 		if got != time.Duration(test.want)*time.Millisecond {

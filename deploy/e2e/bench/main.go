@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -40,6 +41,7 @@ const missedStatus = 3
 // options are the command line.
 type options struct {
 	codecs, losses, trips string
+	systems               string
 	cell, window          time.Duration
 	together, rounds      int
 	few, many, most       int
@@ -54,6 +56,7 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	flags.StringVar(&o.trips, "rtt", "20ms,100ms", "loss: round-trip `times`")
 	flags.DurationVar(&o.cell, "cell", 12*time.Second, "loss: length of a cell's stream")
 	flags.IntVar(&o.together, "together", 4, "loss: cells played at once")
+	flags.StringVar(&o.systems, "systems", "limit,edge,aiortc,GStreamer", "cpu: `systems`")
 	flags.IntVar(&o.rounds, "rounds", 3, "cpu: rounds")
 	flags.DurationVar(&o.window, "window", 6*time.Second, "cpu: length of a measurement")
 	flags.IntVar(&o.few, "few", 4, "cpu: streams that every system can take")
@@ -96,7 +99,7 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 func runLoss(ctx context.Context, root string, o options) (missed int, err error) {
 	cfg := loss.Config{
 		Root: root, Native: filepath.Join(root, ".build", "bench"), Codecs: strings.Split(o.codecs, ","), Length: o.cell, Together: o.together,
-		Progress: os.Stderr, Report: os.Stdout,
+		Progress: os.Stderr,
 	}
 	for text := range strings.SplitSeq(o.losses, ",") {
 		percent, err := strconv.ParseFloat(text, 64)
@@ -116,7 +119,20 @@ func runLoss(ctx context.Context, root string, o options) (missed int, err error
 		return 0, fmt.Errorf("-cell: %s is not between 1s and %s", cfg.Length, most)
 	}
 	slices.Sort(cfg.Losses)
-	return loss.Run(ctx, cfg)
+	return reported(cfg.Native, "loss.txt", func(to io.Writer) (int, error) {
+		cfg.Report = to
+		return loss.Run(ctx, cfg)
+	})
+}
+
+// reported runs a part whose tables go to standard output and to a file of a folder.
+func reported(dir, name string, part func(to io.Writer) (missed int, err error)) (missed int, err error) {
+	f, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return part(io.MultiWriter(os.Stdout, f))
 }
 
 func runCPU(ctx context.Context, root string, o options, flags []string) (missed int, err error) {
@@ -131,9 +147,13 @@ func runCPU(ctx context.Context, root string, o options, flags []string) (missed
 	if o.rounds < 1 || o.few < 1 || o.many < 1 || o.window < time.Second {
 		return 0, errors.New("-rounds, -few and -many are at least 1, -window at least 1s")
 	}
-	return cpu.Run(ctx, cpu.Config{
-		Root: root, Native: filepath.Join(root, ".build", "bench"), Codecs: []string{"vp8", "h264"}, Few: o.few, Many: o.many, Rounds: o.rounds, Window: o.window, Most: o.most,
-		Progress: os.Stderr, Report: os.Stdout,
+	cfg := cpu.Config{
+		Root: root, Native: filepath.Join(root, ".build", "bench"), Codecs: []string{"vp8", "h264"}, Systems: strings.Split(o.systems, ","),
+		Few: o.few, Many: o.many, Rounds: o.rounds, Window: o.window, Most: o.most, Progress: os.Stderr,
+	}
+	return reported(cfg.Native, "cpu.txt", func(to io.Writer) (int, error) {
+		cfg.Report = to
+		return cpu.Run(ctx, cfg)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -26,9 +27,11 @@ const (
 
 // Config says what is measured.
 type Config struct {
-	// Root is the repository's root, Native the folder of the C programs, where profiles go too.
+	// Root is the repository's root, Native the folder of the C programs and the clips, where profiles go too.
 	Root, Native string
 	Codecs       []string
+	// Systems are those that take part: limit, edge, aiortc, GStreamer.
+	Systems []string
 	// Few and Many are the numbers of streams of the table.
 	Few, Many int
 	// Rounds is how often each cell of the table is measured, Window for how long.
@@ -90,12 +93,13 @@ func newWorkplace(ctx context.Context, cfg Config) (*workplace, error) {
 		}
 		w.systems = append(w.systems, system{p.name, start, p.begins, p.step})
 	}
+	w.systems = slices.DeleteFunc(w.systems, func(s system) bool { return !slices.Contains(cfg.Systems, s.name) })
 	return w, nil
 }
 
 // prepare reads a clip, and writes it for the C program.
 func (w *workplace) prepare(codec string) error {
-	path, ok := clips(w.cfg.Root)[codec]
+	path, ok := clips(w.cfg.Native)[codec]
 	if !ok {
 		return fmt.Errorf("no clip for codec %q: there are vp8 and h264", codec)
 	}
@@ -148,6 +152,9 @@ func (w *workplace) extremes(ctx context.Context, r *report) (err error) {
 		if r.most[s.name], err = w.search(ctx, s, w.cfg.Codecs[0]); err != nil {
 			return err
 		}
+	}
+	if r.most[edgeName] == 0 {
+		return nil
 	}
 	r.overload, err = w.overload(ctx, r.most[edgeName]*5/4, w.cfg.Codecs[0])
 	return err

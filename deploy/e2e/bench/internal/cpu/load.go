@@ -17,16 +17,15 @@ import (
 )
 
 // clips are what is published, by codec: 1280×720 at 30 frames a second and 1.6 Mbit/s, a slice a picture.
-func clips(root string) map[string]string {
-	dir := filepath.Join(root, ".cache", "clips")
-	return map[string]string{"vp8": filepath.Join(dir, "faces-720p30.ivf"), "h264": filepath.Join(dir, "faces-720p30.h264")}
+func clips(dir string) map[string]string {
+	return map[string]string{"vp8": filepath.Join(dir, "camera-720p30.ivf"), "h264": filepath.Join(dir, "camera-720p30.h264")}
 }
 
 // readClip gives a clip's access units.
 func readClip(path string) (units [][]byte, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w (make clips makes it)", err)
+		return nil, fmt.Errorf("%w (make bench makes it)", err)
 	}
 	defer func() { _ = f.Close() }()
 	next, err := unitReader(path, f)

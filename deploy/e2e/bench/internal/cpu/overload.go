@@ -36,7 +36,7 @@ func (w *workplace) overload(ctx context.Context, streams int, codec string) (_ 
 	if err := s.add(ctx, streams); err != nil {
 		return o, err
 	}
-	if err := pass(ctx, settle); err != nil {
+	if err := pass(ctx, 2*settle); err != nil { // that many handshakes at once are a load of their own
 		return o, err
 	}
 	before, err := outcomes(ctx, s.Admin)
