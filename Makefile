@@ -49,7 +49,7 @@ e2e: deps-e2e build tools models clips e2e-node ## Real browser, real model serv
 	PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: soak
-soak: deps-e2e build clips ## Sessions opened, closed and broken off in every way; then nothing of them may be left (SOAK=2m, an hour by hand)
+soak: deps-e2e build models clips ## Sessions opened, closed and broken off in every way; then nothing of them may be left (SOAK=2m, an hour by hand)
 	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
 
 .PHONY: bench

@@ -41,6 +41,8 @@ type Options struct {
 	Models []string
 	// Video is the MIME type of a video track ("video/VP8"); empty for none.
 	Video string
+	// Opus adds a track of sound.
+	Opus bool
 	// Label names a data channel without a protocol; empty for none.
 	Label string
 	// Messages asks for a data channel that carries the session's messages; Bye needs it.
@@ -66,9 +68,11 @@ type Client struct {
 
 	options   Options
 	peer      *webrtc.PeerConnection
-	track     *webrtc.TrackLocalStaticRTP
+	video     *webrtc.TrackLocalStaticRTP
 	payloader rtp.Payloader
 	sequence  uint16
+	sound     *webrtc.TrackLocalStaticRTP
+	packets   uint16 // of sound
 	socket    *socket
 	mux       ice.UDPMux
 	answer    string
@@ -109,6 +113,12 @@ func New(options Options) (_ *Client, err error) {
 	c.watch()
 	if options.Video != "" {
 		if err = c.addVideo(); err != nil {
+			return nil, err
+		}
+	}
+	if options.Opus {
+		opus := webrtc.RTPCodecCapability{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}
+		if c.sound, err = c.addTrack("audio", opus); err != nil {
 			return nil, err
 		}
 	}
@@ -174,11 +184,17 @@ func (c *Client) addVideo() (err error) {
 	default:
 		return fmt.Errorf("no payload format for %q", c.options.Video)
 	}
-	if c.track, err = webrtc.NewTrackLocalStaticRTP(capability, "video", "client"); err != nil {
-		return err
-	}
-	_, err = c.peer.AddTransceiverFromTrack(c.track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	c.video, err = c.addTrack("video", capability)
 	return err
+}
+
+func (c *Client) addTrack(name string, capability webrtc.RTPCodecCapability) (*webrtc.TrackLocalStaticRTP, error) {
+	track, err := webrtc.NewTrackLocalStaticRTP(capability, name, "client")
+	if err != nil {
+		return nil, err
+	}
+	_, err = c.peer.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	return track, err
 }
 
 // Post makes the offer and posts it. An answer other than 201 is an error.
@@ -275,11 +291,17 @@ func (c *Client) SendPicture(picture []byte, timestamp uint32) error {
 	for i, payload := range payloads {
 		c.sequence++
 		packet := &rtp.Packet{Header: rtp.Header{Version: 2, Marker: i == len(payloads)-1, SequenceNumber: c.sequence, Timestamp: timestamp}, Payload: payload}
-		if err := c.track.WriteRTP(packet); err != nil {
+		if err := c.video.WriteRTP(packet); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// SendSound sends a packet of Opus.
+func (c *Client) SendSound(packet []byte, timestamp uint32) error {
+	c.packets++
+	return c.sound.WriteRTP(&rtp.Packet{Header: rtp.Header{Version: 2, Marker: c.packets == 1, SequenceNumber: c.packets, Timestamp: timestamp}, Payload: packet})
 }
 
 // Flood opens data channels until it has opened count or the connection refuses.

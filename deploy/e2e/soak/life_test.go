@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-dev/sluice/deploy/e2e/client"
+	"github.com/sluice-dev/sluice/deploy/e2e/counter"
 )
 
 // The ways in which a session ends. Those from cut on say nothing: the edge finds out by its own timers.
@@ -40,21 +41,26 @@ const (
 	endLimit = 60 * time.Second
 	tick     = time.Second / frameRate
 	rtpTick  = 90000 / frameRate
+	packet   = 20 * time.Millisecond // of sound
+	opusTick = 48000 / 50
 	images   = "images" // the label of the channel that pictures are sent on
 )
 
 // world is what all lives share. It is safe for concurrent use.
 type world struct {
-	edge    string
-	clips   []clip
-	picture func(number int) []byte
-	web     *http.Client
-	total   *total
+	edge  string
+	clips []clip
+	web   *http.Client
+	total *total
 
 	mu sync.Mutex
 	// ports were left by clients that were killed; others come back on them, as behind a NAT, while the edge may still hold the dead ones' sessions.
 	ports []int
 }
+
+// pictures and voice are the sources beyond the clips: pictures over a data channel, and sound.
+func (w *world) pictures() int { return len(w.clips) }
+func (w *world) voice() int    { return len(w.clips) + 1 }
 
 func (w *world) leavePort(port int) {
 	w.mu.Lock()
@@ -78,7 +84,7 @@ type life struct {
 	*world
 	number int
 	ending int
-	// source is a clip's number, or len(clips) for pictures over a data channel.
+	// source is a clip's number, or that of pictures over a data channel, or that of sound.
 	source int
 	start  int           // the picture of the clip to begin with
 	base   uint32        // the first RTP timestamp
@@ -94,14 +100,14 @@ func newLife(w *world, seed uint64, number int, quiet bool) *life {
 		count = firstSilent
 	}
 	return &life{
-		world: w, number: number, ending: r.IntN(count), source: r.IntN(len(w.clips) + 1), start: clipGroup * r.IntN(clipFrames/clipGroup), base: r.Uint32(),
+		world: w, number: number, ending: r.IntN(count), source: r.IntN(w.voice() + 1), start: clipGroup * r.IntN(clipFrames/clipGroup), base: r.Uint32(),
 		stay: time.Duration(500+r.IntN(2000)) * time.Millisecond, early: time.Duration(r.IntN(60)) * time.Millisecond,
 	}
 }
 
 // run lives it and puts it in the books.
 func (l *life) run(ctx context.Context) {
-	book := &book{seen: map[string]bool{}, number: l.drawn}
+	book := &book{seen: map[string]bool{}, right: l.right}
 	err := l.live(ctx, book)
 	if err != nil {
 		err = fmt.Errorf("session %d (%s): %w", l.number, book.session, err)
@@ -109,20 +115,31 @@ func (l *life) run(ctx context.Context) {
 	l.total.add(endingNames[l.ending], book.summary, err)
 }
 
-// drawn gives the number that was drawn into the picture that an outcome is for: a picture's own by the RTP timestamp, or the client's.
-func (l *life) drawn(o *outcome) (int, error) {
-	if o.Stream == images {
-		return l.number, nil
-	}
+// right tells whether a result is about what this client sent: the picture with its number, or a window of its sound.
+func (l *life) right(o *outcome) error {
 	apart := o.RTPTimestamp - l.base
-	if apart%rtpTick != 0 || apart > 3600*90000 {
-		return 0, errors.New("an outcome for a picture that was not sent")
+	if l.source == l.voice() {
+		// Windows of 512 samples begin anywhere among packets of 20 ms, but on this client's own clock.
+		if len(o.Result.Speech) != 1 || o.Stream != "audio" || apart%(opusTick/5) != 0 || apart > uint32((l.stay+time.Second)/time.Millisecond)*48 {
+			return errors.New("a result about other sound than was sent")
+		}
+		return nil
 	}
-	return (l.start + int(apart/rtpTick)) % clipFrames, nil
+	want := l.number % counter.Limit
+	if o.Stream != images {
+		if apart%rtpTick != 0 || apart > 3600*90000 {
+			return errors.New("an outcome for a picture that was not sent")
+		}
+		want = (l.start + int(apart/rtpTick)) % clipFrames
+	}
+	if len(o.Result.Tensors) != 1 || len(o.Result.Tensors[0].Values) != 1 || o.Result.Tensors[0].Values[0] != want {
+		return fmt.Errorf("the model saw another picture than the one numbered %d", want)
+	}
+	return nil
 }
 
 func (l *life) live(ctx context.Context, book *book) error {
-	options := client.Options{Edge: l.edge, Models: []string{"counter"}, Label: images, Messages: l.ending == orderly, Port: l.takePort(), HTTP: l.web}
+	options := client.Options{Edge: l.edge, Models: []string{"counter", "speech"}, Opus: l.source == l.voice(), Label: images, Messages: l.ending == orderly, Port: l.takePort(), HTTP: l.web}
 	if l.source < len(l.clips) {
 		options.Video = l.clips[l.source].codec
 	}
@@ -213,13 +230,18 @@ func (l *life) onward(ctx context.Context, c *client.Client) error {
 
 // send sends media for as long as the client stays.
 func (l *life) send(ctx context.Context, c *client.Client) error {
-	timer := time.NewTicker(tick)
-	defer timer.Stop()
-	var picture []byte
-	if l.source == len(l.clips) {
-		picture = l.picture(l.number)
+	interval, unit := tick, l.picture
+	switch l.source {
+	case l.pictures():
+		picture := counter.JPEG(l.number % counter.Limit)
+		unit = func(*client.Client, int) error { return c.Channel.Send(picture) }
+	case l.voice():
+		interval = packet
+		unit = l.packet
 	}
-	for n := range int(l.stay / tick) {
+	timer := time.NewTicker(interval)
+	defer timer.Stop()
+	for n := range int(l.stay / interval) {
 		select {
 		case <-timer.C:
 		case <-c.Failed():
@@ -227,18 +249,22 @@ func (l *life) send(ctx context.Context, c *client.Client) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		var err error
-		if picture != nil {
-			err = c.Channel.Send(picture)
-		} else {
-			pictures := l.clips[l.source].pictures
-			err = c.SendPicture(pictures[(l.start+n)%len(pictures)], l.base+uint32(n)*rtpTick)
-		}
-		if err != nil {
+		if err := unit(c, n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// picture sends picture n of the life's clip.
+func (l *life) picture(c *client.Client, n int) error {
+	pictures := l.clips[l.source].pictures
+	return c.SendPicture(pictures[(l.start+n)%len(pictures)], l.base+uint32(n)*rtpTick)
+}
+
+// packet sends packet n of sound: 20 ms of Opus in which nothing is heard.
+func (l *life) packet(c *client.Client, n int) error {
+	return c.SendSound([]byte{0xf8, 0xff, 0xfe}, l.base+uint32(n)*opusTick)
 }
 
 // flood takes more than there is. The edge may hang up at any time, so an error is no failure.

@@ -30,6 +30,21 @@ const (
 	modelRate = 10
 )
 
+// The router has the counter, and the embedded model of speech, which keeps a state for each stream.
+const (
+	onnxRuntime = `onnx: {library: "@CACHE@/onnxruntime/libonnxruntime.so"}`
+	speechModel = `
+  - name: speech
+    backend: {onnx: {path: "@CACHE@/models/speech.onnx", threads: 1}}
+    input: {kind: sound, rate: 16000, window: 512, hop: 512, context: 64, dtype: FP32, name: input}
+    state: [{input: state, output: stateN}]
+    constants: [{name: sr, value: 16000}]
+    output: {decoder: speech}
+    batch: {max: 16}
+    deadline: 250ms
+`
+)
+
 // TestSoak runs for $SOAK (2m).
 func TestSoak(t *testing.T) {
 	length := soakLength(t)
@@ -37,15 +52,15 @@ func TestSoak(t *testing.T) {
 	t.Logf("%s, seed %d", length, seed)
 	clips := makeClips(t)
 	s := stack.Start(t, stack.Options{
-		Router: counter.Serve(t, modelRate), RouterFlags: []string{"--admin.pprof"},
+		Router: onnxRuntime + counter.Serve(t, modelRate) + speechModel, RouterFlags: []string{"--admin.pprof"},
 		EdgeFlags: []string{"--admin.pprof", "--limits.sessions", fmt.Sprint(limit), "--log.level", "warn"},
 	})
 	w := &world{
-		edge: s.HTTP, clips: clips, total: newTotal(), picture: func(n int) []byte { return counter.JPEG(n % counter.Limit) },
+		edge: s.HTTP, clips: clips, total: newTotal(),
 		web: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: maxLive}},
 	}
 	var warm sync.WaitGroup
-	for source := range len(clips) + 1 { // so that what is made once, at the first use, is in the base
+	for source := range w.voice() + 1 { // so that what is made once, at the first use, is in the base
 		l := newLife(w, seed, source, false)
 		l.ending, l.source = orderly, source
 		warm.Go(func() { l.run(t.Context()) })
