@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
 	"github.com/pion/webrtc/v4"
@@ -44,6 +45,8 @@ type Options struct {
 	Token string
 	// HangUpAfter closes each session's connection after so many units; 0 never does.
 	HangUpAfter uint32
+	// Asks makes it ask again for missing packets (NACK).
+	Asks bool
 }
 
 // Edge is a running edge. It is safe for concurrent use.
@@ -158,8 +161,15 @@ func (s *session) accept(offer string) (string, error) {
 	if err := engine.RegisterDefaultCodecs(); err != nil {
 		return "", err
 	}
+	registry := &interceptor.Registry{}
+	if s.options.Asks {
+		if err := webrtc.ConfigureNack(engine, registry); err != nil {
+			return "", err
+		}
+	}
+	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(engine), webrtc.WithInterceptorRegistry(registry))
 	var err error
-	if s.peer, err = webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(engine)).NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if s.peer, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
 		return "", err
 	}
 	s.peer.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) { s.read(track) })

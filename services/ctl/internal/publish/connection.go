@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
@@ -43,6 +44,8 @@ type connection struct {
 	client  *whip.Client
 	// up closes when the connection is established, down when it has failed or was closed by the edge.
 	up, down chan struct{}
+	// feedback are the readers of what the edge says about the tracks.
+	feedback sync.WaitGroup
 }
 
 // connect publishes through WHIP and waits until media can flow. onMessage is called for every text message, from one goroutine.
@@ -90,10 +93,15 @@ func connect(ctx context.Context, client *whip.Client, w wish, onMessage func([]
 func (c *connection) open(w wish) (opened []<-chan struct{}, err error) {
 	track := func(name string, codec media.Codec) (*webrtc.TrackLocalStaticRTP, error) {
 		t, err := webrtc.NewTrackLocalStaticRTP(capabilityOf(codec), name, "sluicectl")
-		if err == nil {
-			_, err = c.peer.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		if err != nil {
+			return nil, err
 		}
-		return t, err
+		transceiver, err := c.peer.AddTransceiverFromTrack(t, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+		if err != nil {
+			return nil, err
+		}
+		c.feedback.Go(func() { readFeedback(transceiver.Sender()) }) // joined by close
+		return t, nil
 	}
 	channel := func(label, protocol string) (*webrtc.DataChannel, error) {
 		d, err := c.peer.CreateDataChannel(label, &webrtc.DataChannelInit{Protocol: &protocol})
@@ -191,6 +199,18 @@ func (c *connection) close() {
 		_ = c.client.End(ctx, c.session) // The edge notices by itself when it cannot be told.
 	}
 	_ = c.peer.GracefulClose() // Nothing can be done about a connection that does not close cleanly.
+	c.feedback.Wait()
+}
+
+// readFeedback takes what the edge says about a track until that has ended. pion sends again what the edge asks for only while somebody reads; a file's key frames
+// come when they come.
+func readFeedback(sender *webrtc.RTPSender) {
+	packet := make([]byte, 1500)
+	for {
+		if _, _, err := sender.Read(packet); err != nil {
+			return
+		}
+	}
 }
 
 // newAPI builds pion's API. For an edge on this machine's loopback address the media stays on loopback too.

@@ -224,6 +224,23 @@ func TestRunLosesPackets(t *testing.T) {
 	}
 }
 
+// TestRunSendsAgain loses a third of the packets on the way to an edge that asks for them again: nearly all arrive after all.
+func TestRunSendsAgain(t *testing.T) {
+	e := edgetest.Start(t, edgetest.Options{Asks: true})
+	c := vp8()
+	c.Units = c.Units[:1] // a packet each
+	cfg := config(t, e, "", c)
+	cfg.Duration, cfg.Loss, cfg.Seed = 2*time.Second, 0.3, 1
+	reports, err := Run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last losses are noticed when the edge has been told bye.
+	if r := reports[0]; r.Sent != 200 || r.Lost < 40 || len(r.Edge) != 1 || r.Edge[0].Received < 170 {
+		t.Errorf("%d packets sent, %d lost on the way; the edge has %+v, want at least 170", r.Sent, r.Lost, r.Edge)
+	}
+}
+
 func TestRunRefused(t *testing.T) {
 	e := edgetest.Start(t, edgetest.Options{Token: "sesame"})
 	reports, err := Run(t.Context(), config(t, e, "wrong", vp8()))
