@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,9 @@ type layered struct {
 	shown  chan shown
 	out    chan peer.Packet
 	chosen atomic.Pointer[member]
+
+	mu   sync.Mutex
+	over bool // nothing more is taken; what was added before is in added
 }
 
 // shown is the size of a picture that was handed on.
@@ -100,12 +104,29 @@ func (l *layered) Shows(u *depacket.Unit) {
 	}
 }
 
-// add takes another layer that began to send.
-func (l *layered) add(m *member) {
+// add takes another layer that began to send. It is false when all layers before it have ended: then it is a track of its own.
+func (l *layered) add(m *member) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.over {
+		return false
+	}
 	select {
 	case l.added <- m:
 	default: // more than a peer has
 	}
+	return true
+}
+
+// ended tells whether there is no layer left, nor one to come.
+func (l *layered) ended() bool {
+	if l.sending > 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = len(l.added) == 0
+	return l.over
 }
 
 // run hands on packets until all layers or ctx end.
@@ -113,7 +134,7 @@ func (l *layered) run(ctx context.Context) {
 	defer close(l.out)
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for l.sending > 0 {
+	for !l.ended() {
 		select {
 		case <-ctx.Done():
 			return

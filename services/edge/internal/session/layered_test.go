@@ -240,6 +240,35 @@ func TestALayerThatEndsIsReplaced(t *testing.T) {
 		if !h.ended {
 			t.Error("the source does not end with its last layer")
 		}
+		if late := newStage(3, 320, 180); h.layered.add(&member{layer: late, ssrc: late.ssrc}) {
+			t.Error("a source that has ended takes another layer, of which nobody would hear")
+		}
+	})
+}
+
+// A layer that comes when the last one before it has just ended is either taken and heard or turned down, so that it can be a stream of its own.
+func TestALayerThatComesAsTheLastOneEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, next := newStage(1, 320, 180), newStage(2, 320, 180)
+		h := newTheatre(320, 180, old)
+		defer h.stop()
+		all(true, old)
+		synctest.Wait()
+		close(old.packets)
+		taken := h.layered.add(&member{layer: next, ssrc: next.ssrc})
+		for range 5 {
+			all(true, next)
+		}
+		synctest.Wait()
+		h.mu.Lock()
+		ended := h.ended
+		h.mu.Unlock()
+		if taken == ended {
+			t.Fatalf("the layer was taken: %v; the source has ended: %v", taken, ended)
+		}
+		if taken {
+			h.expect(t, "after the first one ended", 1, 2)
+		}
 	})
 }
 

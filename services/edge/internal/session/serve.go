@@ -137,8 +137,7 @@ func (v *supervisor) flush(stopRelays context.CancelFunc) {
 
 // addTrack starts the stream of a track.
 func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
-	if l := v.tracks[t.ID]; l != nil && t.RID != "" {
-		l.add(newMember(t))
+	if l := v.tracks[t.ID]; l != nil && t.RID != "" && l.add(newMember(t)) {
 		return
 	}
 	fallback, holds := "audio", content{kind: media.KindSound}

@@ -73,7 +73,6 @@ func (r *trackRunner) run(ctx context.Context) {
 				r.pop(ctx, time.Now().Add(time.Hour)) // what is still held back is late enough
 				return
 			}
-			r.switchSource(p.RTP.SSRC)
 			r.arrived(p)
 		case <-timer.C:
 		}
