@@ -176,6 +176,49 @@ func FuzzTimeline(f *testing.F) {
 	})
 }
 
+// However a sender counts its packets and their time, it cannot have more sound made than time passes.
+func TestWhatIsFilledTakesItsTime(t *testing.T) {
+	t.Parallel()
+	for name, lost := range map[string]int{"silence": 0, "loss": 1} {
+		line, l := NewTimeline(48000, 0, true), newListener()
+		var stamp uint32
+		var made int64
+		now := start
+		for range 1000 {
+			line.Lose(lost)
+			for _, s := range line.Push(Packet{Timestamp: stamp, Ticks: 120, Data: []byte{1}, Arrival: now}) {
+				l.hear(t, line, s)
+				made += s.To - s.From
+			}
+			stamp += 48000*19/10 + 120
+			now = now.Add(time.Millisecond)
+		}
+		if seconds := made / 48000; seconds < 1 || seconds > 7 {
+			t.Errorf("%s: %d seconds of sound of packets that came within one and last two and a half", name, seconds)
+		}
+	}
+	// Who sends all the time and is cut off may go on where it stopped, as often as it happens.
+	line := NewTimeline(48000, 0, true)
+	stamp, now, begins := uint32(0), start, 0
+	for i := range 1000 {
+		if i%10 == 9 {
+			line.Lose(95)
+			stamp += 95 * 960
+			now = now.Add(95 * 20 * time.Millisecond)
+		}
+		for _, s := range line.Push(Packet{Timestamp: stamp, Ticks: 960, Data: []byte{1}, Arrival: now}) {
+			if s.Begins {
+				begins++
+			}
+		}
+		stamp += 960
+		now = now.Add(20 * time.Millisecond)
+	}
+	if begins != 1 {
+		t.Errorf("%d segments of a sender that never lost its place", begins)
+	}
+}
+
 // BenchmarkSound is the cost of a packet of 20 ms beside its decoding, of a line that loses one in 20.
 func BenchmarkSound(b *testing.B) {
 	line := NewTimeline(48000, 0, true)
@@ -189,7 +232,7 @@ func BenchmarkSound(b *testing.B) {
 			continue
 		}
 		ticks, _ := format.Ticks(data)
-		for _, s := range line.Push(Packet{Timestamp: uint32(960 * i), Ticks: ticks, Data: data, Arrival: start}) {
+		for _, s := range line.Push(Packet{Timestamp: uint32(960 * i), Ticks: ticks, Data: data, Arrival: start.Add(time.Duration(i) * 20 * time.Millisecond)}) {
 			for rest := samples[:Samples(s.To, 48000, 16000)-Samples(s.From, 48000, 16000)]; len(rest) > 0; {
 				rest = rest[w.Write(rest, Part{Arrival: start}):]
 				w.Take(payload)

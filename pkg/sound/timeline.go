@@ -37,8 +37,10 @@ const (
 	maxLost = 2 * time.Second
 	// maxSilence is the longest silence that is filled; encoders with DTX send a packet every 400 ms all the same.
 	maxSilence = 15 * time.Second
-	// maxAhead is how much longer than the time that has passed a silence may be, so that nobody can have hours of it made by a packet.
-	maxAhead = 2 * time.Second
+	// maxAhead is how much longer than the time that has passed a silence may be, so that nobody can have hours of it made by a packet. All that
+	// is filled together is no longer than the time that has passed and mostSaved, so that nobody can have them made by many packets either.
+	maxAhead  = 2 * time.Second
+	mostSaved = maxSilence + maxAhead
 	// maxEarly is how far behind its place a packet may lie and still be a matter of a sender's wobbling clock.
 	maxEarly = 200 * time.Millisecond
 )
@@ -63,6 +65,7 @@ type Timeline struct {
 	next    uint32 // the timestamp there
 	ticks   int64  // of the packet before
 	arrival time.Time
+	saved   int64 // ticks that may be filled; see mostSaved
 	lost    int64 // packets since then
 	steps   [4]Step
 	n       int
@@ -71,7 +74,9 @@ type Timeline struct {
 // NewTimeline makes a timeline for a clock in ticks a second, which must be positive. It begins at a whole second, 0 for the first timeline of
 // a source; see After. conceals tells that the codec can recover and conceal what is lost.
 func NewTimeline(clock int, second int64, conceals bool) *Timeline {
-	return &Timeline{clock: int64(clock), conceals: conceals, end: second * int64(clock)}
+	t := &Timeline{clock: int64(clock), conceals: conceals, end: second * int64(clock)}
+	t.saved = t.span(maxAhead)
+	return t
 }
 
 // Clock gives the ticks a second.
@@ -88,8 +93,8 @@ func (t *Timeline) Lose(packets int) { t.lost += int64(packets) }
 // Data is the packet's.
 func (t *Timeline) Push(p Packet) []Step {
 	t.n = 0
-	ahead := int64(int32(p.Timestamp - t.next))
-	begins := !t.started || ahead > t.longest(p.Arrival) || ahead < -t.span(maxEarly)
+	ahead, passed := int64(int32(p.Timestamp-t.next)), t.pass(p.Arrival)
+	begins := !t.started || ahead > t.longest(passed) || ahead < -t.span(maxEarly)
 	switch {
 	case !t.started:
 	case begins && ahead > 0:
@@ -97,9 +102,9 @@ func (t *Timeline) Push(p Packet) []Step {
 	case begins:
 		t.end = t.After() * t.clock
 	case ahead+p.Ticks <= 0:
-		t.arrival = p.Arrival
 		return nil
 	case ahead > 0:
+		t.saved -= ahead
 		t.fill(t.end+ahead, p)
 	}
 	overlap := int64(0)
@@ -107,17 +112,28 @@ func (t *Timeline) Push(p Packet) []Step {
 		overlap = -ahead
 	}
 	t.add(Step{Op: Decode, Begins: begins, To: t.end + p.Ticks - overlap, Overlap: overlap, Data: p.Data})
-	t.started, t.next, t.ticks, t.arrival = true, p.Timestamp+uint32(p.Ticks), p.Ticks, p.Arrival
+	t.started, t.next, t.ticks = true, p.Timestamp+uint32(p.Ticks), p.Ticks
 	t.lost = 0
 	return t.steps[:t.n]
 }
 
-// longest gives how many ticks may be filled before a packet that arrived now.
-func (t *Timeline) longest(now time.Time) int64 {
-	if t.lost > 0 {
-		return t.span(maxLost)
+// pass lets the time pass up to the arrival of a packet, and tells how much it was since the one before.
+func (t *Timeline) pass(now time.Time) (passed time.Duration) {
+	if t.started {
+		passed = min(max(0, now.Sub(t.arrival)), mostSaved)
 	}
-	return t.span(min(maxSilence, max(0, now.Sub(t.arrival))+maxAhead))
+	t.arrival = now
+	t.saved = min(t.saved+t.span(passed), t.span(mostSaved))
+	return passed
+}
+
+// longest gives how many ticks may be filled before a packet that came some time after the one before.
+func (t *Timeline) longest(passed time.Duration) int64 {
+	most := maxLost
+	if t.lost == 0 {
+		most = min(maxSilence, passed+maxAhead)
+	}
+	return min(t.span(most), t.saved)
 }
 
 func (t *Timeline) span(d time.Duration) int64 { return t.clock * int64(d) / int64(time.Second) }
