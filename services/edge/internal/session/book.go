@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -21,16 +22,24 @@ type book struct {
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
+	ended  map[string]bool // streams; those that the ledger knows, so that it bounds them
+	closed bool
 }
+
+// errStreamEnded is returned for a stream that has ended. The ledger would begin it again, and nobody would see to its units.
+var errStreamEnded = errors.New("session: the stream has ended")
 
 func newBook(session string, deliver func(media.Outcome)) *book {
-	return &book{deliver: deliver, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), ledger: ledger.New(session, grace)}
+	return &book{deliver: deliver, wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1), ledger: ledger.New(session, grace), ended: make(map[string]bool)}
 }
 
-// open makes a stream known, or changes the models that it feeds.
+// open makes a stream known, or changes the models that it feeds, until it has ended.
 func (b *book) open(stream string, models []string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed || b.ended[stream] {
+		return errStreamEnded
+	}
 	return b.ledger.OpenStream(stream, models)
 }
 
@@ -109,6 +118,7 @@ func (b *book) settle(limit time.Duration) {
 
 func (b *book) closeStream(stream string) {
 	b.mu.Lock()
+	b.ended[stream] = true
 	out := b.ledger.CloseStream(stream, time.Now())
 	b.mu.Unlock()
 	b.tell(out)
@@ -117,6 +127,7 @@ func (b *book) closeStream(stream string) {
 // close makes everything final. What comes later is thrown away.
 func (b *book) close() {
 	b.mu.Lock()
+	b.closed = true
 	out := b.ledger.Close(time.Now())
 	b.mu.Unlock()
 	b.tell(out)

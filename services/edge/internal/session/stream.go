@@ -72,7 +72,7 @@ func (s *stream) refresh() bool {
 	for _, m := range models {
 		names = append(names, m.Name)
 	}
-	// The stream is open, so there is nothing that could be refused.
+	// Refused only where the stream has ended, as for a channel that is still read while its session ends; then nothing is received either.
 	_ = s.book.open(s.name, names)
 	return s.feeds
 }
