@@ -130,10 +130,17 @@ func TestTextsOfABatch(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	reply.Shape, reply.Data = []int{2, 1 << 40}, nil
 	spec[0].Shape = []int{-1, -1}
-	if _, err := Check([]media.RawTensor{reply}, spec, 2); err == nil {
-		t.Error("a shape of 2^41 texts was taken")
+	// Each frame's part is found by going through the texts before it.
+	for _, shape := range [][]int{{2, 1 << 40}, {2, maxTexts}} {
+		reply.Shape, reply.Data = shape, make([]byte, prefix*2*maxTexts)
+		if _, err := Check([]media.RawTensor{reply}, spec, 2); err == nil || !strings.Contains(err.Error(), "more than") {
+			t.Errorf("shape %v: %v, want it refused for the number of texts", shape, err)
+		}
+	}
+	reply.Shape, reply.Data = []int{2, maxTexts / 2}, make([]byte, prefix*maxTexts)
+	if _, err := Check([]media.RawTensor{reply}, spec, 2); err != nil {
+		t.Errorf("as many texts as there may be: %v", err)
 	}
 }
 

@@ -74,10 +74,12 @@ func check(t media.RawTensor, spec *Declared, frames int) error {
 func checkTexts(t media.RawTensor) error {
 	count := 1
 	for _, extent := range t.Shape {
-		if extent > maxTexts || count > maxTexts {
+		if extent > maxTexts {
 			return fmt.Errorf("shape %v: more than %d texts", t.Shape, maxTexts)
 		}
-		count *= extent
+		if count *= extent; count > maxTexts {
+			return fmt.Errorf("shape %v: more than %d texts", t.Shape, maxTexts)
+		}
 	}
 	rest, ok := skip(t.Data, count)
 	if !ok || len(rest) > 0 {
