@@ -103,6 +103,7 @@ func TestRefusesInputs(t *testing.T) {
 		"texts on ONNX":              {serving("kind: document", ""), `oip: {targets: ["dns:///a:1"], correlate: true}`, "onnx: {path: m.onnx}", "input", "oip backend"},
 		"a rate of windows":          {serving(soundInput, "    rate: 10\n"), "", "", "rate", "input.hop"},
 		"no time beside the window":  {serving(soundInput, "    deadline: 32ms\n"), "", "", "deadline", "no time left"},
+		"a line without end":         {serving(soundInput, "    deadline: 1m\n"), "window: 512", "window: 512, hop: 1", "input.hop", "make the hop longer"},
 		"state of pictures":          {stateful, soundInput, jpegInput, "state", "only sound"},
 		"state of no input":          {stateful, "input: h,", `input: "",`, "state[0].input", "name the tensor"},
 		"state in the sound's place": {stateful, "input: h,", "input: input,", "state[0].input", "already"},

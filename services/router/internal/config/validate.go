@@ -23,6 +23,7 @@ const (
 	maxDeadline = time.Minute
 	maxDrain    = 10 * time.Minute
 	maxRate     = 1000
+	maxLine     = 4096 // windows of a stream that wait
 )
 
 // complaints collects what is wrong, each with the key it is about.
@@ -126,6 +127,10 @@ func (m *Model) validateFit(wrong *complaints, key string) {
 	if window := m.Input.windowTime(); time.Duration(m.Deadline) <= window {
 		wrong.add(key+".deadline", "%v is not longer than a window, whose last sample comes %v after its first: there would be no time left for the model",
 			time.Duration(m.Deadline), window)
+	}
+	if windows := time.Duration(m.Deadline).Seconds() * float64(m.Input.Rate) / float64(m.Input.Hop); windows > maxLine {
+		wrong.add(key+".input.hop", "%d samples let %.0f windows begin within the deadline of %v, and of each stream that many may wait: at most %d can; make the hop longer or the deadline shorter",
+			m.Input.Hop, windows, time.Duration(m.Deadline), maxLine)
 	}
 }
 
