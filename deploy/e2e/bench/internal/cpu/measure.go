@@ -42,10 +42,7 @@ func (w *workplace) measure(ctx context.Context, s system, codec string, streams
 
 // read measures what runs for a while.
 func read(ctx context.Context, s server, window time.Duration) (r reading, err error) {
-	pids, err := s.processes()
-	if err != nil {
-		return r, err
-	}
+	pids := s.processes()
 	before, err := used(pids)
 	if err != nil {
 		return r, err
@@ -77,7 +74,7 @@ func read(ctx context.Context, s server, window time.Duration) (r reading, err e
 		r.mean += f / float64(len(rates))
 	}
 	for _, pid := range pids {
-		bytes, err := proc.PSS(pid)
+		bytes, err := proc.TreePSS(pid)
 		if err != nil {
 			return r, err
 		}
@@ -97,7 +94,7 @@ func perSecond(frames uint64, apart time.Duration) float64 {
 // used is the processor time of all processes.
 func used(pids []int) (total time.Duration, err error) {
 	for _, pid := range pids {
-		t, err := proc.CPU(pid)
+		t, err := proc.TreeCPU(pid)
 		if err != nil {
 			return 0, err
 		}

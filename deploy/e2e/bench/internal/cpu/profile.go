@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluice-dev/sluice/deploy/e2e/bench/internal/proc"
 )
 
 // profileLength is how long is sampled.
@@ -44,11 +46,11 @@ func (w *workplace) profile(ctx context.Context) (files []string, err error) {
 		return nil, err
 	}
 	files = append(files, summary)
-	pids, err := s.processes()
+	pids, err := proc.Children(s.PID())
 	if err != nil {
 		return nil, err
 	}
-	whole, err := w.perf(ctx, pids)
+	whole, err := w.perf(ctx, append(pids, s.PID()))
 	if err != nil {
 		w.say("profile: perf gives none: %v", err) // it is not allowed everywhere
 		return files, nil

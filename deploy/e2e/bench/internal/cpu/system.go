@@ -30,8 +30,8 @@ const (
 type server interface {
 	// add gives it more streams.
 	add(ctx context.Context, streams int) error
-	// processes are those whose time and memory count.
-	processes() ([]int, error)
+	// processes are those whose time and memory count, with all that they start.
+	processes() []int
 	// counts gives for each stream how many frames have been decoded at a time.
 	counts() []count
 	// words are what it has said, for the case that it fails.
@@ -110,11 +110,11 @@ func (l *limit) add(_ context.Context, streams int) error {
 	return nil
 }
 
-func (l *limit) processes() (pids []int, err error) {
+func (l *limit) processes() (pids []int) {
 	for _, p := range l.streams {
 		pids = append(pids, p.PID())
 	}
-	return pids, nil
+	return pids
 }
 
 func (l *limit) counts() []count { return l.file.read(len(l.streams)) }
@@ -181,7 +181,7 @@ func startPeer(ctx context.Context, w *workplace, script, codec string) (server,
 
 func (p *peer) add(ctx context.Context, streams int) error { return p.load.add(ctx, streams) }
 
-func (p *peer) processes() ([]int, error) { return []int{p.PID()}, nil }
+func (p *peer) processes() []int { return []int{p.PID()} }
 
 func (p *peer) counts() []count { return p.file.read(p.load.streams()) }
 

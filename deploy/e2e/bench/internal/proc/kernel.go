@@ -61,3 +61,90 @@ func Children(pid int) ([]int, error) {
 	}
 	return children, nil
 }
+
+// family is how often the processes of a program are looked up anew when one ends while it is being read.
+const family = 5
+
+// TreeCPU gives the processor time of a process and of those that it has started, those that have ended included.
+func TreeCPU(pid int) (total time.Duration, err error) {
+	for range family {
+		if total, err = treeCPU(pid); err == nil {
+			return total, nil
+		}
+	}
+	return 0, err
+}
+
+func treeCPU(pid int) (time.Duration, error) {
+	total, err := CPU(pid)
+	if err != nil {
+		return 0, err
+	}
+	reaped, err := reapedCPU(pid)
+	if err != nil {
+		return 0, err
+	}
+	children, err := Children(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range children {
+		t, err := CPU(child)
+		if err != nil {
+			return 0, err
+		}
+		total += t
+	}
+	return total + reaped, nil
+}
+
+// reapedCPU gives the processor time of the children that a process has waited for, in whole hundredths of a second (proc_pid_stat(5)).
+func reapedCPU(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field, in parentheses, may hold anything. cutime and cstime are the 16th and 17th.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	if len(fields) < 15 {
+		return 0, fmt.Errorf("process %d: unreadable stat", pid)
+	}
+	var ticks int64
+	for _, field := range fields[13:15] {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("process %d: unreadable stat: %w", pid, err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+// TreePSS gives the memory of a process and of those that it has started.
+func TreePSS(pid int) (total int64, err error) {
+	for range family {
+		if total, err = treePSS(pid); err == nil {
+			return total, nil
+		}
+	}
+	return 0, err
+}
+
+func treePSS(pid int) (int64, error) {
+	total, err := PSS(pid)
+	if err != nil {
+		return 0, err
+	}
+	children, err := Children(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, child := range children {
+		bytes, err := PSS(child)
+		if err != nil {
+			return 0, err
+		}
+		total += bytes
+	}
+	return total, nil
+}
