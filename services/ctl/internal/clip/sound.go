@@ -39,7 +39,7 @@ func ReadOgg(r io.Reader) (*Clip, error) {
 		return nil, err
 	}
 	if len(packets) < 2 || len(packets[0]) < 19 || string(packets[0][:8]) != "OpusHead" || !bytes.HasPrefix(packets[1], []byte("OpusTags")) {
-		return nil, fmt.Errorf("%w: the Ogg file holds no Opus", ErrUnreadable)
+		return nil, fmt.Errorf("%w: the Ogg file holds no Opus: ffmpeg -i FILE -vn -c:a libopus sound.ogg makes one", ErrUnreadable)
 	}
 	c := &Clip{
 		Codec: media.Opus, Units: packets[2:],
@@ -108,7 +108,7 @@ func ReadWAV(r io.Reader) (*Clip, error) {
 		case kind == "fmt " && len(body) >= 16:
 			format, bits := binary.LittleEndian.Uint16(body), binary.LittleEndian.Uint16(body[14:])
 			if (format != 1 && format != 0xfffe) || bits != 16 {
-				return nil, fmt.Errorf("%w: WAV files are taken with 16-bit samples", ErrUnreadable)
+				return nil, fmt.Errorf("%w: WAV files are taken with 16-bit samples: ffmpeg -i FILE -c:a pcm_s16le sound.wav makes one", ErrUnreadable)
 			}
 			c.Sound = &Sound{Clock: int(binary.LittleEndian.Uint32(body[4:])), Channels: int(binary.LittleEndian.Uint16(body[2:]))}
 		case kind == "data" && c.Sound != nil:

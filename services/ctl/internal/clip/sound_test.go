@@ -136,6 +136,20 @@ func TestOpenTellsSoundByContent(t *testing.T) {
 	}
 }
 
+// TestOpenSoundThatIsNotTaken tells what to do with sound that only ffmpeg reads.
+func TestOpenSoundThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	// Sun's format: the length of the header and of the data, 16-bit samples, 8000 a second, one channel.
+	au := append([]byte(".snd"), 0, 0, 0, 24, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 3, 0, 0, 0x1f, 0x40, 0, 0, 0, 1)
+	file := filepath.Join(t.TempDir(), "voice.au")
+	if err := os.WriteFile(file, append(au, make([]byte, 1600)...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), file); !errors.Is(err, ErrUnreadable) || !strings.Contains(err.Error(), "-c:a libopus") {
+		t.Errorf("error %v, want one that tells how to make a file of sound", err)
+	}
+}
+
 func FuzzReadSound(f *testing.F) {
 	f.Add(ogg(7, []string{opusHead}, []string{opusTags}, []string{"\x08one"}))
 	f.Add(wav(1, 2, 16000, 16, 1000))

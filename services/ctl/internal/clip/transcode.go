@@ -27,6 +27,9 @@ func transcode(ctx context.Context, path string) (*Clip, error) {
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, fmt.Errorf("%w: neither IVF nor .h264 or .h265, and ffmpeg, which reads the rest, is not installed", ErrUnreadable)
 	}
+	if err != nil && bytes.Contains(complaints.Bytes(), []byte("does not contain any stream")) {
+		return nil, fmt.Errorf("%w: there is no picture in it; sound is taken as WAV or as Ogg with Opus: ffmpeg -i FILE -c:a libopus sound.ogg", ErrUnreadable)
+	}
 	if err != nil {
 		last := strings.TrimSpace(complaints.String())
 		return nil, fmt.Errorf("%w: ffmpeg: %w: %s", ErrUnreadable, err, last[max(0, len(last)-200):])
