@@ -55,6 +55,7 @@ func TestMismatchOfStatesAndConstants(t *testing.T) {
 		{"a state beyond memory", state(1<<20, -1, 1<<20), "at most"},
 		{"a state beyond all numbers", state(math.MaxInt, -1, math.MaxInt), "at most"},
 		{"an input that nobody gives", func(c *backend.Config, _ *backend.Description) { c.Constants = nil }, "takes 2 inputs beside"},
+		{"an input that nobody gives, and where to name it", func(c *backend.Config, _ *backend.Description) { c.States = nil }, "under constants"},
 		{"a constant nobody knows", func(c *backend.Config, _ *backend.Description) { c.Constants[0].Name = "rate" }, `no input "rate"`},
 		{"a constant for each frame", constant(1, media.FP32, -1, 2), ""},
 		{"a constant of unknown size", constant(1, media.FP32, -1, -1), "not known"},

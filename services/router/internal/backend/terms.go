@@ -69,8 +69,12 @@ func (m *Model) agreeInputs(t *terms, inputs []media.TensorSpec) error {
 		}
 		t.constants = append(t.constants, constant)
 	}
-	if len(rest) != 1 {
-		return fmt.Errorf("it takes %d inputs beside states and constants, and only one can be given", len(rest))
+	switch {
+	case len(rest) == 0:
+		return errors.New("it takes 0 inputs beside states and constants, and frames need one")
+	case len(rest) > 1:
+		return fmt.Errorf("it takes %d inputs beside states and constants, and frames are one: name what is the same for every frame under constants, and what it remembers of a stream under state",
+			len(rest))
 	}
 	if m.config.InputName != "" && rest[0].Name != m.config.InputName {
 		return fmt.Errorf("there is no input %q", m.config.InputName)
