@@ -165,6 +165,19 @@ func TestCheckFindsTheFramesOnAnyAxis(t *testing.T) {
 	}
 }
 
+// TestCheckTakesAStateWithoutAxes is how a counter travels, of models that take one stream at a time. What frames are read from must have an axis for them.
+func TestCheckTakesAStateWithoutAxes(t *testing.T) {
+	t.Parallel()
+	spec := media.TensorSpec{Name: "steps", Datatype: media.Int64}
+	reply := []media.RawTensor{{Name: "steps", Datatype: media.Int64, Data: make([]byte, 8)}}
+	if _, err := Check(reply, []Declared{{TensorSpec: spec, Axis: -1}}, 1); err != nil {
+		t.Errorf("a state: %v", err)
+	}
+	if _, err := Check(reply, []Declared{{TensorSpec: spec}}, 1); err == nil {
+		t.Error("a tensor without axes was taken for a batch's")
+	}
+}
+
 // TestSampleOfJPEG is a picture of the size that the model expects.
 func TestSampleOfJPEG(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 // Declared is a tensor that a model declares to answer with. A negative extent is free.
 type Declared struct {
 	media.TensorSpec
-	// Axis is the axis along which the frames of a batch lie; negative when the tensor has none.
+	// Axis is the axis along which the frames of a batch lie; negative when the tensor has none. One that is not there is found in no reply.
 	Axis int
 }
 
@@ -45,7 +45,7 @@ func check(t media.RawTensor, spec *Declared, frames int) error {
 	if t.Datatype != spec.Datatype {
 		return fmt.Errorf("datatype %q, declared is %s", t.Datatype, spec.Datatype)
 	}
-	if len(t.Shape) != len(spec.Shape) || len(t.Shape) == 0 {
+	if len(t.Shape) != len(spec.Shape) || len(t.Shape) <= spec.Axis {
 		return fmt.Errorf("shape %v, declared is %v", t.Shape, spec.Shape)
 	}
 	for axis, extent := range t.Shape {
