@@ -15,9 +15,11 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/interceptor"
 	"github.com/pion/logging"
 	"github.com/pion/rtp"
 	"github.com/pion/rtp/codecs"
@@ -26,6 +28,9 @@ import (
 
 // mtu is the largest RTP payload that is sent.
 const mtu = 1200
+
+// maxFeedback is the largest RTCP packet that is read.
+const maxFeedback = 1500
 
 // rtoMax bounds how long SCTP waits before it tries again after an outage.
 const rtoMax = time.Second
@@ -78,6 +83,7 @@ type Client struct {
 	answer    string
 	resource  string
 	messages  *webrtc.DataChannel
+	feedback  sync.WaitGroup // the readers of what the edge says about the tracks
 	// ready close when media can flow and each data channel is open, failed when the connection has failed or was closed.
 	ready  []chan struct{}
 	failed chan struct{}
@@ -103,11 +109,15 @@ func New(options Options) (_ *Client, err error) {
 	settings.SetIPFilter(net.IP.IsLoopback)
 	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	settings.SetSCTPRTOMax(rtoMax)
-	engine := &webrtc.MediaEngine{}
+	engine, registry := &webrtc.MediaEngine{}, &interceptor.Registry{}
 	if err = engine.RegisterDefaultCodecs(); err != nil {
 		return nil, err
 	}
-	if c.peer, err = webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings)).NewPeerConnection(webrtc.Configuration{}); err != nil {
+	if err = webrtc.ConfigureNack(engine, registry); err != nil { // it sends again what it is asked for, as browsers do
+		return nil, err
+	}
+	api := webrtc.NewAPI(webrtc.WithMediaEngine(engine), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
+	if c.peer, err = api.NewPeerConnection(webrtc.Configuration{}); err != nil {
 		return nil, err
 	}
 	c.watch()
@@ -193,8 +203,19 @@ func (c *Client) addTrack(name string, capability webrtc.RTPCodecCapability) (*w
 	if err != nil {
 		return nil, err
 	}
-	_, err = c.peer.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
-	return track, err
+	transceiver, err := c.peer.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		return nil, err
+	}
+	c.feedback.Go(func() { // joined by Close; pion answers requests only while somebody reads
+		packet := make([]byte, maxFeedback)
+		for {
+			if _, _, err := transceiver.Sender().Read(packet); err != nil {
+				return
+			}
+		}
+	})
+	return track, nil
 }
 
 // Post makes the offer and posts it. An answer other than 201 is an error.
@@ -335,6 +356,7 @@ func (c *Client) Kill() { c.socket.silent.Store(true) }
 func (c *Client) Close() {
 	if c.peer != nil {
 		_ = c.peer.GracefulClose() // A connection that does not close cleanly is what some tests are about.
+		c.feedback.Wait()
 	}
 	if c.mux != nil {
 		_ = c.mux.Close()
