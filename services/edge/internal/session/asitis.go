@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/json"
+	"unicode/utf8"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/header"
@@ -18,7 +19,7 @@ func (c *converter) asItIs(j job, groups []group) (rest []group) {
 		case media.KindTensor:
 			c.verbatim(j, g, whole, g.form.Fits(len(j.unit.Data)))
 		case media.KindDocument:
-			c.verbatim(j, g, whole, json.Valid(j.unit.Data))
+			c.verbatim(j, g, whole, utf8.Valid(j.unit.Data) && json.Valid(j.unit.Data)) // json leaves what is in strings alone
 		case media.KindPicture:
 			f, ok := c.file(j, g.form, whole)
 			if !ok {

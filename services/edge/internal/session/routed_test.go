@@ -258,7 +258,7 @@ func TestDocumentsAreJSONOrNothing(t *testing.T) {
 	for _, text := range []string{`{"text":"hello"}`, ` [1, 2.5e3, null] `, `"é"`, string(long)} {
 		expectWords(t, d, got, text[:min(len(text), 20)], []byte(text), map[string]string{"words": digest([]byte(text))})
 	}
-	for _, text := range []string{`{"text":`, `{} {}`, "\xff\xd8\xff\xe0", " "} {
+	for _, text := range []string{`{"text":`, `{} {}`, "\xff\xd8\xff\xe0", " ", "[\"\xff\"]"} {
 		expectWords(t, d, got, text, []byte(text), map[string]string{"words": "DECODER"})
 	}
 	if err := d.SendText(`{"as":"text"}`); err != nil {
@@ -274,7 +274,7 @@ func TestDocumentsAreJSONOrNothing(t *testing.T) {
 		t.Errorf("a long number: %s", told(m))
 	}
 	c.session.Close("test")
-	if n := checkCounts(t, c.session)["words"]; n.Received != 10 || len(n.Models) != 1 {
+	if n := checkCounts(t, c.session)["words"]; n.Received != 11 || len(n.Models) != 1 {
 		t.Errorf("counts %+v", n)
 	}
 }
