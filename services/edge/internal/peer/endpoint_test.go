@@ -248,6 +248,10 @@ func TestSourcesAreCountedBeforeTheyCostMemory(t *testing.T) {
 	for range 2 * maxStreams { // RTP and RTCP
 		p.newStream()
 	}
+	for range 100 { // one source after the other
+		p.streamEnded()
+		p.newStream()
+	}
 	if v.n != 0 {
 		t.Error("the allowed number is too much")
 	}

@@ -59,7 +59,8 @@ type Peer struct {
 
 	mu         sync.Mutex
 	closed     bool
-	tracks     int
+	tracks     int // that have not ended
+	everBegun  int
 	reads      map[*webrtc.TrackRemote]*Track
 	channels   int // the client's
 	everOpened int
@@ -96,7 +97,7 @@ func (e *Endpoint) Answer(
 		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
 		candidates: o.candidates, ufrag: o.ufrag, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
 	}
-	settings, err := e.settings(o.actpass, p.newStream)
+	settings, err := e.settings(o.actpass, p.newStream, p.streamEnded)
 	if err != nil {
 		return nil, "", fmt.Errorf("settings of a connection: %w", err)
 	}
@@ -289,10 +290,12 @@ func (p *Peer) stateChanged(s webrtc.PeerConnectionState) {
 	}
 }
 
-// newStream counts SRTP sources before pion gives them memory: a client can invent four billion.
+// newStream counts SRTP sources before pion gives them memory: a client can invent four billion. streamEnded gives a place back.
 func (p *Peer) newStream() {
 	// RTP and RTCP of one source each have a buffer.
 	if p.streams.Add(1) == 2*maxStreams+1 {
 		p.events.Violation(fmt.Sprintf("more than %d media sources", maxStreams))
 	}
 }
+
+func (p *Peer) streamEnded() { p.streams.Add(-1) }

@@ -3,6 +3,7 @@ package peer
 import (
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -27,14 +28,17 @@ const (
 	replayWindow = 4096
 	// receiveMTU is larger than any path carries.
 	receiveMTU = 1500
-	// Media may come from so many sources; each may have another one for retransmissions.
+	// Media may come from so many sources at once; each may have another one for retransmissions.
 	maxSources = 8
 	maxStreams = 2 * maxSources
+	// maxBegun bounds the tracks of a session's whole life.
+	maxBegun = 64
 )
 
 // settings gives one session's settings. actpass tells that the client leaves the DTLS role to us: as the server we choose the SRTP
-// profile, and AES-GCM costs a tenth of the browsers' first choice. newStream is told of every SRTP source before it can use memory.
-func (e *Endpoint) settings(actpass bool, newStream func()) (webrtc.SettingEngine, error) {
+// profile, and AES-GCM costs a tenth of the browsers' first choice. newStream is told of every SRTP source before it can use memory, streamEnded
+// when it uses none any more.
+func (e *Endpoint) settings(actpass bool, newStream, streamEnded func()) (webrtc.SettingEngine, error) {
 	s := webrtc.SettingEngine{LoggerFactory: e.logs}
 	s.SetICEUDPMux(e.udp)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
@@ -80,7 +84,7 @@ func (e *Endpoint) settings(actpass bool, newStream func()) (webrtc.SettingEngin
 	s.EnableDataChannelBlockWrite(true)
 	s.BufferFactory = func(kind packetio.BufferPacketType, _ uint32) io.ReadWriteCloser {
 		newStream()
-		return newPacketBuffer(kind)
+		return newPacketBuffer(kind, streamEnded)
 	}
 	return s, nil
 }
@@ -91,19 +95,22 @@ const (
 	failedAfter       = 15 * time.Second
 )
 
-// newPacketBuffer makes the buffer between the socket and one source's read loop.
-func newPacketBuffer(kind packetio.BufferPacketType) io.ReadWriteCloser {
+// newPacketBuffer makes the buffer between the socket and one source's read loop. closed is called when it is closed, once.
+func newPacketBuffer(kind packetio.BufferPacketType, closed func()) io.ReadWriteCloser {
 	b := packetio.NewBuffer()
 	if kind == packetio.RTCPBufferPacket {
 		b.SetLimitSize(64 << 10)
 	} else {
 		b.SetLimitSize(1 << 20)
 	}
-	return packetBuffer{b}
+	return packetBuffer{b, sync.OnceFunc(closed)}
 }
 
 // packetBuffer gives packetio.Buffer the shape that SRTP asks for.
-type packetBuffer struct{ *packetio.Buffer }
+type packetBuffer struct {
+	*packetio.Buffer
+	closed func()
+}
 
 func (b packetBuffer) Read(to []byte) (int, error) {
 	n, _, err := b.Buffer.Read(to, nil)
@@ -111,6 +118,12 @@ func (b packetBuffer) Read(to []byte) (int, error) {
 }
 
 func (b packetBuffer) Write(from []byte) (int, error) { return b.Buffer.Write(from, nil) }
+
+// Close implements io.Closer.
+func (b packetBuffer) Close() error {
+	b.closed()
+	return b.Buffer.Close()
+}
 
 // mediaStack gives what the edge says in answers about media, and the RTCP that pion answers with: receiver reports and transport-wide
 // feedback. What is lost the tracks ask for themselves. The edge sends no media, so nothing is needed for that.

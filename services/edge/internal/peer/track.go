@@ -2,6 +2,7 @@ package peer
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -99,8 +100,8 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 		t.Kind = media.KindPicture
 	}
 	t.patience.Store(int64(jitter.Wait(0, 0)))
-	if !p.admit(t, remote) {
-		p.events.Violation("more than 8 tracks")
+	if atOnce, ever := p.admit(t, remote); atOnce > maxSources || ever > maxBegun {
+		p.events.Violation(fmt.Sprintf("more than %d tracks at once, or %d one after the other", maxSources, maxBegun))
 		return
 	}
 	if !p.start(func() { t.read(remote, newReading(receiver, &p.rotation)) }) {
@@ -110,8 +111,8 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 	p.events.Track(t)
 }
 
-// admit enters a track, in place of one that reads from the same source, and tells whether there may be so many.
-func (p *Peer) admit(t *Track, remote *webrtc.TrackRemote) bool {
+// admit enters a track, in place of one that reads from the same source, and tells how many there are, and how many there have been.
+func (p *Peer) admit(t *Track, remote *webrtc.TrackRemote) (atOnce, ever int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if old := p.reads[remote]; old != nil {
@@ -119,7 +120,18 @@ func (p *Peer) admit(t *Track, remote *webrtc.TrackRemote) bool {
 	}
 	p.reads[remote] = t
 	p.tracks++
-	return p.tracks <= maxSources
+	p.everBegun++
+	return p.tracks, p.everBegun
+}
+
+// trackEnded gives the place of a track back.
+func (p *Peer) trackEnded(t *Track, remote *webrtc.TrackRemote) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tracks--
+	if p.reads[remote] == t {
+		delete(p.reads, remote)
+	}
 }
 
 // maxFailures is how many packets in a row may be unreadable before the track counts as ended.
@@ -128,6 +140,7 @@ const maxFailures = 1000
 // read takes packets off the connection until it ends, and asks for those that are missing.
 func (t *Track) read(remote *webrtc.TrackRemote, reading *reading) {
 	defer close(t.packets)
+	defer t.peer.trackEnded(t, remote)
 	r := newRecovery(t, remote)
 	defer r.log()
 	buffer := make([]byte, receiveMTU)
