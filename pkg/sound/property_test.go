@@ -179,14 +179,18 @@ func FuzzTimeline(f *testing.F) {
 // However a sender counts its packets and their time, it cannot have more sound made than time passes.
 func TestWhatIsFilledTakesItsTime(t *testing.T) {
 	t.Parallel()
-	for name, lost := range map[string]int{"silence": 0, "loss": 1} {
+	for name, c := range map[string]struct {
+		lost  int
+		early time.Duration // by which every second packet overtakes the one before
+	}{"silence": {}, "loss": {lost: 1}, "reordering": {early: 80 * time.Millisecond}} {
 		line, l := NewTimeline(48000, 0, true), newListener()
 		var stamp uint32
 		var made int64
 		now := start
-		for range 1000 {
-			line.Lose(lost)
-			for _, s := range line.Push(Packet{Timestamp: stamp, Ticks: 120, Data: []byte{1}, Arrival: now}) {
+		for i := range 1000 {
+			line.Lose(c.lost)
+			arrival := now.Add(-c.early * time.Duration(i%2))
+			for _, s := range line.Push(Packet{Timestamp: stamp, Ticks: 120, Data: []byte{1}, Arrival: arrival}) {
 				l.hear(t, line, s)
 				made += s.To - s.From
 			}

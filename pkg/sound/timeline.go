@@ -117,10 +117,13 @@ func (t *Timeline) Push(p Packet) []Step {
 	return t.steps[:t.n]
 }
 
-// pass lets the time pass up to the arrival of a packet, and tells how much it was since the one before.
+// pass lets the time pass up to the arrival of a packet, and tells how much it was since the newest one before.
 func (t *Timeline) pass(now time.Time) (passed time.Duration) {
+	if !now.After(t.arrival) {
+		return 0 // it overtook the one before
+	}
 	if t.started {
-		passed = min(max(0, now.Sub(t.arrival)), mostSaved)
+		passed = min(now.Sub(t.arrival), mostSaved)
 	}
 	t.arrival = now
 	t.saved = min(t.saved+t.span(passed), t.span(mostSaved))
