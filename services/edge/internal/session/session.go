@@ -2,9 +2,10 @@
 // decoder to the uplink, and outcomes through the ledger to the client. A [Manager] holds the sessions.
 // Sound goes its own way from jitter on: the timeline and the windows of package sound, in every model's own form; see listener.
 //
-// A session has one supervising goroutine (serve.go), which owns its streams and outlets; one runner for each track, two for each channel of
-// frames; one relay for each data channel that carries messages; and the expiry of its book. What they share is safe for concurrent use
-// by itself: the book, the budget, the hub, the decoder, the uplink.
+// A session has one supervising goroutine (serve.go), which owns its streams and outlets; one runner for each track and, where that is a
+// simulcast, one that hands on the layer in use; for each channel of frames a reader, a converter and, where sound may come, a player; one relay
+// for each data channel that carries messages; and the expiry of its book. What they share is safe for concurrent use by itself: the book, the
+// budget, the hub, the decoder, the uplink.
 package session
 
 import (
