@@ -60,11 +60,23 @@ type offer struct {
 	layers map[string][]announced
 	// rotation is the id of the header extension that says how pictures are turned; 0 where it is not offered.
 	rotation uint8
+	// idle, when not nil, says what of the offer sends nothing.
+	idle error
 }
 
-// checkOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
-// at once rather than left to wonder about a missing track.
+// checkOffer reads the offer that begins a session, and refuses it also when something of it sends nothing. A later one may: that is how a track
+// is taken back.
 func checkOffer(text string, loopback bool) (offer, error) {
+	o, err := checkLaterOffer(text, loopback)
+	if err == nil && o.idle != nil {
+		return offer{}, o.idle
+	}
+	return o, err
+}
+
+// checkLaterOffer reads an offer (RFC 8829) and refuses it when it breaks a limit, could not work, or would work only in part: a client is told
+// at once rather than left to wonder about a missing track.
+func checkLaterOffer(text string, loopback bool) (offer, error) {
 	if len(text) > MaxOffer {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d bytes; at most %d are taken", len(text), MaxOffer)
 	}
@@ -89,7 +101,9 @@ func checkOffer(text string, loopback bool) (offer, error) {
 		mids[mid] = true
 		if m.MediaName.Media == "application" {
 			o.messages = true
-		} else if sends, err := checkMedia(i, m, &s); err != nil {
+		} else if sends, err := checkMedia(i, m, &s); errors.Is(err, ErrNothingSent) {
+			o.idle = err
+		} else if err != nil {
 			return offer{}, err
 		} else if sends {
 			o.sends[i], o.layers[mid] = m.MediaName.Media, announcedLayers(m)
@@ -104,8 +118,11 @@ func checkOffer(text string, loopback bool) (offer, error) {
 			}
 		}
 	}
-	if senders == 0 && !o.messages {
-		return offer{}, refuse(ErrNothingSent, "the offer sends nothing: it needs a sendonly or sendrecv track, or a data channel")
+	if senders == 0 && !o.messages && o.idle == nil {
+		o.idle = refuse(ErrNothingSent, "the offer sends nothing: it needs a sendonly or sendrecv track, or a data channel")
+	}
+	if len(s.MediaDescriptions) == 0 {
+		return offer{}, o.idle
 	}
 	if senders > maxSources || len(sources) > maxOfferedSource {
 		return offer{}, refuse(ErrTooLarge, "the offer sends more than %d tracks", maxSources)
@@ -128,7 +145,8 @@ func (o *offer) checkAnswer(text string) error {
 	return nil
 }
 
-// checkMedia looks at the audio and video of an offer and tells whether it is sent.
+// checkMedia looks at the audio and video of an offer and tells whether it is sent. The error wraps ErrNothingSent where the client would only
+// receive.
 func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (sends bool, err error) {
 	kind := m.MediaName.Media
 	if accepted(kind) == "" {

@@ -127,6 +127,20 @@ func TestHostileCandidatesAreTakenOutOfAnOffer(t *testing.T) {
 	}
 }
 
+// A track is taken back by an offer that sends nothing in its place; only the first offer has to send something.
+func TestALaterOfferMaySendNothing(t *testing.T) {
+	t.Parallel()
+	for _, direction := range []string{"a=recvonly", "a=inactive"} {
+		idle := strings.ReplaceAll(whip, "a=sendonly", direction)
+		if o, err := checkLaterOffer(idle, false); err != nil || o.ufrag == "" {
+			t.Errorf("%s: %v", direction, err)
+		}
+		if _, err := checkOffer(idle, false); !errors.Is(err, ErrNothingSent) {
+			t.Errorf("%s at first: %v", direction, err)
+		}
+	}
+}
+
 func FuzzCheckOffer(f *testing.F) {
 	for _, c := range offerCases() {
 		f.Add(c.sdp)

@@ -168,10 +168,10 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 	return p.pc.LocalDescription().SDP, nil
 }
 
-// Renegotiate takes another offer on the same connection: new ICE credentials restart ICE, added media descriptions add tracks; see
-// [Endpoint.Answer] for the pictures. After an error the connection goes on as it was.
+// Renegotiate takes another offer on the same connection: new ICE credentials restart ICE, added media descriptions add tracks, and those that
+// send no more (inactive, recvonly) end theirs; see [Endpoint.Answer] for the pictures. After an error the connection goes on as it was.
 func (p *Peer) Renegotiate(ctx context.Context, text string, pictures []media.PictureInput) (string, error) {
-	o, err := checkOffer(text, p.loopback)
+	o, err := checkLaterOffer(text, p.loopback)
 	if err != nil {
 		return "", err
 	}

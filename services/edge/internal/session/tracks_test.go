@@ -40,7 +40,9 @@ func TestTracksComeAndGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			transceiver, err := c.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+			// As addTransceiver can and addTrack does. Without its track the one becomes inactive, the other recvonly.
+			direction := []webrtc.RTPTransceiverDirection{webrtc.RTPTransceiverDirectionSendonly, webrtc.RTPTransceiverDirectionSendrecv}[i%2]
+			transceiver, err := c.pc.AddTransceiverFromTrack(track, webrtc.RTPTransceiverInit{Direction: direction})
 			if err != nil {
 				t.Fatal(err)
 			}
