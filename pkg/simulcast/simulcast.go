@@ -136,7 +136,7 @@ func (c *Chooser) better(a, b *layer, used bool) bool {
 	if a.decodable(c.largest) != b.decodable(c.largest) {
 		return a.decodable(c.largest)
 	}
-	enoughA, enoughB := Enough(a.width, a.height, c.inputs), Enough(b.width, b.height, c.inputs)
+	enoughA, enoughB := enough(a.width, a.height, c.inputs), enough(b.width, b.height, c.inputs)
 	switch {
 	case enoughA != enoughB:
 		return enoughA
@@ -171,8 +171,8 @@ func (c *Chooser) watch(now time.Time) {
 	}
 }
 
-// Enough tells whether pictures of a size, in pixels, need not be enlarged for any of the inputs, given how they fit.
-func Enough(width, height int, inputs []media.PictureInput) bool {
+// enough tells whether pictures of a size, in pixels, need not be enlarged for any of the inputs, given how they fit.
+func enough(width, height int, inputs []media.PictureInput) bool {
 	for _, in := range inputs {
 		if p := media.Place(in, width, height); p.Width > float64(width) || p.Height > float64(height) {
 			return false
@@ -194,7 +194,7 @@ func Worth(layers []Size, inputs []media.PictureInput) []bool {
 		if l.Width <= 0 || l.Height <= 0 {
 			limit = -1
 		}
-		if area := l.Width * l.Height; limit >= 0 && len(inputs) > 0 && Enough(l.Width, l.Height, inputs) && (limit == 0 || area < limit) {
+		if area := l.Width * l.Height; limit >= 0 && len(inputs) > 0 && enough(l.Width, l.Height, inputs) && (limit == 0 || area < limit) {
 			limit = area
 		}
 	}
