@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -125,7 +127,9 @@ func outcome(t *testing.T, name string, free bool) (words string, killed bool) {
 	if err := memory.Truncate(int64(testSettings().layout.Size())); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0])
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), actionVariable+"="+name, "GOMAXPROCS=1", "GOTRACEBACK=none", "GORACE=atexit_sleep_ms=0")
 	if free {
 		cmd.Env = append(cmd.Env, freeVariable+"=1")
@@ -134,6 +138,9 @@ func outcome(t *testing.T, name string, free bool) (words string, killed bool) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	_ = cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("the process did not end: %s", out.String())
+	}
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok {
 		t.Fatalf("the process did not run: %s", out.String())
