@@ -116,7 +116,7 @@ func (e *Engine) forgetPictures(id uint32) {
 	}
 }
 
-// Decode feeds the unit in the input area to its stream and writes the pictures that come out to their slots. It fills in reply, whose
+// Decode feeds the units in the input area to their stream and writes the pictures that come out to their slots. It fills in reply, whose
 // Pictures it reuses. The request must have passed ipc.Request.Parse.
 func (e *Engine) Decode(r *ipc.Request, reply *ipc.Reply) {
 	*reply = ipc.Reply{Stream: r.Stream, Tag: r.Tag, Pictures: reply.Pictures[:0]}
@@ -125,13 +125,31 @@ func (e *Engine) Decode(r *ipc.Request, reply *ipc.Reply) {
 		reply.Status = ipc.NoMemory
 		return
 	}
+	at := 0
+	for _, a := range r.Ahead {
+		s.units++
+		e.fillAhead(at, a)
+		if reply.Status = e.feed(s, reply); reply.Status != ipc.OK {
+			s.settle(reply.Status)
+			return
+		}
+		reply.Ahead++
+		at += int(a.Size) + ipc.Padding
+	}
 	s.units++
 	if len(r.Targets) > 0 {
 		s.pending = append(s.pending, pending{tag: r.Tag, unit: s.units, orientation: r.Orientation})
 		last := &s.pending[len(s.pending)-1]
 		last.count = copy(last.targets[:], r.Targets)
 	}
-	e.fill(r)
+	e.fill(r, at)
+	reply.Status = e.feed(s, reply)
+	reply.Decode = time.Duration(e.job.decode_ns)
+	s.settle(reply.Status)
+}
+
+// feed decodes the unit that the job is set for and reports the pictures that come out.
+func (e *Engine) feed(s *stream, reply *ipc.Reply) ipc.Status {
 	status := C.slc_decode(s.decoder, e.scratch, e.job)
 	for status == C.SLC_PICTURE && len(reply.Pictures) < ipc.MaxPictures {
 		if status = e.picture(s, reply); status != C.SLC_PICTURE {
@@ -139,9 +157,7 @@ func (e *Engine) Decode(r *ipc.Request, reply *ipc.Reply) {
 		}
 		status = C.slc_next(s.decoder, e.job)
 	}
-	reply.Decode = time.Duration(e.job.decode_ns)
-	reply.Status = statusOf(status)
-	s.settle(reply.Status)
+	return statusOf(status)
 }
 
 // stream gives the request's stream with a decoder of its codec, nil without memory.
@@ -159,9 +175,24 @@ func (e *Engine) stream(r *ipc.Request) *stream {
 	return s
 }
 
-// fill sets the job for the unit, with the targets placed as its header lets expect, so that C may convert without asking back.
-func (e *Engine) fill(r *ipc.Request) {
-	e.job.data = (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(e.layout.Input(e.memory))))
+// fillAhead sets the job for a unit ahead that lies at an offset of the input area. Nobody waits for its picture, so it has no tag.
+func (e *Engine) fillAhead(at int, a ipc.Ahead) {
+	e.job.data = e.input(at)
+	e.job.size = C.int32_t(a.Size)
+	e.job.tag = -1
+	e.job.key = flag(a.Key)
+	e.job.orientation, e.job.target_count = 1, 0
+	e.job.expected_width, e.job.expected_height = 0, 0
+}
+
+func (e *Engine) input(at int) *C.uint8_t {
+	return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(e.layout.Input(e.memory)[at:])))
+}
+
+// fill sets the job for the unit, which lies at an offset of the input area, with the targets placed as its header lets expect, so that C may
+// convert without asking back.
+func (e *Engine) fill(r *ipc.Request, at int) {
+	e.job.data = e.input(at)
 	e.job.size = C.int32_t(r.Size)
 	e.job.tag = C.int64_t(r.Tag)
 	e.job.key = flag(r.Key)

@@ -15,6 +15,7 @@ import (
 // context bounds the wait for other streams' units; the unit itself is bounded by the configured timeout. Pictures may come with an
 // error: those of earlier units, or of some of the targets. The caller releases every picture. Errors are of type *Error. A unit that shows
 // nothing (parameter sets, a VP8 frame that is only referred to) gives neither picture nor error.
+// One without targets may wait for the next one; if it then cannot be decoded, that one's error says so.
 func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 	s, err := d.stream(r)
 	if err != nil {
@@ -32,6 +33,9 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 	if failure != nil {
 		return nil, failure
 	}
+	if s.keep(r, &request) {
+		return nil, nil
+	}
 	proc, err := d.running()
 	if err != nil {
 		s.lose()
@@ -42,7 +46,9 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 	}
 	begin := time.Now()
 	short := d.lease(s, r, &request)
-	d.shared.setInput(r.Unit.Data)
+	request.Ahead = s.ahead.units
+	d.shared.setInput(s.ahead.bytes, r.Unit.Data)
+	s.ahead.drop()
 	if err := d.exchange(proc, &request); err != nil {
 		s.lose()
 		if d.crashed(proc, err) {
@@ -50,7 +56,7 @@ func (d *Decoder) Decode(ctx context.Context, r Request) ([]Picture, error) {
 		}
 		return nil, &Error{Code: media.DecoderError, NeedKey: s.needKey.Load(), Crashed: true, Err: err}
 	}
-	return d.collect(proc, s, time.Since(begin), short)
+	return d.collect(proc, s, len(request.Ahead), time.Since(begin), short)
 }
 
 // stream gives the state of the request's stream, made anew when it is unknown or has changed its codec.
@@ -102,6 +108,9 @@ func (d *Decoder) admit(s *stream, r Request) (ipc.Request, *Error) {
 		return reject(Error{Code: media.Internal, Err: fmt.Errorf("%d targets, at most %d are possible", len(r.Targets), ipc.MaxTargets)})
 	}
 	key := r.Unit.Key || s.codec.Intra()
+	if s.needKey.Load() {
+		s.ahead.drop() // a key unit refers to none of them
+	}
 	if s.needKey.Load() && !key {
 		return reject(Error{Drop: media.Damaged, Err: errors.New("a key unit is awaited")})
 	}
@@ -179,14 +188,14 @@ func (d *Decoder) exchange(proc *process, request *ipc.Request) error {
 	if err := d.reply.Parse(answer); err != nil {
 		return fmt.Errorf("the decoder's answer: %w", err)
 	}
-	if d.reply.Stream != request.Stream || d.reply.Tag != request.Tag {
+	if d.reply.Stream != request.Stream || d.reply.Tag != request.Tag || int(d.reply.Ahead) > len(request.Ahead) {
 		return errors.New("the decoder's answer is to another question")
 	}
 	return nil
 }
 
 // collect makes pictures of the reply. A claim that cannot be true ends the process.
-func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *Error) ([]Picture, error) {
+func (d *Decoder) collect(proc *process, s *stream, sent int, took time.Duration, short *Error) ([]Picture, error) {
 	var pictures []Picture
 	failure := short
 	for _, p := range d.reply.Pictures {
@@ -218,7 +227,7 @@ func (d *Decoder) collect(proc *process, s *stream, took time.Duration, short *E
 			})
 		}
 	}
-	if err := d.settle(s); err != nil {
+	if err := d.settle(s, sent); err != nil {
 		return pictures, err
 	}
 	if failure != nil {
@@ -245,8 +254,8 @@ func (d *Decoder) liar(proc *process, s *stream, cause error) *Error {
 	return &Error{Code: media.DecoderError, NeedKey: s.needKey.Load(), Crashed: true, Err: cause}
 }
 
-// settle applies the reply's status to the stream.
-func (d *Decoder) settle(s *stream) error {
+// settle applies the reply's status to the stream; sent is the number of units ahead in the request.
+func (d *Decoder) settle(s *stream, sent int) error {
 	if d.reply.Status == ipc.OK {
 		s.needKey.Store(false)
 		s.expire(d.shared)
@@ -255,6 +264,9 @@ func (d *Decoder) settle(s *stream) error {
 	s.abandon(d.shared)
 	s.lose()
 	e := failed(d.reply.Status)
+	if int(d.reply.Ahead) < sent {
+		e = behind(d.reply.Status)
+	}
 	e.NeedKey = s.needKey.Load()
 	return e
 }

@@ -77,10 +77,12 @@ func (m *memory) put(i int) {
 	m.unmapUnused()
 }
 
-// setInput copies a unit to the input area, with the zeros that decoders read past its end.
-func (m *memory) setInput(unit []byte) {
+// setInput copies a unit to the input area, after those ahead of it, with the zeros that decoders read past its end.
+func (m *memory) setInput(ahead, unit []byte) {
 	area := m.layout.Input(m.bytes)
-	n := copy(area[:m.layout.Unit], unit)
+	n := copy(area[:ipc.MaxAheadBytes], ahead)
+	area = area[n : n+m.layout.Unit+ipc.Padding]
+	n = copy(area[:m.layout.Unit], unit)
 	clear(area[n : n+ipc.Padding])
 }
 

@@ -73,7 +73,7 @@ func (d *Decoder) DecodeSound(ctx context.Context, r SoundRequest, dst []int16) 
 		}
 		return dst, &Error{Code: media.DecoderError, Crashed: true, Err: err}
 	}
-	d.shared.setInput(r.Data)
+	d.shared.setInput(nil, r.Data)
 	if err := d.exchangeSound(proc, &request); err != nil {
 		if d.crashed(proc, err) {
 			return dst, &Error{Drop: media.Draining, Err: ErrClosed}

@@ -19,6 +19,8 @@ type stream struct {
 	// pending are the units whose pictures are awaited, oldest first. The decoder process keeps the same list by the same rules; a slot
 	// is leased again only when both have forgotten it.
 	pending []pending
+	// ahead are units that wait for the next one.
+	ahead ahead
 }
 
 type pending struct {
@@ -51,8 +53,9 @@ func (s *stream) expire(shared *memory) {
 	}
 }
 
-// abandon ends the wait for every picture.
+// abandon ends the wait for every picture, and of what waits itself.
 func (s *stream) abandon(shared *memory) {
+	s.ahead.drop()
 	for _, p := range s.pending {
 		p.giveBack(shared)
 	}

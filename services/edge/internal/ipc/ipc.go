@@ -18,7 +18,7 @@ import (
 
 const (
 	// Version is raised when a message changes; edge and decoder must be of one build.
-	Version = 3
+	Version = 4
 	// MaxTargets bounds the forms in which one picture is asked for.
 	MaxTargets = 16
 	// MaxPictures bounds the pictures that one unit can bring out. H.264 and H.265 reorder by at most 16.
@@ -28,6 +28,10 @@ const (
 	ReorderDepth = 16
 	// MaxSide bounds the width and height of sources and payloads in pixels: VP8 and WebP can say no more.
 	MaxSide = 16383
+	// MaxAhead bounds the units that one request may bring before its own.
+	MaxAhead = 4
+	// MaxAheadBytes bounds what they take in the input area.
+	MaxAheadBytes = 128 << 10
 	// MaxMessage is the size of a buffer that holds any message.
 	MaxMessage = 2048
 )
@@ -59,6 +63,13 @@ type Target struct {
 	Slot  uint16
 }
 
+// Ahead is a unit that is decoded only because later ones refer to it, and that waited for one of these so that they wake the process
+// together. Size is its length in bytes.
+type Ahead struct {
+	Size uint32
+	Key  bool
+}
+
 // Request is a message to the decoder process about pictures. A Forget has only Stream, and concerns its sound too.
 type Request struct {
 	Op     Op
@@ -66,6 +77,9 @@ type Request struct {
 	Stream uint32
 	// Tag names the unit; the picture that it becomes carries it.
 	Tag uint64
+	// Ahead are units of the stream before this one, in their order. In the input area each is followed by Padding zeros, and the last one's
+	// by the unit itself.
+	Ahead []Ahead
 	// Size is the length of the unit in the shared memory's input area.
 	Size uint32
 	// Orientation is EXIF's, 1 to 8.
@@ -104,7 +118,10 @@ type Picture struct {
 
 // Reply answers a request. Stream and Tag repeat the request's.
 type Reply struct {
-	Status   Status
+	Status Status
+	// Ahead is the number of the units ahead that were decoded. If not all were, Status is that of the next one, and nothing after it was
+	// decoded.
+	Ahead    uint8
 	Stream   uint32
 	Tag      uint64
 	Decode   time.Duration
@@ -112,7 +129,8 @@ type Reply struct {
 }
 
 const (
-	requestHead  = 28
+	requestHead  = 32
+	aheadBytes   = 8
 	targetBytes  = 10
 	replyHead    = 20
 	pictureBytes = 18 // and the sizes
@@ -121,19 +139,28 @@ const (
 
 var errLength = errors.New("the message's length does not fit its content")
 
-// Append appends the request's message to b. Targets beyond MaxTargets are the caller's mistake and make the message invalid.
-func (r *Request) Append(b []byte) []byte {
-	key := byte(0)
-	if r.Key {
-		key = 1
+func flag(set bool) byte {
+	if set {
+		return 1
 	}
-	b = append(b, byte(r.Op), byte(r.Codec), r.Orientation, key)
+	return 0
+}
+
+// Append appends the request's message to b. Targets beyond MaxTargets are the caller's mistake and make the message invalid, and so are
+// units ahead beyond MaxAhead.
+func (r *Request) Append(b []byte) []byte {
+	b = append(b, byte(r.Op), byte(r.Codec), r.Orientation, flag(r.Key))
 	b = binary.LittleEndian.AppendUint32(b, r.Stream)
 	b = binary.LittleEndian.AppendUint64(b, r.Tag)
 	b = binary.LittleEndian.AppendUint32(b, r.Size)
 	b = binary.LittleEndian.AppendUint16(b, r.Width)
 	b = binary.LittleEndian.AppendUint16(b, r.Height)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Targets)))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(r.Ahead)))
+	for _, a := range r.Ahead {
+		b = binary.LittleEndian.AppendUint32(b, a.Size)
+		b = append(b, flag(a.Key), 0, 0, 0)
+	}
 	for _, t := range r.Targets {
 		b = binary.LittleEndian.AppendUint16(b, uint16(t.Input.Width))
 		b = binary.LittleEndian.AppendUint16(b, uint16(t.Input.Height))
@@ -143,21 +170,25 @@ func (r *Request) Append(b []byte) []byte {
 	return b
 }
 
-// Parse reads a request's message, reusing r.Targets, and checks it against the layout. On an error r is not to be used.
+// Parse reads a request's message, reusing r.Targets and r.Ahead, and checks it against the layout. On an error r is not to be used.
 func (r *Request) Parse(b []byte, l Layout) error {
 	if len(b) < requestHead {
 		return errLength
 	}
-	targets := r.Targets[:0]
+	targets, ahead := r.Targets[:0], r.Ahead[:0]
 	*r = Request{
 		Op: Op(b[0]), Codec: media.Codec(b[1]), Orientation: b[2], Key: b[3] == 1,
 		Stream: binary.LittleEndian.Uint32(b[4:]), Tag: binary.LittleEndian.Uint64(b[8:]), Size: binary.LittleEndian.Uint32(b[16:]),
 		Width: binary.LittleEndian.Uint16(b[20:]), Height: binary.LittleEndian.Uint16(b[22:]),
 	}
-	n := binary.LittleEndian.Uint32(b[24:])
+	n, before := binary.LittleEndian.Uint32(b[24:]), binary.LittleEndian.Uint32(b[28:])
 	b = b[requestHead:]
-	if n > MaxTargets || len(b) != int(n)*targetBytes {
+	if n > MaxTargets || before > MaxAhead || len(b) != int(n)*targetBytes+int(before)*aheadBytes {
 		return errLength
+	}
+	for range before {
+		ahead = append(ahead, Ahead{Size: binary.LittleEndian.Uint32(b), Key: b[4] == 1})
+		b = b[aheadBytes:]
 	}
 	for ; len(b) > 0; b = b[targetBytes:] {
 		targets = append(targets, Target{
@@ -168,7 +199,7 @@ func (r *Request) Parse(b []byte, l Layout) error {
 			Slot: binary.LittleEndian.Uint16(b[8:]),
 		})
 	}
-	r.Targets = targets
+	r.Targets, r.Ahead = targets, ahead
 	return r.check(l)
 }
 
@@ -182,6 +213,12 @@ func (r *Request) check(l Layout) error {
 		return fmt.Errorf("orientation %d is not one of EXIF's", r.Orientation)
 	case int64(r.Size) > int64(l.Unit):
 		return fmt.Errorf("a unit of %d bytes is larger than the input area of %d", r.Size, l.Unit)
+	}
+	waited := int64(0)
+	for _, a := range r.Ahead {
+		if waited += int64(a.Size) + Padding; waited > MaxAheadBytes {
+			return fmt.Errorf("units ahead of %d bytes do not fit their %d", waited, MaxAheadBytes)
+		}
 	}
 	for _, t := range r.Targets {
 		if err := CheckInput(t.Input, l.SlotBytes); err != nil {
@@ -218,7 +255,7 @@ func (l Layout) Room(in media.PictureInput) int { return min(in.Bytes(), l.SlotB
 
 // Append appends the reply's message to b.
 func (r *Reply) Append(b []byte) []byte {
-	b = append(b, byte(r.Status), byte(len(r.Pictures)), 0, 0)
+	b = append(b, byte(r.Status), byte(len(r.Pictures)), r.Ahead, 0)
 	b = binary.LittleEndian.AppendUint32(b, r.Stream)
 	b = binary.LittleEndian.AppendUint64(b, r.Tag)
 	b = binary.LittleEndian.AppendUint32(b, micros(r.Decode))
@@ -248,7 +285,7 @@ func (r *Reply) Parse(b []byte) error {
 	}
 	pictures := r.Pictures[:0]
 	*r = Reply{
-		Status: Status(b[0]), Stream: binary.LittleEndian.Uint32(b[4:]), Tag: binary.LittleEndian.Uint64(b[8:]),
+		Status: Status(b[0]), Ahead: b[2], Stream: binary.LittleEndian.Uint32(b[4:]), Tag: binary.LittleEndian.Uint64(b[8:]),
 		Decode: time.Duration(binary.LittleEndian.Uint32(b[16:])) * time.Microsecond,
 	}
 	if r.Status < OK || r.Status > NoMemory {

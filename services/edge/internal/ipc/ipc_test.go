@@ -14,6 +14,7 @@ var testLayout = Layout{Unit: 1000, Slots: 4, SlotBytes: 640 * 480 * 3}
 func goodRequest() Request {
 	return Request{
 		Op: Decode, Codec: media.H264, Stream: 7, Tag: 1 << 60, Size: 1000, Orientation: 6, Key: true, Width: 1280, Height: 720,
+		Ahead: []Ahead{{Size: 7}, {Size: MaxAheadBytes - 2*Padding - 7, Key: true}},
 		Targets: []Target{
 			{Input: media.PictureInput{Width: 320, Height: 256, Fit: media.Letterbox, Color: media.RGB}, Slot: 3},
 			{Input: media.PictureInput{Width: 640, Height: 480, Fit: media.Crop, Color: media.BGR}, Slot: 0},
@@ -24,7 +25,7 @@ func goodRequest() Request {
 
 func goodReply() Reply {
 	return Reply{
-		Status: OK, Stream: 7, Tag: 1 << 60, Decode: 1500 * time.Microsecond,
+		Status: OK, Ahead: 2, Stream: 7, Tag: 1 << 60, Decode: 1500 * time.Microsecond,
 		Pictures: []Picture{
 			{Tag: 5, Width: 1280, Height: 720, Done: 0x8003, Sizes: [MaxTargets]uint32{0: 320 * 256 * 3, 1: 1<<32 - 1, 15: 7}, Convert: 200 * time.Microsecond},
 			{Tag: 6, Width: 1, Height: MaxSide},
@@ -57,6 +58,7 @@ func TestMessagesSurviveTheWay(t *testing.T) {
 func TestTheLongestMessagesFit(t *testing.T) {
 	t.Parallel()
 	request, reply := goodRequest(), goodReply()
+	request.Ahead = make([]Ahead, MaxAhead)
 	for len(request.Targets) < MaxTargets {
 		request.Targets = append(request.Targets, request.Targets[0])
 	}
@@ -92,6 +94,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"unknown fit":         func(r *Request) { r.Targets[0].Input.Fit = 4 },
 		"unknown order":       func(r *Request) { r.Targets[0].Input.Color = 0 },
 		"unknown encoding":    func(r *Request) { r.Targets[2].Input.Encoding = 2 },
+		"too many ahead":      func(r *Request) { r.Ahead = make([]Ahead, MaxAhead+1) },
+		"too much ahead":      func(r *Request) { r.Ahead[0].Size++ },
+		"far too much ahead":  func(r *Request) { r.Ahead[0].Size = 1<<32 - 1 },
 		"a fit of a file":     func(r *Request) { r.Targets[2].Input.Fit = media.Crop },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ const (
 	MaxMemory = 1 << 30
 )
 
-// Layout divides the shared memory: an input area for one unit, an area for the samples of one request, then slots for payloads, each
+// Layout divides the shared memory: an input area for one unit and those ahead of it, an area for the samples of one request, then slots for payloads, each
 // beginning on a page.
 type Layout struct {
 	Unit      int // bytes of the largest unit
@@ -32,8 +32,8 @@ func (l Layout) Check() error {
 // Size gives the bytes of the whole.
 func (l Layout) Size() int { return l.slot(l.Slots) }
 
-// Input gives the input area of memory, Padding included.
-func (l Layout) Input(memory []byte) []byte { return memory[: l.Unit+Padding : l.Unit+Padding] }
+// Input gives the input area of memory, room for units ahead and Padding included.
+func (l Layout) Input(memory []byte) []byte { return memory[:l.input():l.input()] }
 
 // Sound gives the area for samples of memory: MaxSamples of 16 bits, little endian.
 func (l Layout) Sound(memory []byte) []byte {
@@ -47,7 +47,9 @@ func (l Layout) Slot(memory []byte, i int) []byte {
 	return memory[start : start+l.SlotBytes : start+l.SlotBytes]
 }
 
-func (l Layout) sound() int { return pages(l.Unit + Padding) }
+func (l Layout) input() int { return MaxAheadBytes + l.Unit + Padding }
+
+func (l Layout) sound() int { return pages(l.input()) }
 
 func (l Layout) slot(i int) int {
 	return l.sound() + pages(MaxSamples*sampleBytes) + i*pages(l.SlotBytes)
