@@ -126,8 +126,10 @@ func (c *Channel) Read() (message []byte, text bool, size int, err error) {
 		size, text, err = c.stream.ReadDataChannel(into)
 		switch {
 		case err == nil && size > MaxWholeMessage:
+			c.peer.taken.Add(1)
 			return nil, false, size, ErrMessageTooLarge
 		case err == nil:
+			c.peer.taken.Add(1)
 			if len(into) <= MaxWholeMessage {
 				c.buffer = into
 			}

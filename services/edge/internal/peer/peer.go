@@ -73,7 +73,8 @@ type Peer struct {
 	rotation atomic.Uint32 // see offer
 
 	measureOnce sync.Once
-	rtt         atomic.Int64 // the round-trip time, a time.Duration; 0 while unknown
+	rtt         atomic.Int64  // the round-trip time, a time.Duration; 0 while unknown
+	taken       atomic.Uint64 // messages of the client's that were read
 
 	closing chan struct{} // closed when Close begins
 	done    chan struct{} // closed when Close has done what it can

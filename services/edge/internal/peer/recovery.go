@@ -123,14 +123,19 @@ func (r *recovery) log() {
 }
 
 // measure keeps the round-trip time until the peer closes. A receiver of media learns none from RTCP, whose reports serve the sender; ICE
-// measures it with its own requests.
+// measures it with its own requests. It also looks after the data channels.
 func (p *Peer) measure() {
-	ice := p.pc.SCTP().Transport().ICETransport() // of everything: a client that does not bundle is refused
+	association := p.pc.SCTP()
+	ice := association.Transport().ICETransport() // of everything: a client that does not bundle is refused
+	var jammed jam
 	tick := time.NewTicker(measureEvery)
 	defer tick.Stop()
 	for {
 		if stats, ok := ice.GetSelectedCandidatePairStats(); ok && stats.CurrentRoundTripTime > 0 {
 			p.rtt.Store(int64(stats.CurrentRoundTripTime * float64(time.Second)))
+		}
+		if jammed.look(p.taken.Load(), association.Stats().BytesReceived, time.Now()) {
+			p.events.Violation("a data channel message of more than 4 MiB")
 		}
 		select {
 		case <-p.closing:

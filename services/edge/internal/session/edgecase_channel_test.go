@@ -186,6 +186,25 @@ func TestEdgeCase13AMessageThatStaysIncompleteIsDamaged(t *testing.T) {
 	})
 }
 
+// A message that is longer than all that the edge keeps of an association can never be completed, and keeps everything else out. The session ends: it is
+// the client's doing, and a client that hears nothing at all would not know.
+func TestEdgeCase13AMessageThatFillsTheAssociation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d *webrtc.DataChannel
+		s := beginTalk(t, plain, lift("1073741823"), func(c *client) { d, _ = c.channel("big", "image/jpeg") })
+		defer s.end()
+		opened(t, d)
+		if err := d.Send(jpeg(8 << 20)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-s.session.Done():
+		case <-time.After(20 * time.Second):
+			t.Errorf("the session is %q", s.session.State())
+		}
+	})
+}
+
 // sleeper is a client that sends a small picture every 20 ms and reads its channel only when the test says so.
 type sleeper struct {
 	t      *testing.T
