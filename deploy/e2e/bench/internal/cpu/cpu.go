@@ -21,6 +21,9 @@ const (
 	every                       = 3 // one picture in so many is converted
 	clockRate                   = 90000
 	pictureWidth, pictureHeight = 640, 360
+	// window and deadline are those of sluice-router: what waits beyond them is given up by the edge.
+	window   = 4
+	deadline = 250 * time.Millisecond
 	// settle is how long streams run before they are measured.
 	settle = 2 * time.Second
 )

@@ -37,7 +37,9 @@ type lag struct {
 func startEdge(ctx context.Context, w *workplace, codec string) (*edgeServer, error) {
 	s := &edgeServer{streams: make(map[uint32]*arrivals)}
 	var err error
-	if s.router, err = sink.Start(sink.Config{Width: pictureWidth, Height: pictureHeight, Rate: rate / every, Frame: s.note}); err != nil {
+	if s.router, err = sink.Start(sink.Config{
+		Width: pictureWidth, Height: pictureHeight, Rate: rate / every, Window: window, Deadline: deadline, Frame: s.note,
+	}); err != nil {
 		return nil, err
 	}
 	if s.Edge, err = edge.Start(ctx, w.cfg.Root, w.address, s.router.Address()); err != nil {

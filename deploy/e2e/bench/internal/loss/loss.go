@@ -39,7 +39,7 @@ type Config struct {
 // Run plays all cells and prints the table. missed counts the cells that did not reach their goal or delivered a damaged picture.
 func Run(ctx context.Context, cfg Config) (missed int, err error) {
 	b := newBoard()
-	router, err := sink.Start(sink.Config{Width: width, Height: height, Rate: 1000, Hash: true, Frame: b.note})
+	router, err := sink.Start(sink.Config{Width: width, Height: height, Rate: 1000, Window: 64, Deadline: time.Second, Hash: true, Frame: b.note})
 	if err != nil {
 		return 0, err
 	}

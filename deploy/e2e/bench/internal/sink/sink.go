@@ -19,13 +19,8 @@ import (
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
 
-const (
-	// Model is the name of the only model.
-	Model = "sink"
-	// window is how many frames of a stream may be on their way; enough that the edge never waits for it.
-	window   = 64
-	deadline = time.Second
-)
+// Model is the name of the only model.
+const Model = "sink"
 
 // Config says what the model takes.
 type Config struct {
@@ -33,6 +28,11 @@ type Config struct {
 	Width, Height uint32
 	// Rate is in frames a second.
 	Rate float64
+	// Window is how many frames of a stream may be on their way. Many let the edge never wait; few are what a router allows, for what waits in
+	// gRPC cannot be replaced by something newer.
+	Window uint32
+	// Deadline is the model's.
+	Deadline time.Duration
 	// Hash makes a checksum of every picture.
 	Hash bool
 	// Frame is told of every frame, from many goroutines.
@@ -101,7 +101,7 @@ func (s *Sink) ListModels(context.Context, *sluicev1.ListModelsRequest) (*sluice
 
 func (s *Sink) model() *sluicev1.Model {
 	return &sluicev1.Model{
-		Name: new(Model), InputId: new(uint32(1)), Rate: new(s.cfg.Rate), Deadline: new(deadline.Seconds()), Result: new("json"), Ready: new(true), MaxBatch: new(uint32(1)),
+		Name: new(Model), InputId: new(uint32(1)), Rate: new(s.cfg.Rate), Deadline: new(s.cfg.Deadline.Seconds()), Result: new("json"), Ready: new(true), MaxBatch: new(uint32(1)),
 	}
 }
 
@@ -124,7 +124,7 @@ func (s *Sink) stream(_ any, call grpc.ServerStream) error {
 		}
 		if m.frame == nil {
 			opened := &sluicev1.Opened{
-				Models: []*sluicev1.Model{s.model()}, Inputs: []*sluicev1.Input{s.input()}, Window: new(uint32(window)), Router: new("bench"),
+				Models: []*sluicev1.Model{s.model()}, Inputs: []*sluicev1.Input{s.input()}, Window: new(s.cfg.Window), Router: new("bench"),
 			}
 			if err := call.SendMsg(&sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Opened{Opened: opened}}); err != nil {
 				return err
