@@ -2,6 +2,7 @@ package decoder
 
 import (
 	"errors"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/ipc"
@@ -31,6 +32,11 @@ func (s *stream) keep(r Request, request *ipc.Request) bool {
 
 // drop forgets the units that wait.
 func (a *ahead) drop() { a.units, a.bytes = a.units[:0], a.bytes[:0] }
+
+// patience is how long an answer may take: the timeout of one unit for each that was sent.
+func patience(timeout time.Duration, ahead int) time.Duration {
+	return timeout * time.Duration(1+ahead)
+}
 
 // behind is the error of a unit that was not decoded because one ahead of it could not be, by the status of that.
 func behind(status ipc.Status) *Error {

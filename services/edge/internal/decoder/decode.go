@@ -181,7 +181,7 @@ func (d *Decoder) lease(s *stream, r Request, request *ipc.Request) (short *Erro
 // exchange sends a message and reads its answer into d.reply. After an error the process is not to be used again.
 func (d *Decoder) exchange(proc *process, request *ipc.Request) error {
 	d.message = request.Append(d.message[:0])
-	answer, err := proc.ask(d.message, d.cfg.Timeout)
+	answer, err := proc.ask(d.message, patience(d.cfg.Timeout, len(request.Ahead)))
 	if err != nil {
 		return err
 	}
