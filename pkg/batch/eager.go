@@ -42,9 +42,15 @@ type Eager struct {
 	eligible, send, expire []int
 }
 
-// Observe remembers what a batch took.
+// Arrived does nothing: an Eager goes by what waits.
+func (e *Eager) Arrived(time.Time, int) {}
+
+// Load says that nothing is known.
+func (e *Eager) Load(time.Time) Load { return Load{} }
+
+// Observe remembers what a batch took. One that was given up would have taken even longer.
 func (e *Eager) Observe(c Completion) {
-	if c.Size <= 0 {
+	if c.Size <= 0 || c.End == Refused || c.End == Unreachable {
 		return
 	}
 	e.recent[e.next] = c
@@ -67,7 +73,7 @@ func (e *Eager) Decide(waiting []Item, s State) Decision {
 		}
 	}
 	d.Expire = e.expire
-	if len(e.eligible) == 0 || len(s.Flights) >= s.Slots {
+	if d.Instance = vacant(s); d.Instance == NoInstance || len(e.eligible) == 0 {
 		return d
 	}
 	size, latest := e.size(waiting, s)
@@ -89,6 +95,17 @@ func (e *Eager) Decide(waiting []Item, s State) Decision {
 		d.Expire, d.Send = e.expire, nil
 	}
 	return d
+}
+
+// vacant gives the instance that has the fewest batches in flight, NoInstance when no ready one has room for another.
+func vacant(s State) int {
+	best := NoInstance
+	for i, instance := range s.Instances {
+		if n := len(instance.Flights); instance.Ready && n < s.Slots && (best == NoInstance || n < len(s.Instances[best].Flights)) {
+			best = i
+		}
+	}
+	return best
 }
 
 // latest gives the latest deadline of an item's stream.

@@ -28,8 +28,9 @@ func took(size, ms int) Completion { return Completion{Size: size, Sent: at(-ms)
 
 func TestEager(t *testing.T) {
 	t.Parallel()
-	idle := State{Now: at(0), Max: 4, Slots: 1}
-	busy := State{Now: at(0), Max: 4, Slots: 1, Flights: []Flight{{Size: 1, Sent: at(-10)}}}
+	one := []Flight{{Size: 1, Sent: at(-10)}}
+	idle := State{Now: at(0), Max: 4, Slots: 1, Instances: []Instance{{Ready: true}}}
+	busy := State{Now: at(0), Max: 4, Slots: 1, Instances: []Instance{{Ready: true, Flights: one}}}
 	for _, c := range []struct {
 		name   string
 		seen   []Completion
@@ -44,7 +45,10 @@ func TestEager(t *testing.T) {
 		{name: "earliest deadline first", items: due(100, 50, 75), state: idle, send: []int{1, 2, 0}, wake: 50},
 		{name: "at most Max", items: due(10, 20, 30, 40, 50), state: idle, send: []int{0, 1, 2, 3}, wake: 10},
 		{name: "no slot", items: due(100, 30), state: busy, wake: 30},
-		{name: "a second slot", items: due(100), state: State{Now: at(0), Max: 4, Slots: 2, Flights: busy.Flights}, send: []int{0}, wake: 100},
+		{name: "a second slot", items: due(100), state: State{Now: at(0), Max: 4, Slots: 2, Instances: busy.Instances}, send: []int{0}, wake: 100},
+		{name: "another instance", items: due(100), state: State{Now: at(0), Max: 4, Slots: 1, Instances: []Instance{busy.Instances[0], {Ready: true}}},
+			send: []int{0}, wake: 100},
+		{name: "one that is not ready", items: due(100), state: State{Now: at(0), Max: 4, Slots: 1, Instances: make([]Instance, 1)}, wake: 100},
 		{name: "expired", items: due(0, 100, -5), state: idle, send: []int{1}, expire: []int{0, 2}, wake: 100},
 		{name: "expired while no slot is free", items: due(0), state: busy, expire: []int{0}},
 		{name: "hopeless", seen: []Completion{took(1, 40), took(1, 45), took(1, 50)}, items: due(39, 41), state: idle, send: []int{1}, expire: []int{0}, wake: 1},
@@ -111,7 +115,7 @@ func drawItems(t *rapid.T) []Item {
 func drawState(t *rapid.T) State {
 	return State{
 		Now: at(0), Max: rapid.IntRange(1, 20).Draw(t, "max"), Slots: rapid.IntRange(1, 3).Draw(t, "slots"),
-		Flights: make([]Flight, rapid.IntRange(0, 3).Draw(t, "flights")),
+		Instances: []Instance{{Ready: true, Flights: make([]Flight, rapid.IntRange(0, 3).Draw(t, "flights"))}},
 	}
 }
 
@@ -155,12 +159,12 @@ func TestDecisionIsSound(t *testing.T) {
 				t.Fatalf("item %d has %v left and expires; a frame takes at least %v", i, items[i].Deadline.Sub(s.Now), least)
 			}
 		}
-		free, left := len(s.Flights) < s.Slots, len(items)-len(d.Expire)
+		free, left := len(s.Instances[0].Flights) < s.Slots, len(items)-len(d.Expire)
 		if yielded && (!free || len(d.Send) > 0) {
 			t.Fatalf("items gave way to no batch, or in vain: %+v", d)
 		}
 		if len(d.Send) > s.Max || !free && len(d.Send) > 0 || free && left > 0 && len(d.Send) == 0 && !yielded {
-			t.Fatalf("%d sent of %d with %d of %d slots taken, at most %d", len(d.Send), left, len(s.Flights), s.Slots, s.Max)
+			t.Fatalf("%d sent of %d with %d of %d slots taken, at most %d", len(d.Send), left, len(s.Instances[0].Flights), s.Slots, s.Max)
 		}
 		if len(d.Send) > 1 {
 			done := s.Now.Add(margin * e.most(len(d.Send), s.Now))
@@ -190,7 +194,7 @@ func TestWakeIsWhenSomethingChanges(t *testing.T) {
 			e.Observe(took(rapid.IntRange(1, 4).Draw(t, "size"), rapid.IntRange(0, 50).Draw(t, "took")))
 		}
 		items := drawItems(t)
-		s := State{Now: at(0), Max: 4, Slots: 1, Flights: make([]Flight, 1)}
+		s := State{Now: at(0), Max: 4, Slots: 1, Instances: []Instance{{Ready: true, Flights: make([]Flight, 1)}}}
 		d := e.Decide(items, s)
 		if d.Wake.IsZero() || d.Wake.Sub(s.Now) > memory {
 			return
@@ -303,9 +307,9 @@ func simulate(streams, period int, inStep bool, takes func(size int) time.Durati
 				items, who = append(items, *item), append(who, i)
 			}
 		}
-		s := State{Now: now, Max: 16, Slots: 1}
+		s := State{Now: now, Max: 16, Slots: 1, Instances: []Instance{{Ready: true}}}
 		if flight != nil {
-			s.Flights = []Flight{{Size: len(flight), Sent: sent}}
+			s.Instances[0].Flights = []Flight{{Size: len(flight), Sent: sent}}
 		}
 		d := e.Decide(items, s)
 		for _, k := range d.Expire {
@@ -334,7 +338,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for i := range items {
 		items[i] = Item{Arrived: at(0), Deadline: at(40 + i%200), Turn: uint64(i % 77)}
 	}
-	s := State{Now: at(0), Max: 16, Slots: 1}
+	s := State{Now: at(0), Max: 16, Slots: 1, Instances: []Instance{{Ready: true}}}
 	if n := testing.AllocsPerRun(20, func() { e.Decide(items, s) }); n > 0 {
 		t.Errorf("%v allocations a decision, want none", n)
 	}
@@ -347,7 +351,7 @@ func BenchmarkDecide500(b *testing.B) {
 	for i := range items {
 		items[i] = Item{Arrived: at(0), Deadline: at(40 + i*7%200), Turn: uint64(i % 77)}
 	}
-	s := State{Now: at(0), Max: 16, Slots: 1}
+	s := State{Now: at(0), Max: 16, Slots: 1, Instances: []Instance{{Ready: true}}}
 	b.ReportAllocs()
 	for b.Loop() {
 		e.Decide(items, s)

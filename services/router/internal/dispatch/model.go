@@ -38,13 +38,15 @@ type model struct {
 	// Scratch of decide.
 	items []batch.Item
 	lanes []lane
-	state batch.State
+	// instances is one that is always ready, for a runner spreads its batches over its targets by itself.
+	instances [1]batch.Instance
 }
 
 func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) *model {
 	m := &model{
 		cfg: c, inputID: inputID, observe: cfg.Observe, metrics: metrics, logger: cfg.Logger.With("model", c.Name),
 		changed: make(chan struct{}, 1), policy: cfg.Policy(), counts: media.ModelCounts{Model: c.Name},
+		instances: [1]batch.Instance{{Ready: true}},
 	}
 	if c.Input.Kind == media.KindSound {
 		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
@@ -73,6 +75,7 @@ func (m *model) submit(f *Frame, deadline time.Time) {
 	var ends []end
 	m.mu.Lock()
 	m.accept()
+	m.policy.Arrived(f.Arrived, 1)
 	if m.stopped {
 		ends = m.dropped(ends, j, media.Draining)
 	} else {
@@ -200,11 +203,12 @@ func (m *model) decide(now time.Time) batch.Decision {
 		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn, Latest: e.Latest})
 		m.lanes = append(m.lanes, e.Key)
 	}
-	m.state.Now, m.state.Max, m.state.Slots, m.state.Flights = now, m.cfg.MaxBatch, m.cfg.Slots, m.state.Flights[:0]
+	instance := &m.instances[0]
+	instance.Flights = instance.Flights[:0]
 	for _, f := range m.flights {
-		m.state.Flights = append(m.state.Flights, batch.Flight{Size: len(f.jobs), Sent: f.sent})
+		instance.Flights = append(instance.Flights, batch.Flight{Size: len(f.jobs), Sent: f.sent})
 	}
-	d := m.policy.Decide(m.items, m.state)
+	d := m.policy.Decide(m.items, batch.State{Now: now, Max: m.cfg.MaxBatch, Slots: m.cfg.Slots, Instances: m.instances[:]})
 	if len(m.flights) >= m.cfg.Slots || len(d.Send) > m.cfg.MaxBatch {
 		d.Send = nil // No policy is trusted with the limits.
 	}
