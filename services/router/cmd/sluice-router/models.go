@@ -49,7 +49,7 @@ func (m *models) open(c *config.Config, model *config.Model) error {
 	if err != nil {
 		return err
 	}
-	drivers, err := m.drivers(c, model)
+	drivers, instances, err := m.drivers(c, model)
 	if err != nil {
 		return err
 	}
@@ -71,32 +71,45 @@ func (m *models) open(c *config.Config, model *config.Model) error {
 	m.configs = append(m.configs, dispatch.ModelConfig{
 		Name: model.Name, Input: model.Input.Form(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline),
 		Result:   decoder.Kind(),
-		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight * len(drivers), Streams: maxStreams,
-		Runner: reply.New(b, decoder, m.logger.With("model", model.Name)),
+		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight, Streams: maxStreams,
+		Runner: reply.New(b, instances, decoder, m.logger.With("model", model.Name)),
 	})
 	return nil
 }
 
-// drivers opens a model's targets.
-func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Driver, error) {
-	if onnxBackend := model.Backend.ONNX; onnxBackend != nil {
-		if m.runtime == nil {
-			runtime, err := onnx.Load(string(c.ONNX.Library))
-			if err != nil {
-				return nil, fmt.Errorf("onnx.library: %w", err)
-			}
-			m.runtime = runtime
-			m.logger.Info("loaded the ONNX Runtime", "version", runtime.Version())
-		}
-		driver, err := m.runtime.Open(onnx.Config{Path: string(onnxBackend.Path), Threads: onnxBackend.Threads})
-		if err != nil {
-			return nil, err
-		}
-		return []backend.Driver{driver}, nil
+// drivers opens a model's targets and gives the number of instances behind each.
+func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Driver, int, error) {
+	if model.Backend.ONNX != nil {
+		drivers, err := m.embedded(c, model.Backend.ONNX)
+		return drivers, 1, err
 	}
+	served := model.Backend.OIP
+	drivers, err := openAll(len(served.Targets), func(i int) (backend.Driver, error) {
+		return oip.Open(oip.Config{Target: served.Targets[i], Model: served.Model, Version: served.Version, Correlate: served.Correlate})
+	})
+	return drivers, served.Instances, err
+}
+
+// embedded opens a model in this process, each instance as a target of its own.
+func (m *models) embedded(c *config.Config, model *config.ONNXBackend) ([]backend.Driver, error) {
+	if m.runtime == nil {
+		runtime, err := onnx.Load(string(c.ONNX.Library))
+		if err != nil {
+			return nil, fmt.Errorf("onnx.library: %w", err)
+		}
+		m.runtime = runtime
+		m.logger.Info("loaded the ONNX Runtime", "version", runtime.Version())
+	}
+	return openAll(model.Instances, func(int) (backend.Driver, error) {
+		return m.runtime.Open(onnx.Config{Path: string(model.Path), Threads: model.Threads})
+	})
+}
+
+// openAll opens n drivers, or none.
+func openAll(n int, open func(i int) (backend.Driver, error)) ([]backend.Driver, error) {
 	var drivers []backend.Driver
-	for _, target := range model.Backend.OIP.Targets {
-		driver, err := oip.Open(oip.Config{Target: target, Model: model.Backend.OIP.Model, Version: model.Backend.OIP.Version, Correlate: model.Backend.OIP.Correlate})
+	for i := range n {
+		driver, err := open(i)
 		if err != nil {
 			return nil, errors.Join(err, closeAll(drivers))
 		}
@@ -139,7 +152,7 @@ func (m *models) watch(ctx context.Context) {
 func (m *models) ready() error {
 	var errs []error
 	for _, b := range m.all {
-		err := b.Ready()
+		err := b.Available()
 		if err == nil {
 			return nil
 		}

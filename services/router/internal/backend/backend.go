@@ -1,7 +1,7 @@
 // Package backend runs batches of frames on a model, wherever the model lives.
 //
 // It has two sides. [Model] is the concrete type that the router uses: it normalises and gathers payloads and what a recurrent model remembers of their streams,
-// picks a target that is ready, checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
+// knows which targets are ready, checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
 // in this process and package oip on a model server. Package backendtest holds the conformance suite that every driver passes and a
 // fake for the tests of others.
 //

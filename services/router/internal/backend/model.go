@@ -50,7 +50,6 @@ type Model struct {
 
 	mu      sync.Mutex
 	targets []*target // the slice is fixed, mu guards what the targets hold
-	turn    int       // where the search for the next target begins
 }
 
 // New makes a model of at least one target and takes over the drivers. No target is called yet: Check does that.
@@ -82,22 +81,24 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 	return m, nil
 }
 
-// Infer runs the frames as one batch, in their order: 1 to MaxBatch frames with payloads of the input's size. The payloads are read until
-// Infer returns and not after. It returns soon after ctx ends, with BACKEND_TIMEOUT when that was a deadline. The error is always an *Error,
+// Infer runs the frames as one batch on a target, from 0 to Targets()-1, in their order: 1 to MaxBatch frames with payloads of the input's size. Which target is
+// the caller's choice; on one that is not ready the batch fails at once. The payloads are read until Infer returns and not after. It returns soon after ctx ends, with BACKEND_TIMEOUT when that was a deadline. The error is always an *Error,
 // and a batch fails as a whole: an answer that is wrong in one place is believed in none, and leaves the frames' states as they were.
-func (m *Model) Infer(ctx context.Context, frames []Frame) (*Reply, error) {
+func (m *Model) Infer(ctx context.Context, target int, frames []Frame) (*Reply, error) {
 	if len(frames) < 1 || len(frames) > m.config.MaxBatch {
 		return nil, &Error{Code: media.Internal, Reason: fmt.Sprintf("a batch of %d: must be from 1 to %d", len(frames), m.config.MaxBatch)}
 	}
 	if ctx.Err() != nil {
 		return nil, ContextError(ctx)
 	}
-	t, terms, err := m.acquire()
-	if err != nil {
-		return nil, err
+	t := m.targets[target]
+	m.mu.Lock()
+	terms := t.terms
+	m.mu.Unlock()
+	if terms == nil {
+		return nil, &Error{Code: media.BackendUnavailable, Target: t.driver.Target(), Reason: "the target is not ready"}
 	}
 	reply, err := m.run(ctx, t.driver, terms, frames)
-	m.release(t, err)
 	if err != nil {
 		m.failures.Do(func() {
 			m.logger.WarnContext(ctx, "a batch failed; more of the kind are logged once a second", "frames", len(frames), "error", err)

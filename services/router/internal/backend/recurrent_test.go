@@ -108,7 +108,7 @@ func TestStateOfABatchOfOne(t *testing.T) {
 	state := &backend.State{}
 	var sums [][]byte
 	for i := range uint32(2) {
-		reply, err := m.Infer(t.Context(), []backend.Frame{{Frame: &media.Frame{Payload: make([]byte, 12), FirstSample: i * 6}, State: state}})
+		reply, err := m.Infer(t.Context(), 0, []backend.Frame{{Frame: &media.Frame{Payload: make([]byte, 12), FirstSample: i * 6}, State: state}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func TestConstants(t *testing.T) {
 		if err := m.Check(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		reply, err := m.Infer(t.Context(), sized(12, 12))
+		reply, err := m.Infer(t.Context(), 0, sized(12, 12))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +184,7 @@ func BenchmarkBatch(b *testing.B) {
 	batch[0].State, batch[1].State = &backend.State{}, &backend.State{}
 	b.ReportAllocs()
 	for b.Loop() {
-		reply, err := m.Infer(b.Context(), batch)
+		reply, err := m.Infer(b.Context(), 0, batch)
 		if err != nil {
 			b.Fatal(err)
 		}

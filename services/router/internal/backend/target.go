@@ -3,10 +3,9 @@ package backend
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // target is a driver and what is known of it. Model.mu guards the rest.
@@ -16,9 +15,6 @@ type target struct {
 	terms *terms
 	// err says why the target is not ready; nil when it is.
 	err error
-	// refused is true from an inference that did not reach the target until one that did or the next check: such a target is asked last.
-	refused bool
-	busy    int // batches in progress
 }
 
 const (
@@ -26,50 +22,33 @@ const (
 	watchInterval = time.Second
 	// readyTimeout bounds one question for readiness.
 	readyTimeout = 2 * time.Second
-	// trialTimeout bounds a first contact: servers compile and allocate on a model's first batches.
-	trialTimeout = 60 * time.Second
 )
 
-// acquire chooses a ready target: one that did not refuse lately before one that did, then the least busy, then in turn.
-func (m *Model) acquire() (*target, *terms, error) {
+// Targets gives the number of targets. It never changes.
+func (m *Model) Targets() int { return len(m.targets) }
+
+// Ready returns what the last Check found about a target, from 0 to Targets()-1, without asking again. Before the first Check none is ready.
+func (m *Model) Ready(target int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var best *target
-	for i := range m.targets {
-		t := m.targets[(m.turn+i)%len(m.targets)]
-		if t.err != nil {
-			continue
-		}
-		if best == nil || best.refused && !t.refused || best.refused == t.refused && t.busy < best.busy {
-			best = t
-		}
+	return m.targets[target].err
+}
+
+// Profile gives what batches took on a target when it was warmed up, smallest batch first; nil while the target is not ready. The caller may keep it.
+func (m *Model) Profile(target int) []Timing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.targets[target].terms == nil {
+		return nil
 	}
-	if best == nil {
-		return nil, nil, &Error{Code: media.BackendUnavailable, Reason: "no target is ready"}
-	}
-	m.turn = (m.turn + 1) % len(m.targets)
-	best.busy++
-	return best, best.terms, nil
+	return slices.Clone(m.targets[target].terms.profile)
 }
 
-// release notes the end of a batch on a target.
-func (m *Model) release(t *target, err error) {
+// Available returns nil when at least one target is ready, else why: a *Mismatch, which will not pass by itself, before the *Error of a target that may
+// come up later.
+func (m *Model) Available() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t.busy--
-	t.refused = CodeOf(err) == media.BackendUnavailable && !errors.Is(err, context.Canceled)
-}
-
-// Ready returns what the last Check found, without asking again: nil when at least one target is ready. Before the first Check a model is
-// not ready.
-func (m *Model) Ready() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.verdict()
-}
-
-// verdict sums the targets up: nil before a mismatch before any other error. Model.mu is held.
-func (m *Model) verdict() error {
 	var first error
 	for _, t := range m.targets {
 		if t.err == nil {
@@ -83,10 +62,9 @@ func (m *Model) verdict() error {
 	return first
 }
 
-// Check asks every target whether it is ready. A target that was not ready before is compared with the configuration and given trial batches
-// of the least and the largest size, so that the first real batch is neither the first of its shape nor the one that shows that nothing
-// fits. It returns nil when at least one target is ready, else a *Mismatch when a target serves something else than is configured (waiting
-// will not help: one of the two is wrong), else the *Error of a target, which may come up later.
+// Check asks every target whether it is ready. A target that was not ready before is compared with the configuration and warmed up with batches of
+// every size class, so that the first real batch is neither the first of its shape nor the one that shows that nothing fits. It returns what
+// Available says then.
 func (m *Model) Check(ctx context.Context) error {
 	m.checks.Lock()
 	defer m.checks.Unlock()
@@ -95,7 +73,7 @@ func (m *Model) Check(ctx context.Context) error {
 		all.Go(func() { m.checkTarget(ctx, t) })
 	}
 	all.Wait()
-	return m.Ready()
+	return m.Available()
 }
 
 // Watch calls Check every second until ctx ends. Run it in a goroutine of its own; changes of readiness are logged.
@@ -120,7 +98,7 @@ func (m *Model) checkTarget(ctx context.Context, t *target) {
 	}
 	m.mu.Lock()
 	before := t.err
-	t.err, t.refused = err, false
+	t.err = err
 	if err != nil {
 		t.terms = nil
 	}
@@ -154,32 +132,11 @@ func (m *Model) ask(ctx context.Context, t *target) error {
 	if err != nil {
 		return err
 	}
-	if err := m.try(ctx, t.driver, terms); err != nil {
+	if terms.profile, err = m.warm(ctx, t.driver, terms); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	t.terms = terms
 	m.mu.Unlock()
-	return nil
-}
-
-// try runs frames without content, one and as many as a batch may hold. Inputs of which no frame is known to be good are not tried.
-func (m *Model) try(ctx context.Context, driver Driver, terms *terms) error {
-	if m.packer.Sample() == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
-	defer cancel()
-	frames := make([]Frame, m.config.MaxBatch)
-	for i := range frames {
-		frames[i].Frame = &media.Frame{Payload: m.packer.Sample()}
-	}
-	for _, n := range []int{1, m.config.MaxBatch} {
-		reply, err := m.run(ctx, driver, terms, frames[:n])
-		if err != nil {
-			return err
-		}
-		reply.Release()
-	}
 	return nil
 }

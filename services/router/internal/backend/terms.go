@@ -18,6 +18,8 @@ type terms struct {
 	// outputs are those that are read, in the order in which they are handed on, then those of the states.
 	outputs []tensor.Declared
 	read    int
+	// profile is what the target took for batches when it was warmed up.
+	profile []Timing
 }
 
 // agree compares what a target says with what is configured.

@@ -2,6 +2,7 @@
 package config
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -54,8 +55,9 @@ type Backend struct {
 
 // ONNXBackend is a model in the router's own process.
 type ONNXBackend struct {
-	Path    config.Path `yaml:"path"`
-	Threads int         `yaml:"threads"` // 0 means 1
+	Path      config.Path `yaml:"path"`
+	Threads   int         `yaml:"threads"`   // of each instance; 0 means 1
+	Instances int         `yaml:"instances"` // sessions, each of which runs one batch at a time; 0 means 1
 }
 
 // OIPBackend is a model on servers of the Open Inference Protocol v2 (gRPC).
@@ -63,6 +65,7 @@ type OIPBackend struct {
 	Targets   []string `yaml:"targets"`
 	Model     string   `yaml:"model"`     // empty means the model's name here
 	Version   string   `yaml:"version"`   // empty lets the server choose
+	Instances int      `yaml:"instances"` // of the model behind each target, each of which runs one batch at a time; 0 means 1
 	Correlate bool     `yaml:"correlate"` // tell the server whose frames a batch holds
 }
 
@@ -77,7 +80,7 @@ type Output struct {
 // Batch bounds the batches of a model.
 type Batch struct {
 	Max int `yaml:"max"` // 0 means 1
-	// InFlight is the number of batches that a target has at once; 0 means 1 for onnx, and 2 for oip, so that the second is there when the first ends.
+	// InFlight is the number of batches that an instance of the model has at once; 0 means 1 for onnx, and 2 for oip, so that the second is there when the first ends.
 	InFlight int `yaml:"in_flight"`
 }
 
@@ -138,11 +141,13 @@ func (m *Model) complete() {
 		if m.Backend.OIP.Model == "" {
 			m.Backend.OIP.Model = m.Name
 		}
+		m.Backend.OIP.Instances = cmp.Or(m.Backend.OIP.Instances, 1)
 	}
 	if m.Batch.InFlight == 0 {
 		m.Batch.InFlight = slots
 	}
-	if m.Backend.ONNX != nil && m.Backend.ONNX.Threads == 0 {
-		m.Backend.ONNX.Threads = 1
+	if m.Backend.ONNX != nil {
+		m.Backend.ONNX.Threads = cmp.Or(m.Backend.ONNX.Threads, 1)
+		m.Backend.ONNX.Instances = cmp.Or(m.Backend.ONNX.Instances, 1)
 	}
 }

@@ -16,14 +16,15 @@ import (
 )
 
 const (
-	maxName     = 64 // characters; the protocol's limit
-	maxBatch    = 1024
-	maxInFlight = 16
-	maxThreads  = 256
-	maxDeadline = time.Minute
-	maxDrain    = 10 * time.Minute
-	maxRate     = 1000
-	maxLine     = 4096 // windows of a stream that wait
+	maxName      = 64 // characters; the protocol's limit
+	maxBatch     = 1024
+	maxInFlight  = 16
+	maxThreads   = 256
+	maxInstances = 64
+	maxDeadline  = time.Minute
+	maxDrain     = 10 * time.Minute
+	maxRate      = 1000
+	maxLine      = 4096 // windows of a stream that wait
 )
 
 // complaints collects what is wrong, each with the key it is about.
@@ -145,10 +146,12 @@ func (b *Backend) validate(wrong *complaints, key string) {
 			wrong.add(key+".onnx.path", "is empty: name the model's file")
 		}
 		wrong.upTo(key+".onnx.threads", b.ONNX.Threads, maxThreads)
+		wrong.upTo(key+".onnx.instances", b.ONNX.Instances, maxInstances)
 	default:
 		if len(b.OIP.Targets) == 0 {
 			wrong.add(key+".oip.targets", "is empty: write [\"dns:///host:8001\"], the server's gRPC address")
 		}
+		wrong.upTo(key+".oip.instances", b.OIP.Instances, maxInstances)
 		for i, target := range b.OIP.Targets {
 			if strings.TrimSpace(target) == "" {
 				wrong.add(fmt.Sprintf("%s.oip.targets[%d]", key, i), "is empty: write dns:///host:8001")

@@ -40,9 +40,9 @@ func BenchmarkFrame(b *testing.B) {
 			m.mu.Lock()
 			m.reap()
 			decision := m.decide(now)
-			f := m.launch(decision.Send, now)
+			f := m.launch(decision.Instance, decision.Send, now)
 			m.mu.Unlock()
-			m.settle(f, m.ask(context.Background(), f.frames), now)
+			m.settle(f, m.ask(context.Background(), f.instance, f.frames), now)
 			close(f.landed)
 		}
 	}
@@ -50,7 +50,8 @@ func BenchmarkFrame(b *testing.B) {
 
 type instant struct{ answers []reply.Answer }
 
-func (r *instant) Ready() error { return nil }
-func (r *instant) Run(_ context.Context, frames []backend.Frame) []reply.Answer {
+func (r *instant) Instances() int  { return 1 }
+func (r *instant) Ready(int) error { return nil }
+func (r *instant) Run(_ context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	return r.answers[:len(frames)]
 }

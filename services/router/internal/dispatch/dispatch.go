@@ -23,13 +23,15 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
-// Runner runs batches on one model. It is safe for concurrent use.
+// Runner runs batches on one model, which may have several instances, each of which runs its batches one after the other. It is safe for concurrent use.
 type Runner interface {
-	// Run runs the frames as one batch and gives one answer for each, in their order. It should return when ctx ends, which is when the last of the
+	// Instances gives the number of instances, at least 1. It never changes.
+	Instances() int
+	// Ready returns nil when an instance, from 0 to Instances()-1, can take a batch. It answers at once.
+	Ready(instance int) error
+	// Run runs the frames as one batch on an instance and gives one answer for each, in their order. It should return when ctx ends, which is when the last of the
 	// frames' deadlines has passed; until it does return, the batch keeps its slot. It reads the payloads and uses the states until it returns and not after.
-	Run(ctx context.Context, frames []backend.Frame) []reply.Answer
-	// Ready returns nil when the model can take a batch. It answers at once.
-	Ready() error
+	Run(ctx context.Context, instance int, frames []backend.Frame) []reply.Answer
 }
 
 // ModelConfig describes one model.
@@ -48,7 +50,7 @@ type ModelConfig struct {
 	Result string
 	// MaxBatch is the largest number of frames in a batch, at least 1.
 	MaxBatch int
-	// Slots is the number of batches in flight at once, at least 1.
+	// Slots is the number of batches in flight at once on each instance, at least 1.
 	Slots int
 	// Streams is the number of streams, of all sessions, that may use the model at once, at least 1.
 	Streams int
@@ -88,8 +90,8 @@ func New(cfg Config) (*Dispatcher, error) {
 	}
 	d := &Dispatcher{byName: map[string]*model{}}
 	for _, c := range cfg.Models {
-		if c.Name == "" || d.byName[c.Name] != nil || c.MaxBatch < 1 || c.Slots < 1 || c.Streams < 1 || c.Deadline <= 0 || c.Runner == nil {
-			return nil, fmt.Errorf("model %q: needs a name of its own, a runner, a deadline and limits of at least 1", c.Name)
+		if c.Name == "" || d.byName[c.Name] != nil || c.MaxBatch < 1 || c.Slots < 1 || c.Streams < 1 || c.Deadline <= 0 || c.Runner == nil || c.Runner.Instances() < 1 {
+			return nil, fmt.Errorf("model %q: needs a name of its own, a runner with instances, a deadline and limits of at least 1", c.Name)
 		}
 		if err := c.Input.Check(); err != nil {
 			return nil, fmt.Errorf("model %q: %w", c.Name, err)
@@ -139,7 +141,7 @@ func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.inputs) }
 func (d *Dispatcher) Ready() error {
 	var errs []error
 	for _, m := range d.models {
-		if err := m.cfg.Runner.Ready(); err != nil {
+		if err := m.ready(); err != nil {
 			errs = append(errs, fmt.Errorf("model %s: %w", m.cfg.Name, err))
 		}
 	}

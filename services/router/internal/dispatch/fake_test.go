@@ -27,9 +27,10 @@ type runner struct {
 	batches [][]string // payloads, as texts
 }
 
-func (r *runner) Ready() error { return nil }
+func (r *runner) Instances() int  { return 1 }
+func (r *runner) Ready(int) error { return nil }
 
-func (r *runner) Run(ctx context.Context, frames []backend.Frame) []reply.Answer {
+func (r *runner) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	var texts []string
 	for _, f := range frames {
 		texts = append(texts, string(f.Payload))

@@ -14,9 +14,10 @@ import (
 
 // flight is one batch that was sent and has not come back. The jobs do not change; the model's lock guards what their ended says.
 type flight struct {
-	jobs   []*job
-	frames []backend.Frame
-	sent   time.Time
+	instance int
+	jobs     []*job
+	frames   []backend.Frame
+	sent     time.Time
 	// over is the last of the jobs' deadlines: then nobody waits for the answer any more.
 	over time.Time
 	// landed is closed when the runner has returned and the batch has been settled and delivered. The model keeps the flight until then.
@@ -34,9 +35,9 @@ func (f *flight) nextDeadline() time.Time {
 	return next
 }
 
-// launch takes a decision's items out of the queue; nil when there are none. The caller holds the lock and starts fly.
-func (m *model) launch(send []int, now time.Time) *flight {
-	f := &flight{sent: now, landed: make(chan struct{})}
+// launch takes a decision's items out of the queue, for an instance; nil when there are none. The caller holds the lock and starts fly.
+func (m *model) launch(instance int, send []int, now time.Time) *flight {
+	f := &flight{instance: instance, sent: now, landed: make(chan struct{})}
 	for _, i := range send {
 		e, waited := m.queue.Take(m.lanes[i])
 		if !waited {
@@ -64,7 +65,7 @@ func (m *model) fly(ctx context.Context, f *flight) {
 	defer close(f.landed)
 	ctx, cancel := context.WithDeadline(ctx, f.over)
 	defer cancel()
-	answers := m.ask(ctx, f.frames)
+	answers := m.ask(ctx, f.instance, f.frames)
 	m.settle(f, answers, time.Now())
 	for _, j := range f.jobs {
 		j.frame.release()
@@ -72,14 +73,14 @@ func (m *model) fly(ctx context.Context, f *flight) {
 }
 
 // ask runs a batch. Whatever the runner does, it returns one answer for each frame.
-func (m *model) ask(ctx context.Context, frames []backend.Frame) (answers []reply.Answer) {
+func (m *model) ask(ctx context.Context, instance int, frames []backend.Frame) (answers []reply.Answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			m.logger.ErrorContext(ctx, "a backend panicked; its batch fails", "panic", p, "stack", string(debug.Stack()))
 			answers = reply.All(len(frames), media.Internal)
 		}
 	}()
-	answers = m.cfg.Runner.Run(ctx, frames)
+	answers = m.cfg.Runner.Run(ctx, instance, frames)
 	if len(answers) != len(frames) {
 		m.logger.ErrorContext(ctx, "a backend gave another number of answers than it got frames; the batch fails", "frames", len(frames), "answers", len(answers))
 		return reply.All(len(frames), media.Internal)
@@ -115,7 +116,7 @@ func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 	}
 	m.counts.Late += uint32(late)
 	if ran {
-		m.policy.Observe(batch.Completion{Size: len(f.jobs), Sent: f.sent, Done: now})
+		m.policy.Observe(batch.Completion{Instance: f.instance, Size: len(f.jobs), Sent: f.sent, Done: now})
 	}
 	m.mu.Unlock()
 	m.metrics.landed(f, now, late)

@@ -36,17 +36,16 @@ type model struct {
 	counts  media.ModelCounts
 	stopped bool
 	// Scratch of decide.
-	items []batch.Item
-	lanes []lane
-	// instances is one that is always ready, for a runner spreads its batches over its targets by itself.
-	instances [1]batch.Instance
+	items     []batch.Item
+	lanes     []lane
+	instances []batch.Instance // as the policy sees the runner's
 }
 
 func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) *model {
 	m := &model{
 		cfg: c, inputID: inputID, observe: cfg.Observe, metrics: metrics, logger: cfg.Logger.With("model", c.Name),
 		changed: make(chan struct{}, 1), policy: cfg.Policy(), counts: media.ModelCounts{Model: c.Name},
-		instances: [1]batch.Instance{{Ready: true}},
+		instances: make([]batch.Instance, c.Runner.Instances()),
 	}
 	if c.Input.Kind == media.KindSound {
 		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
@@ -59,8 +58,19 @@ func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) 
 func (m *model) describe() media.Model {
 	return media.Model{
 		Name: m.cfg.Name, InputID: m.inputID, Rate: m.cfg.Rate, KeyOnly: m.cfg.KeyOnly, Deadline: m.cfg.Deadline, Result: m.cfg.Result,
-		Ready: m.cfg.Runner.Ready() == nil, MaxBatch: m.cfg.MaxBatch,
+		Ready: m.ready() == nil, MaxBatch: m.cfg.MaxBatch,
 	}
+}
+
+// ready returns nil when any instance is, else why the first is not.
+func (m *model) ready() error {
+	first := m.cfg.Runner.Ready(0)
+	for i := 1; first != nil && i < m.cfg.Runner.Instances(); i++ {
+		if m.cfg.Runner.Ready(i) == nil {
+			return nil
+		}
+	}
+	return first
 }
 
 func (m *model) totals() media.ModelCounts {
@@ -157,7 +167,7 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 				dropped++
 			}
 		}
-		f := m.launch(d.Send, now)
+		f := m.launch(d.Instance, d.Send, now)
 		if f != nil {
 			started = append(started, f)
 		} else if dropped == 0 {
@@ -203,13 +213,17 @@ func (m *model) decide(now time.Time) batch.Decision {
 		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn, Latest: e.Latest})
 		m.lanes = append(m.lanes, e.Key)
 	}
-	instance := &m.instances[0]
-	instance.Flights = instance.Flights[:0]
+	none := m.ready() != nil // Then a batch fails at once, wherever it goes.
+	for i := range m.instances {
+		m.instances[i].Ready = none || m.cfg.Runner.Ready(i) == nil
+		m.instances[i].Flights = m.instances[i].Flights[:0]
+	}
 	for _, f := range m.flights {
+		instance := &m.instances[f.instance]
 		instance.Flights = append(instance.Flights, batch.Flight{Size: len(f.jobs), Sent: f.sent})
 	}
-	d := m.policy.Decide(m.items, batch.State{Now: now, Max: m.cfg.MaxBatch, Slots: m.cfg.Slots, Instances: m.instances[:]})
-	if len(m.flights) >= m.cfg.Slots || len(d.Send) > m.cfg.MaxBatch {
+	d := m.policy.Decide(m.items, batch.State{Now: now, Max: m.cfg.MaxBatch, Slots: m.cfg.Slots, Instances: m.instances})
+	if d.Instance < 0 || d.Instance >= len(m.instances) || len(m.instances[d.Instance].Flights) >= m.cfg.Slots || len(d.Send) > m.cfg.MaxBatch {
 		d.Send = nil // No policy is trusted with the limits.
 	}
 	return d

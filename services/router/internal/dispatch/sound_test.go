@@ -142,7 +142,7 @@ func TestHopelessWindowHoldsNobodyUp(t *testing.T) {
 // remembering answers with what it remembered of the stream: the payloads before.
 type remembering struct{ runner }
 
-func (r *remembering) Run(_ context.Context, frames []backend.Frame) []reply.Answer {
+func (r *remembering) Run(_ context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	answers := make([]reply.Answer, len(frames))
 	for i, f := range frames {
 		answers[i].Result = &media.Result{JSON: []string{fmt.Sprintf("%p", f.State)}}
@@ -240,9 +240,9 @@ func BenchmarkWindow(b *testing.B) {
 		})
 		m.mu.Lock()
 		m.reap()
-		f := m.launch(m.decide(now).Send, now)
+		f := m.launch(0, m.decide(now).Send, now)
 		m.mu.Unlock()
-		m.settle(f, m.ask(context.Background(), f.frames), now)
+		m.settle(f, m.ask(context.Background(), f.instance, f.frames), now)
 		close(f.landed)
 	}
 }

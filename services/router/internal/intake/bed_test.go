@@ -39,9 +39,10 @@ type model struct {
 	runs  func(frames []backend.Frame)
 }
 
-func (m *model) Ready() error { return nil }
+func (m *model) Instances() int  { return 1 }
+func (m *model) Ready(int) error { return nil }
 
-func (m *model) Run(ctx context.Context, frames []backend.Frame) []reply.Answer {
+func (m *model) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	if m.runs != nil {
 		m.runs(frames)
 	}

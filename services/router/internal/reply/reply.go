@@ -36,25 +36,39 @@ type Outputs interface {
 }
 
 // Reader runs batches on a model and reads its answers. It is safe for concurrent use.
+//
+// A target of the model may run several batches at a time, each on an instance of the model there. Instances are numbered round the targets, so that the
+// first few are on different ones.
 type Reader struct {
-	model   *backend.Model
-	decoder Decoder
-	logger  *slog.Logger
-	misread rate.Sometimes
+	model     *backend.Model
+	instances int // of each target
+	decoder   Decoder
+	logger    *slog.Logger
+	misread   rate.Sometimes
 }
 
-// New makes a reader of the model's answers.
-func New(model *backend.Model, decoder Decoder, logger *slog.Logger) *Reader {
-	return &Reader{model: model, decoder: decoder, logger: logger, misread: rate.Sometimes{First: 1, Interval: time.Second}}
+// New makes a reader of the answers of a model that has so many instances, at least 1, behind each of its targets.
+func New(model *backend.Model, instances int, decoder Decoder, logger *slog.Logger) *Reader {
+	return &Reader{
+		model: model, instances: instances, decoder: decoder, logger: logger, misread: rate.Sometimes{First: 1, Interval: time.Second},
+	}
 }
 
-// Ready returns nil when the model has a target that can take a batch.
-func (r *Reader) Ready() error { return r.model.Ready() }
+// Instances gives the number of instances behind all targets. It never changes.
+func (r *Reader) Instances() int { return r.instances * r.model.Targets() }
 
-// Run runs the frames as one batch and gives exactly one answer for each, in their order. It reads the frames' payloads and
+// Ready returns nil when an instance can take a batch. It answers at once, with what the last check of its target found.
+func (r *Reader) Ready(instance int) error { return r.model.Ready(r.target(instance)) }
+
+// Profile gives what batches took on the instance's target when it was warmed up, smallest batch first; nil when that is not known.
+func (r *Reader) Profile(instance int) []backend.Timing { return r.model.Profile(r.target(instance)) }
+
+func (r *Reader) target(instance int) int { return instance % r.model.Targets() }
+
+// Run runs the frames as one batch on an instance, from 0 to Instances()-1, and gives exactly one answer for each, in their order. It reads the frames' payloads and
 // uses their states until it returns and not after.
-func (r *Reader) Run(ctx context.Context, frames []backend.Frame) []Answer {
-	outputs, err := r.model.Infer(ctx, frames)
+func (r *Reader) Run(ctx context.Context, instance int, frames []backend.Frame) []Answer {
+	outputs, err := r.model.Infer(ctx, r.target(instance), frames)
 	if err != nil {
 		return All(len(frames), backend.CodeOf(err)) // the backend has logged it
 	}

@@ -2,10 +2,13 @@ package reply
 
 import (
 	"errors"
+	"log/slog"
 	"testing"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/backendtest"
 )
 
 // echoed is an answer that holds, for each frame, one tensor with a name.
@@ -72,5 +75,38 @@ func TestUnbatch(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestInstances finds instances on targets in turn, so that the first few are on different ones.
+func TestInstances(t *testing.T) {
+	t.Parallel()
+	config := backend.Config{Name: "m", Input: tensor.Sound{Samples: 4, Datatype: media.Int16}, MaxBatch: 1}
+	here, away := backendtest.NewFake("here", config), backendtest.NewFake("away", config)
+	away.Away.Store(true)
+	model, err := backend.New(config, here, away)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	if err := model.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := New(model, 2, nameDecoder{}, slog.New(slog.DiscardHandler))
+	if r.Instances() != 4 {
+		t.Fatalf("%d instances of two on each of two targets", r.Instances())
+	}
+	for i, want := range []string{"checksum", "", "checksum", ""} {
+		before := here.Batches()
+		answer := r.Run(t.Context(), i, []backend.Frame{{Frame: &media.Frame{Payload: make([]byte, 8)}}})[0]
+		if want == "" {
+			if r.Ready(i) == nil || r.Profile(i) != nil || answer.Error != media.BackendUnavailable || here.Batches() != before {
+				t.Errorf("instance %d on a target that is away: ready %v, profile %v, answer %+v", i, r.Ready(i), r.Profile(i), answer)
+			}
+			continue
+		}
+		if r.Ready(i) != nil || len(r.Profile(i)) != 1 || answer.Result == nil || answer.Result.JSON[0] != want || here.Batches() != before+1 {
+			t.Errorf("instance %d: ready %v, profile %v, answer %+v", i, r.Ready(i), r.Profile(i), answer)
+		}
 	}
 }

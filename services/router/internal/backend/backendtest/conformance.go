@@ -149,7 +149,7 @@ func free(output backend.Output) {
 
 // infer gives the outputs of each frame as one copied string of bytes, so that they can be compared.
 func infer(ctx context.Context, model *backend.Model, frames []backend.Frame) ([][]byte, error) {
-	reply, err := model.Infer(ctx, frames)
+	reply, err := model.Infer(ctx, 0, frames)
 	if err != nil {
 		return nil, err
 	}

@@ -16,12 +16,12 @@ func endedContext(t *testing.T, h Harness) {
 	frames := h.frames(t, 1, 3)
 	late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	if _, err := model.Infer(late, frames); backend.CodeOf(err) != media.BackendTimeout {
+	if _, err := model.Infer(late, 0, frames); backend.CodeOf(err) != media.BackendTimeout {
 		t.Errorf("Infer after the deadline = %v, want %s", err, media.BackendTimeout)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := model.Infer(gone, frames); backend.CodeOf(err) != media.BackendUnavailable {
+	if _, err := model.Infer(gone, 0, frames); backend.CodeOf(err) != media.BackendUnavailable {
 		t.Errorf("Infer given up = %v, want %s", err, media.BackendUnavailable)
 	}
 	mustInfer(t, model, frames)

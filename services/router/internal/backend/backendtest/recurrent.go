@@ -109,7 +109,7 @@ func failedBatchKeepsTheStates(t *testing.T, h Harness) {
 	first, second = h.talk(t, 3, 1), h.talk(t, 3, 2)
 	mustInfer(t, model, []backend.Frame{first[0], second[0]})
 	driver.spoil.Store(true)
-	if _, err := model.Infer(patient(t), []backend.Frame{first[1], second[1]}); backend.CodeOf(err) != media.BackendProtocol {
+	if _, err := model.Infer(patient(t), 0, []backend.Frame{first[1], second[1]}); backend.CodeOf(err) != media.BackendProtocol {
 		t.Fatalf("a spoiled batch: %v, want %s", err, media.BackendProtocol)
 	}
 	driver.spoil.Store(false)

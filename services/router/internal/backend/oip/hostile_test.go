@@ -46,10 +46,10 @@ func TestWrongReplies(t *testing.T) {
 			}
 			frames := backendtest.Frames(make([]byte, 12), make([]byte, 12))
 			wrong.Store(true)
-			_, err = model.Infer(t.Context(), frames)
+			_, err = model.Infer(t.Context(), 0, frames)
 			expect(t, err, media.BackendProtocol)
 			wrong.Store(false)
-			reply, err := model.Infer(t.Context(), frames)
+			reply, err := model.Infer(t.Context(), 0, frames)
 			if err != nil {
 				t.Fatalf("a good answer after a wrong one: %v", err)
 			}

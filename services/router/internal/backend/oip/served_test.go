@@ -83,7 +83,7 @@ func decode(t *testing.T, m *backend.Model, batch [][]byte, placement media.Plac
 	for i := range frames { // A server that knows nothing of whose frames they are takes them all the same.
 		frames[i].Session, frames[i].Stream, frames[i].Sequence = "session", "camera", uint32(i+1)
 	}
-	reply, err := m.Infer(ctx, frames)
+	reply, err := m.Infer(ctx, 0, frames)
 	if err != nil {
 		t.Fatal(err)
 	}

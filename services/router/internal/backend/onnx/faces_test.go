@@ -38,7 +38,7 @@ func TestFindsTheFace(t *testing.T) {
 	portrait, placement := backendtest.Astronaut(t, backendtest.FacesInput())
 	black := make([]byte, len(portrait))
 	for _, batch := range [][][]byte{{portrait}, {black, portrait, black, black}, {portrait, portrait, black, portrait}} {
-		reply, err := m.Infer(t.Context(), backendtest.Frames(batch...))
+		reply, err := m.Infer(t.Context(), 0, backendtest.Frames(batch...))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,7 +112,7 @@ func BenchmarkFaces(b *testing.B) {
 				portrait, _ := backendtest.Astronaut(b, backendtest.FacesInput())
 				batch := backendtest.Frames(slices.Repeat([][]byte{portrait}, frames)...)
 				for b.Loop() {
-					reply, err := m.Infer(b.Context(), batch)
+					reply, err := m.Infer(b.Context(), 0, batch)
 					if err != nil {
 						b.Fatal(err)
 					}

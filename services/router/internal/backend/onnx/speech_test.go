@@ -27,7 +27,7 @@ func BenchmarkSpeech(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				reply, err := m.Infer(b.Context(), batch)
+				reply, err := m.Infer(b.Context(), 0, batch)
 				if err != nil {
 					b.Fatal(err)
 				}
