@@ -153,7 +153,9 @@ type Tensor struct {
 
 // Demand is what the models can use of a stream. Zero means no limit.
 type Demand struct {
-	Stream              string
+	Stream string
+	// Model names the model whose demand it is; empty means all models of the stream.
+	Model               string
 	MaxFramerate        float64
 	MaxWidth, MaxHeight int
 }

@@ -30,24 +30,47 @@ type Sampler struct {
 // schedule is one model's rhythm.
 type schedule struct {
 	media.Model
-	interval time.Duration // zero when every unit is due
+	rate     float64       // units a second: the model's own, or the limit where that is lower; zero when every unit is due
+	interval time.Duration // of the rate; zero when every unit is due
 	next     time.Duration // media time of the next due unit
 	started  bool
 }
 
-// Set replaces the models. One that stays, with the same rate, keeps its rhythm; a new one is due at the next unit.
+// Set replaces the models. One that stays, with the same rate, keeps its rhythm and its limit; a new one is due at the next unit.
 func (s *Sampler) Set(models []media.Model) {
 	schedules := make([]schedule, 0, len(models))
 	for _, m := range models {
-		next := schedule{Model: m, interval: interval(m.Rate)}
+		next := schedule{Model: m, rate: m.Rate, interval: interval(m.Rate)}
 		for _, old := range s.models {
-			if old.Name == m.Name && old.interval == next.interval {
-				next.next, next.started = old.next, old.started
+			if old.Name == m.Name && interval(old.Rate) == next.interval {
+				next = old
+				next.Model = m
 			}
 		}
 		schedules = append(schedules, next)
 	}
 	s.models = schedules
+}
+
+// Limit has each model take no more units a second than most says, zero meaning as many as the model's own rate, until it is called again. The rhythm goes on
+// from the unit that was due last: a limit that changes brings no burst.
+func (s *Sampler) Limit(most func(model string) float64) {
+	for i := range s.models {
+		m := &s.models[i]
+		rate := m.Rate
+		if limit := most(m.Name); limit > 0 && (interval(rate) == 0 || limit < rate) {
+			rate = limit
+		}
+		before := m.interval
+		m.rate, m.interval = rate, interval(rate)
+		switch {
+		case m.interval == before || m.interval == 0:
+		case before == 0: // every unit was due, so the newest one was
+			m.next, m.started = s.last+m.interval, s.started
+		default:
+			m.next += m.interval - before
+		}
+	}
 }
 
 // interval converts a rate in units a second. Zero means no limit.
@@ -77,7 +100,7 @@ func (s *Sampler) Due(dst []media.Due, pts time.Duration, arrival time.Time, key
 	return dst
 }
 
-// Fastest gives the rate of the model that takes the most units, among those that take more than key units; zero means that one takes every
+// Fastest gives the rate, its limit included, of the model that takes the most units, among those that take more than key units; zero means that one takes every
 // unit. It is false when there is no such model: no other than key units are needed.
 func (s *Sampler) Fastest() (rate float64, ok bool) {
 	for i := range s.models {
@@ -86,7 +109,7 @@ func (s *Sampler) Fastest() (rate float64, ok bool) {
 		case m.interval == 0:
 			return 0, true
 		default:
-			rate, ok = max(rate, m.Rate), true
+			rate, ok = max(rate, m.rate), true
 		}
 	}
 	return rate, ok

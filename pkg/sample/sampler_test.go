@@ -180,6 +180,56 @@ func TestSetKeepsTheRhythmOfModelsThatStay(t *testing.T) {
 	}
 }
 
+// TestLimit changes the limit of a model while a camera of 30 units a second goes on: the number due follows at once, without a burst.
+func TestLimit(t *testing.T) {
+	t.Parallel()
+	for _, own := range []float64{0, 30, 15, 5} {
+		s := sampler(own)
+		at := 0
+		second := func() (due int) {
+			for range 30 {
+				pts := time.Duration(at) * time.Second / 30
+				due += len(s.Due(nil, pts, start, false))
+				at++
+			}
+			return due
+		}
+		normal := second()
+		for _, limit := range []float64{3, 10, 0, 6, 1000, 2, 0} {
+			s.Limit(func(string) float64 { return limit })
+			want, wantRate := float64(normal), own
+			if limit > 0 && limit < want {
+				want, wantRate = limit, limit
+			} else if own == 0 {
+				wantRate = limit
+			}
+			if got := second(); math.Abs(float64(got)-want) > 1 {
+				t.Errorf("rate %v, limit %v: %d due in a second, want %v", own, limit, got, want)
+			}
+			if rate, _ := s.Fastest(); rate != wantRate {
+				t.Errorf("rate %v, limit %v: the fastest takes %v, want %v", own, limit, rate, wantRate)
+			}
+		}
+	}
+}
+
+// TestLimitsAreOfEachModel and stay where the models are set again.
+func TestLimitsAreOfEachModel(t *testing.T) {
+	t.Parallel()
+	s := sampler(10, 10)
+	s.Limit(func(model string) float64 { return map[string]float64{"m1": 5}[model] })
+	s.Set([]media.Model{{Name: "m1", Rate: 10}, {Name: "m0", Rate: 10}})
+	counts := map[string]int{}
+	for _, pts := range camera(10, 20) {
+		for _, d := range s.Due(nil, pts, start, false) {
+			counts[d.Model]++
+		}
+	}
+	if counts["m0"] != 20 || counts["m1"] != 10 {
+		t.Errorf("due: %v, want 20 of m0 and 10 of m1", counts)
+	}
+}
+
 // TestModelsOfKeyUnits has a sender make key units of its own accord, and such as were asked for.
 func TestModelsOfKeyUnits(t *testing.T) {
 	t.Parallel()

@@ -86,6 +86,9 @@ func ModelFromProto(m *sluicev1.Model) (media.Model, error) {
 // DemandToProto translates a demand; limits of zero are absent.
 func DemandToProto(d media.Demand) *sluicev1.Demand {
 	m := &sluicev1.Demand{Stream: new(d.Stream)}
+	if d.Model != "" {
+		m.Model = new(d.Model)
+	}
 	if d.MaxFramerate > 0 {
 		m.MaxFramerate = new(d.MaxFramerate)
 	}
@@ -98,7 +101,7 @@ func DemandToProto(d media.Demand) *sluicev1.Demand {
 // DemandFromProto translates a demand.
 func DemandFromProto(m *sluicev1.Demand) media.Demand {
 	return media.Demand{
-		Stream: m.GetStream(), MaxFramerate: m.GetMaxFramerate(), MaxWidth: int(m.GetMaxWidth()), MaxHeight: int(m.GetMaxHeight()),
+		Stream: m.GetStream(), Model: m.GetModel(), MaxFramerate: m.GetMaxFramerate(), MaxWidth: int(m.GetMaxWidth()), MaxHeight: int(m.GetMaxHeight()),
 	}
 }
 

@@ -737,7 +737,8 @@ func (x *Problem) GetDetail() string {
 	return ""
 }
 
-// Demand tells a client what the models can use of a stream.
+// Demand tells what the models can use of a stream. A router sends one for each model that is overloaded, and one without a rate when that is
+// over; the edge keeps to it and tells the client what all models of the stream together can use.
 type Demand struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the stream.
@@ -747,7 +748,9 @@ type Demand struct {
 	// Width in pixels beyond which nothing is looked at.
 	MaxWidth *uint32 `protobuf:"varint,3,opt,name=max_width,json=maxWidth,proto3,oneof" json:"max_width,omitempty"`
 	// Height in pixels beyond which nothing is looked at.
-	MaxHeight     *uint32 `protobuf:"varint,4,opt,name=max_height,json=maxHeight,proto3,oneof" json:"max_height,omitempty"`
+	MaxHeight *uint32 `protobuf:"varint,4,opt,name=max_height,json=maxHeight,proto3,oneof" json:"max_height,omitempty"`
+	// From a router: the model whose demand it is; absent, it is that of all models. Never set towards a client.
+	Model         *string `protobuf:"bytes,5,opt,name=model,proto3,oneof" json:"model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -808,6 +811,13 @@ func (x *Demand) GetMaxHeight() uint32 {
 		return *x.MaxHeight
 	}
 	return 0
+}
+
+func (x *Demand) GetModel() string {
+	if x != nil && x.Model != nil {
+		return *x.Model
+	}
+	return ""
 }
 
 // SenderReport relays an RTCP sender report (RFC 3550 section 6.4.1), so that a page can map an RTP timestamp to its own
@@ -1230,18 +1240,20 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\tH\x00R\x04code\x88\x01\x01\x12\x1b\n" +
 	"\x06detail\x18\x02 \x01(\tH\x01R\x06detail\x88\x01\x01B\a\n" +
 	"\x05_codeB\t\n" +
-	"\a_detail\"\xdf\x01\n" +
+	"\a_detail\"\x8d\x02\n" +
 	"\x06Demand\x12\x1b\n" +
 	"\x06stream\x18\x01 \x01(\tH\x00R\x06stream\x88\x01\x01\x128\n" +
 	"\rmax_framerate\x18\x02 \x01(\x01B\x0e\xbaH\v\x12\t)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\fmaxFramerate\x88\x01\x01\x12 \n" +
 	"\tmax_width\x18\x03 \x01(\rH\x02R\bmaxWidth\x88\x01\x01\x12\"\n" +
 	"\n" +
-	"max_height\x18\x04 \x01(\rH\x03R\tmaxHeight\x88\x01\x01B\t\n" +
+	"max_height\x18\x04 \x01(\rH\x03R\tmaxHeight\x88\x01\x01\x12\"\n" +
+	"\x05model\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@H\x04R\x05model\x88\x01\x01B\t\n" +
 	"\a_streamB\x10\n" +
 	"\x0e_max_framerateB\f\n" +
 	"\n" +
 	"_max_widthB\r\n" +
-	"\v_max_height\"\x9f\x01\n" +
+	"\v_max_heightB\b\n" +
+	"\x06_model\"\x9f\x01\n" +
 	"\fSenderReport\x12\x17\n" +
 	"\x04ssrc\x18\x01 \x01(\rH\x00R\x04ssrc\x88\x01\x01\x12(\n" +
 	"\rrtp_timestamp\x18\x02 \x01(\rH\x01R\frtpTimestamp\x88\x01\x01\x12\"\n" +

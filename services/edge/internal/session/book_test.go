@@ -20,7 +20,7 @@ func TestAStreamThatHasEndedStaysSo(t *testing.T) {
 			t.Parallel()
 			b := newBook("s", func(o media.Outcome) { t.Errorf("outcome %+v", o) })
 			catalog := faces()
-			st, err := newStream("camera", content{kind: media.KindPicture}, nil, &fixedWants{newWants(catalog.Models, catalog.Inputs)}, b)
+			st, err := newStream("camera", content{kind: media.KindPicture}, nil, &fixedWants{w: newWants(catalog.Models, catalog.Inputs)}, b)
 			if err != nil {
 				t.Fatal(err)
 			}

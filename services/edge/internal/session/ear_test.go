@@ -49,7 +49,7 @@ type ear struct {
 func newEar(t *testing.T, catalog uplink.Catalog) *ear {
 	t.Helper()
 	e := &ear{
-		t: t, outcomes: make(chan media.Outcome, 65536), live: fixedWants{newWants(catalog.Models, catalog.Inputs)},
+		t: t, outcomes: make(chan media.Outcome, 65536), live: fixedWants{w: newWants(catalog.Models, catalog.Inputs)},
 		decoder: &fakeDecoder{}, heard: make(map[uint32][]heard),
 	}
 	e.book = newBook("s", func(o media.Outcome) { e.outcomes <- o })

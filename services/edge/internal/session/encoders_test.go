@@ -200,7 +200,7 @@ func newScreening(t *testing.T, program string, codec media.Codec, payloads func
 	}
 	catalog := screeningCatalog(rate)
 	s := &screening{
-		t: t, codec: codec, payloads: payloads, live: fixedWants{newWants(catalog.Models, catalog.Inputs)},
+		t: t, codec: codec, payloads: payloads, live: fixedWants{w: newWants(catalog.Models, catalog.Inputs)},
 		decoder:  &watchedDecoder{Decoder: d, stamps: map[uint64]uint32{}, pictures: map[uint32][]byte{}},
 		pictures: map[uint32][]byte{}, placed: map[uint32][2]int{},
 	}

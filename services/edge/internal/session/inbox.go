@@ -64,7 +64,11 @@ func (s fromPeer) SenderReport(r media.SenderReport) {
 type fromUplink struct{ *Session }
 
 func (s fromUplink) Opened(models []media.Model, inputs []media.Input) {
-	s.wants.Store(newWants(models, inputs))
+	w := newWants(models, inputs)
+	if before := s.wants.Load(); before != nil {
+		w.demands = before.demands
+	}
+	s.wants.Store(w)
 }
 
 func (s fromUplink) Outcome(o media.Outcome) { s.book.finalise(o) }
@@ -74,7 +78,11 @@ func (s fromUplink) Sent(stream string, sequence uint32, models []string) {
 }
 
 func (s fromUplink) Demand(d media.Demand) {
-	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Demand{Demand: wire.DemandToProto(d)}})
+	if w := s.wants.Load(); w != nil && !w.hearsay { // nobody else replaces what a router said
+		next := *w
+		next.demands = w.demands.with(d)
+		s.wants.Store(&next)
+	}
 }
 
 // Lost leaves the models as they are: what is due while there is no router is dropped as NO_ROUTER and so told to the client.

@@ -96,7 +96,7 @@ type theatre struct {
 
 func newTheatre(width, height int, stages ...*stage) *theatre {
 	catalog := taking(width, height)
-	live := &fixedWants{newWants(catalog.Models, catalog.Inputs)}
+	live := &fixedWants{w: newWants(catalog.Models, catalog.Inputs)}
 	first := &member{layer: stages[0], ssrc: stages[0].ssrc}
 	h := &theatre{layered: newLayered(live, first, Limits{Message: 1 << 20}, slog.New(slog.DiscardHandler))}
 	for _, s := range stages[1:] {

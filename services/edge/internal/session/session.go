@@ -138,6 +138,10 @@ func (s *Session) end(reason string) {
 
 func (s *Session) current() *wants { return s.wants.Load() }
 
+func (s *Session) demand(d media.Demand) {
+	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Demand{Demand: wire.DemandToProto(d)}})
+}
+
 func (s *Session) connectedPeer() *peer.Peer {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,10 +22,16 @@ type stream struct {
 	wants   *wants   // what the sampler was set with
 	feeds   bool     // whether there is a model to feed
 	refused []string // models for which every due unit is UNSUPPORTED
+	told    media.Demand
 }
 
-// liveWants gives what the session's models need now; nil while nothing is known.
-type liveWants interface{ current() *wants }
+// liveWants is where a stream learns what the session's models need.
+type liveWants interface {
+	// current gives what they need now; nil while nothing is known.
+	current() *wants
+	// demand tells the client what the models can use of a stream from now on.
+	demand(d media.Demand)
+}
 
 // job is a unit that is due, or that later ones need, on its way through the decoder.
 type job struct {
@@ -44,7 +50,7 @@ type job struct {
 
 // newStream enters a stream in the book.
 func newStream(name string, c content, only []string, live liveWants, b *book) (*stream, error) {
-	s := &stream{name: name, content: c, only: only, live: live, book: b}
+	s := &stream{name: name, content: c, only: only, live: live, book: b, told: media.Demand{Stream: name}}
 	return s, b.open(name, nil)
 }
 
@@ -66,15 +72,29 @@ func (s *stream) refresh() bool {
 	for _, m := range refused {
 		s.refused = append(s.refused, m.Name)
 	}
-	models = slices.Concat(models, refused)
-	s.sampler.Set(models)
-	names := make([]string, 0, len(models))
-	for _, m := range models {
+	all := slices.Concat(models, refused)
+	s.sampler.Set(all)
+	s.keepTo(w, models)
+	names := make([]string, 0, len(all))
+	for _, m := range all {
 		names = append(names, m.Name)
 	}
 	// Refused only where the stream has ended, as for a channel that is still read while its session ends; then nothing is received either.
 	_ = s.book.open(s.name, names)
 	return s.feeds
+}
+
+// keepTo thins the stream to what overloaded models can use, and tells the client about it. Sound is not thinned.
+func (s *stream) keepTo(w *wants, models []media.Model) {
+	if s.kind == media.KindSound {
+		return
+	}
+	s.sampler.Limit(func(model string) float64 { return w.limit(s.name, model) })
+	rate, _ := s.sampler.Fastest()
+	if d := w.demand(s.name, models, rate); d != s.told {
+		s.told = d
+		s.live.demand(d)
+	}
 }
 
 // receive numbers a unit and decides what it is due for. pts is its media time; key tells whether it is a key unit. For models that cannot take the stream, the unit ends here.

@@ -36,9 +36,13 @@ type bench struct {
 	keys []time.Time // when a key frame was asked for
 }
 
-type fixedWants struct{ w *wants }
+type fixedWants struct {
+	w       *wants
+	demands []media.Demand
+}
 
-func (f *fixedWants) current() *wants { return f.w }
+func (f *fixedWants) current() *wants       { return f.w }
+func (f *fixedWants) demand(d media.Demand) { f.demands = append(f.demands, d) }
 
 func (b *bench) Packets() <-chan peer.Packet { return b.packets }
 
@@ -66,7 +70,7 @@ func newBench(t *testing.T, catalog uplink.Catalog, bitrate int64) *bench {
 	t.Helper()
 	b := &bench{
 		packets: make(chan peer.Packet, 1024), outcomes: make(chan media.Outcome, 4096),
-		live: fixedWants{newWants(catalog.Models, catalog.Inputs)}, decoder: &fakeDecoder{},
+		live: fixedWants{w: newWants(catalog.Models, catalog.Inputs)}, decoder: &fakeDecoder{},
 		patience: 100 * time.Millisecond,
 	}
 	b.book = newBook("s", func(o media.Outcome) { b.outcomes <- o })

@@ -10,6 +10,8 @@ import (
 type wants struct {
 	models []media.Model
 	inputs map[uint32]media.Form
+	// demands bound what the models take of a stream while they are overloaded.
+	demands demands
 	// hearsay is true for what the catalog says while no router has told the session. It lets units be counted and named NO_ROUTER, but its
 	// input ids are not the uplink's, which may use the same ones for other forms: nothing can be converted by it.
 	hearsay bool

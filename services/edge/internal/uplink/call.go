@@ -26,11 +26,21 @@ type call struct {
 
 	needs   *needs // nil until Opened
 	credits map[slot]uint32
+	demands map[demanded]struct{} // in force
 	owed    owed
 	born    time.Time // when it was opened
 	drains  bool
 	by      time.Time // when patience with the call's present state ends; zero for never
 }
+
+// demanded names what a router may demand less of; an empty model stands for all of them.
+type demanded struct{ stream, model string }
+
+// maxDemands bounds what one call may demand; a session's streams and models are fewer by far.
+const maxDemands = 1024
+
+// maxFramerate is beyond any camera's, so that more is none.
+const maxFramerate = 1e6
 
 // event is what a call's goroutines tell the loop.
 type event struct {
@@ -51,7 +61,7 @@ const (
 )
 
 func newCall(l *link, cancel context.CancelFunc) *call {
-	return &call{link: l, cancel: cancel, out: make(chan media.Frame, 1), credits: make(map[slot]uint32), owed: newOwed()}
+	return &call{link: l, cancel: cancel, out: make(chan media.Frame, 1), credits: make(map[slot]uint32), demands: make(map[demanded]struct{}), owed: newOwed()}
 }
 
 // run holds the call until the router ends it or ctx does. It waits for a connection as long as it takes. Every event must be taken.
@@ -143,6 +153,24 @@ func (c *call) grant(m *sluicev1.Credit) {
 	if n, ok := c.credits[at]; ok {
 		c.credits[at] = min(n+min(m.GetFrames(), most), most)
 	}
+}
+
+// demand notes what the router demands, and tells whether it counts: not for a model that the call does not have, nor beyond the bound.
+func (c *call) demand(d media.Demand) bool {
+	key := demanded{d.Stream, d.Model}
+	if d.MaxFramerate <= 0 {
+		_, counts := c.demands[key]
+		delete(c.demands, key)
+		return counts
+	}
+	if d.Model != "" && !c.needs.has(d.Model) || !(d.MaxFramerate <= maxFramerate) {
+		return false
+	}
+	if _, known := c.demands[key]; !known && len(c.demands) >= maxDemands {
+		return false
+	}
+	c.demands[key] = struct{}{}
+	return true
 }
 
 // refit takes the needs of a new Opened and forgets the credit of inputs that are gone.

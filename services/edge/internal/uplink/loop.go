@@ -235,8 +235,8 @@ func (l *loop) receive(c *call, m *sluicev1.StreamResponse, now time.Time) {
 			c.grant(body.Credit)
 		}
 	case *sluicev1.StreamResponse_Demand:
-		if c == l.current {
-			l.handler.Demand(wire.DemandFromProto(body.Demand))
+		if d := wire.DemandFromProto(body.Demand); c == l.current && c.demand(d) {
+			l.handler.Demand(d)
 		}
 	case *sluicev1.StreamResponse_Drain:
 		switch {
@@ -266,9 +266,11 @@ func (l *loop) opened(c *call, m *sluicev1.Opened, now time.Time) {
 		l.current, l.next = c, nil
 		c.born, c.by = now, time.Time{}
 		if before != nil {
+			l.undemand(before, everything)
 			l.leave(before, now)
 		}
 	}
+	l.undemand(c, func(d demanded) bool { return d.model != "" && !n.has(d.model) })
 	l.mu.Lock()
 	l.needs = n
 	drops := l.waiting.refit(n)
@@ -317,6 +319,7 @@ func (l *loop) abandon(c *call, reason error, now time.Time) {
 // lost ends the use of the current call.
 func (l *loop) lost(c *call, reason error, now time.Time) {
 	l.current = nil
+	l.undemand(c, everything)
 	l.settle(c, now)
 	l.mu.Lock()
 	l.needs = nil
@@ -358,7 +361,20 @@ func refusal(err error) bool {
 func (l *loop) forget(streams []string) {
 	for _, c := range l.calls() {
 		for _, s := range streams {
+			l.undemand(c, func(d demanded) bool { return d.stream == s })
 			c.forget(s)
 		}
 	}
 }
+
+// undemand ends what a call demanded.
+func (l *loop) undemand(c *call, which func(demanded) bool) {
+	for d := range c.demands {
+		if which(d) {
+			delete(c.demands, d)
+			l.handler.Demand(media.Demand{Stream: d.stream, Model: d.model})
+		}
+	}
+}
+
+func everything(demanded) bool { return true }

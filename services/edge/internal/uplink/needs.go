@@ -43,6 +43,12 @@ func (n *needs) wants(input uint32) func(media.Due) bool {
 	}
 }
 
+// has tells whether a model is needed.
+func (n *needs) has(model string) bool {
+	_, ok := n.takes[model]
+	return ok
+}
+
 // forms gives inputs ids that stay the same from call to call for as long as the form is wanted, and that are never used for another
 // form. Its zero value is ready.
 type forms struct {

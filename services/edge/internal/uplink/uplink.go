@@ -23,7 +23,8 @@ type Handler interface {
 	// Sent tells that a frame is now on its way to a router and will be answered by that router or by nobody. It is called once for each
 	// frame sent, before any answer to it.
 	Sent(stream string, sequence uint32, models []string)
-	// Demand tells what the models can use of a stream.
+	// Demand tells what a model, or with an empty name all of them, can use of a stream from now on. What a router demanded ends, with a demand without limits,
+	// when the stream does, when the model is no longer needed and when another router takes over.
 	Demand(d media.Demand)
 	// Lost tells that the call to the router ended without another one in its place. Until the next Opened every frame is NO_ROUTER.
 	// Frames that were sent may stay without an answer. The reason is for logs, never for clients.

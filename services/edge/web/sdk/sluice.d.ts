@@ -308,3 +308,9 @@ export function soundRates(offer: string, answer: string): Map<number, number>;
 /** The encoding parameters that meet a demand for a video of the given size. */
 export function encodingFor(
   demand: Demand, width?: number, height?: number): { active: boolean; maxFramerate?: number; scaleResolutionDownBy: number };
+
+/** Sets an encoding to what is wanted, as encodingFor gives it, but never above the page's own settings. */
+export function follow(encoding: RTCRtpEncodingParameters, own: RTCRtpEncodingParameters, wanted: RTCRtpEncodingParameters): void;
+
+/** The names of the stream that the edge may make of an offer's video. */
+export function videoStreams(offer: string): string[];

@@ -39,6 +39,7 @@ export function connect(options) {
 /** One connection to an edge. Its events and members are documented in sluice.d.ts. */
 export class Session extends EventTarget {
   #clock = new MediaClock(performance.timeOrigin);
+  /** The page's own settings while a demand is in force. @type {WeakMap<RTCRtpSender, RTCRtpEncodingParameters[]>} */ #encodings = new WeakMap();
   /** @type {Outcome[]} */ #waiting = [];
   /** @type {() => void} */ #wake = () => {};
   /** @type {(error: unknown) => void} */ #fail = () => {};
@@ -200,12 +201,15 @@ export class Session extends EventTarget {
 
   /** Sends no more than the models look at. With several videos nothing is assumed. @param {Demand} demand */
   async #obey(demand) {
-    if (this.peer.getSenders().some(({ track }) => track?.kind === "audio" && track.id === demand.stream)) return;
+    if (!videoStreams(this.peer.localDescription?.sdp ?? "").includes(demand.stream ?? "")) return;
     const senders = this.peer.getSenders().filter((sender) => sender.track?.kind === "video");
     const parameters = senders[0]?.getParameters();
     if (senders.length !== 1 || !parameters.encodings?.length) return;
     const { width, height } = senders[0].track?.getSettings() ?? {};
-    for (const encoding of parameters.encodings) Object.assign(encoding, encodingFor(demand, width, height));
+    const own = this.#encodings.get(senders[0]) ?? parameters.encodings.map((encoding) => ({ ...encoding }));
+    this.#encodings.set(senders[0], own);
+    parameters.encodings.forEach((encoding, i) => follow(encoding, own[i] ?? {}, encodingFor(demand, width, height)));
+    if (demand.maxFramerate === undefined && demand.maxWidth === undefined) this.#encodings.delete(senders[0]);
     await senders[0].setParameters(parameters).catch(() => undefined); // the sender stopped meanwhile
   }
 
@@ -429,6 +433,13 @@ export function soundRates(offer, answer) {
   return rates;
 }
 
+/** The names that the edge may have given the video of an offer: that of its track, or a plain one where that is but a random id. @param {string} offer */
+export function videoStreams(offer) {
+  const names = ["video"];
+  for (const section of offer.split(/^m=/m)) if (section.startsWith("video")) for (const [, id] of section.matchAll(/^a=msid:\S+ (.*?)\r?$/gm)) names.push(id);
+  return names;
+}
+
 /**
  * The encoding parameters that meet a demand for a picture of the given size.
  * @param {Demand} demand @param {number} [width] @param {number} [height]
@@ -441,6 +452,19 @@ export function encodingFor(demand, width = 0, height = 0) {
     ...(demand.maxFramerate ? { maxFramerate: demand.maxFramerate } : {}),
     scaleResolutionDownBy: Math.max(1, Math.min(across, down)), // never below what either side needs
   };
+}
+
+/**
+ * Sets an encoding to what a demand asks for, but never above the page's own settings; without a demand they are what counts again.
+ * @param {RTCRtpEncodingParameters} encoding what to set @param {RTCRtpEncodingParameters} own as the page set it
+ * @param {RTCRtpEncodingParameters} wanted as encodingFor gives it
+ */
+export function follow(encoding, own, wanted) {
+  encoding.active = own.active !== false && wanted.active !== false;
+  const rate = Math.min(own.maxFramerate ?? Infinity, wanted.maxFramerate ?? Infinity);
+  if (rate < Infinity) encoding.maxFramerate = rate;
+  else delete encoding.maxFramerate;
+  encoding.scaleResolutionDownBy = Math.max(own.scaleResolutionDownBy ?? 1, wanted.scaleResolutionDownBy ?? 1);
 }
 
 /** Waits until all candidates are known, but no longer than `limit` ms. @param {RTCPeerConnection} peer @param {number} limit */
