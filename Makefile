@@ -66,6 +66,10 @@ bench-go:
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) work | \
 	  awk '/^(ok|PASS|\?|goos|goarch)/ || /^cpu/ && seen++ { next } { sub("^pkg: github.com/sluice-dev/sluice/", "\n"); print }'
 
+.PHONY: oipstub
+oipstub: deps-build
+	@go build -o .build/oipstub ./deploy/e2e/bench/oipstub
+
 .PHONY: bench-native
 bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit .build/bench/camera-720p30.ivf
 .build/bench/camera-720p30.ivf: deploy/e2e/bench/clips.sh | clips
