@@ -2,7 +2,10 @@
 // goroutines and never reads a clock. All types are plain values; none is safe for concurrent modification.
 package media
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Codec names how a unit's bytes are compressed.
 type Codec uint8
@@ -136,6 +139,27 @@ func floorHalf(n int) int {
 	return n / 2
 }
 
+// Payload is a frame's bytes, in the piece in which they were made or in the pieces in which they came from the network. Empty pieces
+// mean nothing. A copy of a Payload shares its memory.
+type Payload [][]byte
+
+// Len gives the number of bytes in all pieces.
+func (p Payload) Len() int {
+	n := 0
+	for _, piece := range p {
+		n += len(piece)
+	}
+	return n
+}
+
+// Whole gives the bytes in one piece: the only one, or else a copy of all.
+func (p Payload) Whole() []byte {
+	if len(p) == 1 {
+		return p[0]
+	}
+	return slices.Concat(p...)
+}
+
 // Due names a model that a frame is due for, with the time by which its outcome must be final.
 type Due struct {
 	Model    string
@@ -160,7 +184,7 @@ type Frame struct {
 	Timings     Timings
 	// Payload belongs to whoever holds the frame until it calls Release. It may lie in memory shared with another process, so nothing may
 	// be believed about it but its length.
-	Payload []byte
+	Payload Payload
 	// Release gives Payload back; it may be nil and must be called at most once.
 	Release func()
 }

@@ -30,20 +30,31 @@ func (s Sound) packing() (packing, error) {
 	case media.FP32:
 		form.write = floats
 	case media.Int16:
-		form.write = func(frame, payload []byte) { copy(frame, payload) }
+		form.write = verbatim
 	default:
 		return packing{}, fmt.Errorf("dtype %q: must be FP32 or INT16", s.Datatype)
 	}
 	return form, nil
 }
 
-// floats turns 16-bit samples into floats from -1 to 1. Each of them is exact.
-func floats(frame, payload []byte) {
-	const full = 1 << 15
-	for len(payload) >= 2 && len(frame) >= 4 {
-		sample := int16(binary.LittleEndian.Uint16(payload))
-		binary.LittleEndian.PutUint32(frame, math.Float32bits(float32(sample)/full))
-		payload, frame = payload[2:], frame[4:]
+// floats turns 16-bit samples into floats from -1 to 1. Each of them is exact. Where a piece ends within a sample, the sample's first byte waits in the place of the float.
+func floats(frame []byte, at int, piece []byte) {
+	const sample, float, full = 2, 4, 1 << 15
+	frame = frame[at/sample*float:]
+	put := func(low, high byte) {
+		binary.LittleEndian.PutUint32(frame, math.Float32bits(float32(int16(uint16(low)|uint16(high)<<8))/full))
+		frame = frame[float:]
+	}
+	if at%sample > 0 && len(piece) > 0 {
+		put(frame[0], piece[0])
+		piece = piece[1:]
+	}
+	for len(piece) >= sample && len(frame) >= float {
+		put(piece[0], piece[1])
+		piece = piece[sample:]
+	}
+	if len(piece) > 0 {
+		frame[0] = piece[0]
 	}
 }
 
@@ -62,7 +73,7 @@ func (r Raw) packing() (packing, error) {
 	}
 	return packing{
 		datatype: r.Datatype, shapes: [][]int{slices.Clone(r.Shape)}, payload: size, sample: make([]byte, size),
-		write: func(frame, payload []byte) { copy(frame, payload) },
+		write: verbatim,
 	}, nil
 }
 
@@ -80,9 +91,9 @@ func (t Text) packing() (packing, error) {
 	}
 	return packing{
 		datatype: media.Bytes, shapes: [][]int{{}, {1}}, payload: t.Limit, sample: t.Sample,
-		write: func(frame, payload []byte) {
-			binary.LittleEndian.PutUint32(frame, uint32(len(payload)))
-			copy(frame[prefix:], payload)
+		write: func(frame []byte, at int, piece []byte) {
+			binary.LittleEndian.PutUint32(frame, uint32(len(frame)-prefix))
+			copy(frame[prefix+at:], piece)
 		},
 	}, nil
 }

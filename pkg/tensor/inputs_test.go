@@ -73,19 +73,19 @@ func TestPackInputs(t *testing.T) {
 			if got := k.Shapes(); !reflect.DeepEqual(got, c.shapes) {
 				t.Errorf("Shapes = %v, want %v", got, c.shapes)
 			}
-			batch, err := k.Pack([]byte("before"), c.payload)
-			if err != nil || !bytes.Equal(batch, append([]byte("before"), c.want...)) || k.FrameBytes(c.payload) != len(c.want) {
+			batch, err := k.Pack([]byte("before"), media.Payload{c.payload})
+			if err != nil || !bytes.Equal(batch, append([]byte("before"), c.want...)) || k.FrameBytes(media.Payload{c.payload}) != len(c.want) {
 				t.Errorf("Pack = % x, %v; want % x", batch, err, c.want)
 			}
 			if got := k.Sample(); (got != nil) != c.sample {
 				t.Errorf("a sample of %d bytes", len(got))
 			} else if c.sample {
-				if _, err := k.Pack(nil, got); err != nil {
+				if _, err := k.Pack(nil, media.Payload{got}); err != nil {
 					t.Errorf("the sample cannot be packed: %v", err)
 				}
 			}
 			for _, size := range []int{0, len(c.payload) + 2} {
-				if got, err := k.Pack(batch, make([]byte, size)); err == nil || !bytes.Equal(got, batch) {
+				if got, err := k.Pack(batch, media.Payload{make([]byte, size)}); err == nil || !bytes.Equal(got, batch) {
 					t.Errorf("Pack of %d bytes = %v, want an error and the batch as it was", size, err)
 				}
 			}
@@ -203,7 +203,7 @@ func BenchmarkPackSound(b *testing.B) {
 	var batch []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		if batch, err = k.Pack(batch[:0], payload); err != nil {
+		if batch, err = k.Pack(batch[:0], media.Payload{payload}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -21,8 +21,9 @@ type packing struct {
 	shapes   [][]int
 	// payload is the size of every payload, or the largest of a Text's.
 	payload int
-	// write fills the part of a batch that is a payload's. Both slices have their sizes.
-	write func(frame, payload []byte)
+	// write fills the part of a batch that is a payload's from one piece of the payload, which begins at byte at of it. It is called for the pieces in their
+	// order; frame is the whole part, and both frame and payload have their sizes.
+	write func(frame []byte, at int, piece []byte)
 	// sample is a payload that every model of this input should be able to take; nil when there is none.
 	sample []byte
 }
@@ -64,9 +65,9 @@ func (k *Packer) Spec(name string) media.TensorSpec {
 }
 
 // FrameBytes gives the size of a payload in a batch. Frame i lies where the sizes of those before it end.
-func (k *Packer) FrameBytes(payload []byte) int {
+func (k *Packer) FrameBytes(payload media.Payload) int {
 	if k.bytes == 0 {
-		return prefix + len(payload)
+		return prefix + payload.Len()
 	}
 	return k.bytes
 }
@@ -74,16 +75,25 @@ func (k *Packer) FrameBytes(payload []byte) int {
 // Sample gives a payload without content for trying a model: black, silent, zero. It is nil when there is none that any model must take. The caller may only read it.
 func (k *Packer) Sample() []byte { return k.form.sample }
 
-// Pack appends one payload to a batch and gives the longer batch. It fails when the payload has not its size; the batch is unchanged then.
-func (k *Packer) Pack(batch, payload []byte) ([]byte, error) {
-	if k.bytes == 0 && (len(payload) == 0 || len(payload) > k.form.payload) {
-		return batch, fmt.Errorf("payload of %d bytes: must be from 1 to %d", len(payload), k.form.payload)
+// Pack appends one payload to a batch and gives the longer batch. Each byte of the payload is read once, in the piece in which it lies. It fails when the payload has
+// not its size; the batch is unchanged then.
+func (k *Packer) Pack(batch []byte, payload media.Payload) ([]byte, error) {
+	length := payload.Len()
+	if k.bytes == 0 && (length == 0 || length > k.form.payload) {
+		return batch, fmt.Errorf("payload of %d bytes: must be from 1 to %d", length, k.form.payload)
 	}
-	if k.bytes > 0 && len(payload) != k.form.payload {
-		return batch, fmt.Errorf("payload of %d bytes: %s %v has %d", len(payload), k.form.datatype, k.form.shapes[0], k.form.payload)
+	if k.bytes > 0 && length != k.form.payload {
+		return batch, fmt.Errorf("payload of %d bytes: %s %v has %d", length, k.form.datatype, k.form.shapes[0], k.form.payload)
 	}
 	size, begin := k.FrameBytes(payload), len(batch)
 	batch = slices.Grow(batch, size)[:begin+size]
-	k.form.write(batch[begin:], payload)
+	at := 0
+	for _, piece := range payload {
+		k.form.write(batch[begin:], at, piece)
+		at += len(piece)
+	}
 	return batch, nil
 }
+
+// verbatim takes payloads as they are.
+func verbatim(frame []byte, at int, piece []byte) { copy(frame[at:], piece) }

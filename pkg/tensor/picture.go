@@ -51,17 +51,17 @@ func (p Picture) packing() (packing, error) {
 	form := packing{datatype: p.Datatype, shapes: [][]int{shape}, payload: size, sample: make([]byte, size)}
 	switch {
 	case p.Datatype == media.Uint8 && p.Layout == NHWC:
-		form.write = func(frame, payload []byte) { copy(frame, payload) }
+		form.write = verbatim
 	case p.Datatype == media.Uint8:
-		form.write = planes8
+		form.write = writer(planes8, plane8)
 	default:
 		values, err := p.values()
 		if err != nil {
 			return packing{}, err
 		}
-		form.write = values.planes32
+		form.write = writer(values.planes32, values.plane32)
 		if p.Layout == NHWC {
-			form.write = values.pixels32
+			form.write = writer(values.pixels32, values.pixel32)
 		}
 	}
 	return form, nil
@@ -84,33 +84,97 @@ func (p Picture) values() (*normal, error) {
 	return table, nil
 }
 
-// planes32 normalises interleaved bytes into three planes of floats.
-func (n *normal) planes32(frame, payload []byte) {
-	plane := len(payload) / channels * 4
-	first, second, third := frame[:plane], frame[plane:2*plane], frame[2*plane:3*plane]
-	for at := 0; len(payload) >= channels; at += 4 {
-		binary.LittleEndian.PutUint32(first[at:], n[0][payload[0]])
-		binary.LittleEndian.PutUint32(second[at:], n[1][payload[1]])
-		binary.LittleEndian.PutUint32(third[at:], n[2][payload[2]])
-		payload = payload[channels:]
+// writer gives what writes a picture's bytes: whole takes whole pixels from a place on, counted in pixels, and one takes a byte of a pixel that lies in two pieces. at
+// counts bytes of the payload.
+func writer(whole func(frame []byte, pixel int, pixels []byte), one func(frame []byte, at int, value byte)) func(frame []byte, at int, piece []byte) {
+	return func(frame []byte, at int, piece []byte) {
+		for ; at%channels > 0 && len(piece) > 0; at++ {
+			one(frame, at, piece[0])
+			piece = piece[1:]
+		}
+		end := len(piece) / channels * channels
+		whole(frame, at/channels, piece[:end])
+		for i, value := range piece[end:] {
+			one(frame, at+end+i, value)
+		}
 	}
+}
+
+// The loops below take four pixels at a time, with the bounds checked once for all of them: the arithmetic is a table's, so that they are as fast as the stores.
+const together = 4
+
+// planes32 normalises interleaved bytes into three planes of floats.
+func (n *normal) planes32(frame []byte, pixel int, pixels []byte) {
+	const float = 4
+	plane, begin, end := len(frame)/channels, pixel*float, (pixel+len(pixels)/channels)*float
+	first, second, third := frame[begin:end], frame[plane+begin:plane+end], frame[2*plane+begin:2*plane+end]
+	n0, n1, n2 := &n[0], &n[1], &n[2]
+	for len(pixels) >= together*channels && len(first) >= together*float && len(second) >= together*float && len(third) >= together*float {
+		p := pixels[: together*channels : together*channels]
+		binary.LittleEndian.PutUint32(first, n0[p[0]])
+		binary.LittleEndian.PutUint32(first[4:], n0[p[3]])
+		binary.LittleEndian.PutUint32(first[8:], n0[p[6]])
+		binary.LittleEndian.PutUint32(first[12:], n0[p[9]])
+		binary.LittleEndian.PutUint32(second, n1[p[1]])
+		binary.LittleEndian.PutUint32(second[4:], n1[p[4]])
+		binary.LittleEndian.PutUint32(second[8:], n1[p[7]])
+		binary.LittleEndian.PutUint32(second[12:], n1[p[10]])
+		binary.LittleEndian.PutUint32(third, n2[p[2]])
+		binary.LittleEndian.PutUint32(third[4:], n2[p[5]])
+		binary.LittleEndian.PutUint32(third[8:], n2[p[8]])
+		binary.LittleEndian.PutUint32(third[12:], n2[p[11]])
+		pixels = pixels[together*channels:]
+		first, second, third = first[together*float:], second[together*float:], third[together*float:]
+	}
+	for at := 0; len(pixels) >= channels; at += float {
+		binary.LittleEndian.PutUint32(first[at:], n0[pixels[0]])
+		binary.LittleEndian.PutUint32(second[at:], n1[pixels[1]])
+		binary.LittleEndian.PutUint32(third[at:], n2[pixels[2]])
+		pixels = pixels[channels:]
+	}
+}
+
+// plane32 normalises one byte into its plane.
+func (n *normal) plane32(frame []byte, at int, value byte) {
+	binary.LittleEndian.PutUint32(frame[at%channels*(len(frame)/channels)+at/channels*4:], n[at%channels][value])
 }
 
 // pixels32 normalises interleaved bytes into interleaved floats.
-func (n *normal) pixels32(frame, payload []byte) {
-	for len(payload) >= channels {
-		binary.LittleEndian.PutUint32(frame, n[0][payload[0]])
-		binary.LittleEndian.PutUint32(frame[4:], n[1][payload[1]])
-		binary.LittleEndian.PutUint32(frame[8:], n[2][payload[2]])
-		payload, frame = payload[channels:], frame[channels*4:]
+func (n *normal) pixels32(frame []byte, pixel int, pixels []byte) {
+	const float = 4
+	n0, n1, n2 := &n[0], &n[1], &n[2]
+	frame = frame[pixel*channels*float:]
+	for len(pixels) >= channels && len(frame) >= channels*float {
+		binary.LittleEndian.PutUint32(frame, n0[pixels[0]])
+		binary.LittleEndian.PutUint32(frame[4:], n1[pixels[1]])
+		binary.LittleEndian.PutUint32(frame[8:], n2[pixels[2]])
+		pixels, frame = pixels[channels:], frame[channels*float:]
 	}
 }
 
+// pixel32 normalises one byte in its pixel.
+func (n *normal) pixel32(frame []byte, at int, value byte) {
+	binary.LittleEndian.PutUint32(frame[at*4:], n[at%channels][value])
+}
+
 // planes8 parts interleaved bytes into three planes.
-func planes8(frame, payload []byte) {
-	plane := len(payload) / channels
-	first, second, third := frame[:plane], frame[plane:2*plane], frame[2*plane:3*plane]
-	for i := range first {
-		first[i], second[i], third[i] = payload[channels*i], payload[channels*i+1], payload[channels*i+2]
+func planes8(frame []byte, pixel int, pixels []byte) {
+	plane, end := len(frame)/channels, pixel+len(pixels)/channels
+	first, second, third := frame[pixel:end], frame[plane+pixel:plane+end], frame[2*plane+pixel:2*plane+end]
+	for len(pixels) >= together*channels && len(first) >= together && len(second) >= together && len(third) >= together {
+		p := pixels[: together*channels : together*channels]
+		first[0], first[1], first[2], first[3] = p[0], p[3], p[6], p[9]
+		second[0], second[1], second[2], second[3] = p[1], p[4], p[7], p[10]
+		third[0], third[1], third[2], third[3] = p[2], p[5], p[8], p[11]
+		pixels = pixels[together*channels:]
+		first, second, third = first[together:], second[together:], third[together:]
 	}
+	for i := range first {
+		first[i], second[i], third[i] = pixels[channels*i], pixels[channels*i+1], pixels[channels*i+2]
+	}
+}
+
+// plane8 puts one byte into its plane.
+func plane8(frame []byte, at int, value byte) {
+	frame[at%channels*(len(frame)/channels)+at/channels] = value
 }

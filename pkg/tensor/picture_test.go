@@ -3,6 +3,7 @@ package tensor
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -80,11 +81,11 @@ func TestPack(t *testing.T) {
 				}
 			}
 			before := []byte("a frame before")
-			batch, err := k.Pack(slices.Clone(before), payload)
+			batch, err := k.Pack(slices.Clone(before), media.Payload{payload})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(batch, append(before, want...)) || k.FrameBytes(payload) != len(want) {
+			if !bytes.Equal(batch, append(before, want...)) || k.FrameBytes(media.Payload{payload}) != len(want) {
 				t.Errorf("Pack = % x, want % x after the frame before", batch, want)
 			}
 		})
@@ -99,29 +100,83 @@ func TestPackRefusesOtherSizes(t *testing.T) {
 	}
 	batch := []byte("frames before")
 	for _, size := range []int{11, 13, 0} {
-		got, err := k.Pack(batch, make([]byte, size))
+		got, err := k.Pack(batch, media.Payload{make([]byte, size)})
 		if err == nil || !bytes.Equal(got, batch) {
 			t.Errorf("Pack of %d bytes = %q, %v, want an error and the batch as it was", size, got, err)
 		}
 	}
 }
 
-func BenchmarkPack(b *testing.B) {
-	for _, layout := range []Layout{NCHW, NHWC} {
-		b.Run(string(layout), func(b *testing.B) {
-			k, err := NewPacker(Picture{Width: 384, Height: 224, Layout: layout, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}})
+// TestPackPieces cuts payloads in every way that a network may: what is packed does not depend on it.
+func TestPackPieces(t *testing.T) {
+	t.Parallel()
+	picture := func(layout Layout, datatype media.Datatype) Picture {
+		p := Picture{Width: 7, Height: 3, Layout: layout, Datatype: datatype, Scale: [3]float64{1, 1, 1}}
+		if datatype == media.FP32 {
+			p.Mean, p.Scale = [3]float64{1, 2, 3}, [3]float64{0.1, 0.2, 0.3}
+		}
+		return p
+	}
+	for name, in := range map[string]Input{
+		"planes of floats": picture(NCHW, media.FP32), "pixels of floats": picture(NHWC, media.FP32),
+		"planes of bytes": picture(NCHW, media.Uint8), "pixels of bytes": picture(NHWC, media.Uint8),
+		"sound as floats": Sound{Samples: 30, Datatype: media.FP32}, "sound as integers": Sound{Samples: 30, Datatype: media.Int16},
+		"a tensor": Raw{Datatype: media.Int32, Shape: []int{15}}, "a text": Text{Limit: 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			k, err := NewPacker(in)
 			if err != nil {
-				b.Fatal(err)
+				t.Fatal(err)
 			}
-			payload := make([]byte, 384*224*3)
-			var batch []byte
-			b.SetBytes(int64(len(payload)))
-			b.ReportAllocs()
-			for b.Loop() {
-				if batch, err = k.Pack(batch[:0], payload); err != nil {
-					b.Fatal(err)
+			payload := make([]byte, k.form.payload)
+			for i := range payload {
+				payload[i] = byte(101 * i)
+			}
+			want, err := k.Pack(nil, media.Payload{payload})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check := func(pieces media.Payload) {
+				if got, err := k.Pack([]byte("before"), pieces); err != nil || !bytes.Equal(got[len("before"):], want) {
+					t.Errorf("in %d pieces: % x, %v; want % x", len(pieces), got, err, want)
+				}
+			}
+			check(slices.Insert(slices.Collect(slices.Chunk(payload, 1)), 5, []byte{}))
+			for first := range payload {
+				for length := range len(payload) - first {
+					check(media.Payload{payload[:first], payload[first : first+length], payload[first+length:]})
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkPack packs pictures as they come from the network, in pieces of up to 16 KiB.
+func BenchmarkPack(b *testing.B) {
+	for _, size := range [][2]int{{640, 360}, {384, 224}} {
+		for _, datatype := range []media.Datatype{media.FP32, media.Uint8} {
+			for _, layout := range []Layout{NCHW, NHWC} {
+				b.Run(fmt.Sprintf("%dx%d/%s/%s", size[0], size[1], datatype, layout), func(b *testing.B) {
+					k, err := NewPacker(Picture{Width: size[0], Height: size[1], Layout: layout, Datatype: datatype, Scale: [3]float64{1, 1, 1}})
+					if err != nil {
+						b.Fatal(err)
+					}
+					payload := make([]byte, size[0]*size[1]*3)
+					for i := range payload {
+						payload[i] = byte(i * i)
+					}
+					pieces := media.Payload(slices.Collect(slices.Chunk(payload, 16<<10)))
+					var batch []byte
+					b.SetBytes(int64(len(payload)))
+					b.ReportAllocs()
+					for b.Loop() {
+						if batch, err = k.Pack(batch[:0], pieces); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
 	}
 }

@@ -16,7 +16,7 @@ func BenchmarkFrame(b *testing.B) {
 	in := media.PictureInput{Width: 384, Height: 224, Fit: media.Letterbox, Color: media.RGB}
 	f := media.Frame{
 		Stream: "camera", Sequence: 1, InputID: 1, Due: []media.Due{{Model: "faces", Deadline: now.Add(200 * time.Millisecond)}},
-		RTP: media.RTP{Valid: true, Timestamp: 1, SSRC: 2}, Placement: media.Place(in, 1280, 720), Payload: make([]byte, in.Bytes()),
+		RTP: media.RTP{Valid: true, Timestamp: 1, SSRC: 2}, Placement: media.Place(in, 1280, 720), Payload: media.Payload{make([]byte, in.Bytes())},
 	}
 	var buffer []byte
 	b.SetBytes(int64(in.Bytes()))

@@ -13,7 +13,7 @@ import (
 func FrameToProto(f *media.Frame, now time.Time) *sluicev1.Frame {
 	m := &sluicev1.Frame{
 		Stream: new(f.Stream), Sequence: new(f.Sequence), InputId: new(f.InputID),
-		CaptureTime: timestamp(f.Captured), Timings: TimingsToProto(f.Timings), Payload: f.Payload,
+		CaptureTime: timestamp(f.Captured), Timings: TimingsToProto(f.Timings), Payload: f.Payload.Whole(),
 	}
 	if p := f.Placement; p != (media.Placement{}) {
 		m.Placement = &sluicev1.Placement{
@@ -43,7 +43,7 @@ func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
 		Stream: m.GetStream(), Sequence: m.GetSequence(), InputID: m.GetInputId(),
 		RTP:      identity(m.RtpTimestamp, m.Ssrc),
 		Captured: instant(m.GetCaptureTime()), Clock: clock(m.GetClock()),
-		Timings: TimingsFromProto(m.GetTimings()), Payload: m.GetPayload(), FirstSample: m.GetFirstSample(),
+		Timings: TimingsFromProto(m.GetTimings()), Payload: media.Payload{m.GetPayload()}, FirstSample: m.GetFirstSample(),
 		Placement: media.Placement{
 			X: p.GetX(), Y: p.GetY(), Width: p.GetWidth(), Height: p.GetHeight(),
 			SourceWidth: int(p.GetSourceWidth()), SourceHeight: int(p.GetSourceHeight()),

@@ -98,7 +98,7 @@ func TestFrameThereAndBack(t *testing.T) {
 		Stream: "camera", Sequence: 7, InputID: 3, RTP: media.RTP{Valid: true, Timestamp: 90, SSRC: 5},
 		Due:       []media.Due{{Model: "faces", Deadline: now.Add(200 * time.Millisecond)}},
 		Placement: media.Place(media.PictureInput{Width: 4, Height: 4, Fit: media.Letterbox, Color: media.RGB}, 8, 4),
-		Timings:   media.Timings{Decode: time.Millisecond}, Payload: []byte{1, 2, 3},
+		Timings:   media.Timings{Decode: time.Millisecond}, Payload: media.Payload{{1, 2, 3}},
 	}
 	there := FrameToProto(&f, now.Add(50*time.Millisecond))
 	if got := there.GetDue()[0].GetRemaining(); got != 0.15 {
@@ -195,7 +195,7 @@ func TestSoundThereAndBack(t *testing.T) {
 	now := time.Unix(1000, 0)
 	want := media.Frame{
 		Stream: "voice", Sequence: 3, InputID: 2, Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}},
-		RTP: media.RTP{Valid: true, SSRC: 1, Timestamp: 2}, FirstSample: 1<<32 - 512, Payload: []byte{1, 2},
+		RTP: media.RTP{Valid: true, SSRC: 1, Timestamp: 2}, FirstSample: 1<<32 - 512, Payload: media.Payload{{1, 2}},
 	}
 	got, err := FrameFromProto(FrameToProto(&want, now), now)
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -13,7 +13,7 @@ import (
 // picture converted. The bytes are shared by all frames that are made of them, and by the decoder, which only reads them; they are garbage
 // once the last one is gone.
 func (c *converter) asItIs(j job, groups []group) (rest []group) {
-	whole := media.Frame{Payload: j.unit.Data, Timings: media.Timings{Receive: j.ready.Sub(j.begun)}}
+	whole := media.Frame{Payload: media.Payload{j.unit.Data}, Timings: media.Timings{Receive: j.ready.Sub(j.begun)}}
 	for _, g := range groups {
 		switch g.form.Kind {
 		case media.KindTensor:
@@ -39,7 +39,7 @@ func (c *converter) verbatim(j job, g group, f media.Frame, valid bool) {
 	switch {
 	case !valid:
 		c.stream.fail(j.sequence, g.due, media.DecoderError)
-	case !g.form.Fits(len(f.Payload)):
+	case !g.form.Fits(f.Payload.Len()):
 		c.stream.drop(j.sequence, g.due, media.TooLarge)
 	default:
 		c.send(j, g, f)

@@ -103,7 +103,7 @@ func (c *converter) offer(p decoder.Picture) {
 		delete(c.waiting, sequence)
 	}
 	timings := media.Timings{Receive: u.job.ready.Sub(u.job.begun), Decode: p.Decode, Convert: p.Convert}
-	c.send(u.job, g, media.Frame{Placement: p.Placement, Timings: timings, Payload: p.Payload, Release: p.Release})
+	c.send(u.job, g, media.Frame{Placement: p.Placement, Timings: timings, Payload: media.Payload{p.Payload}, Release: p.Release})
 }
 
 // send offers a unit to the uplink in one form. The frame comes with its payload and what was found out on the way to it.

@@ -102,13 +102,14 @@ func (e *ear) answer(f media.Frame, d media.Due) (media.Outcome, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	form := e.live.w.inputs[f.InputID]
-	if !form.Fits(len(f.Payload)) {
-		e.t.Errorf("a payload of %d bytes for %+v", len(f.Payload), form.Sound)
+	if !form.Fits(f.Payload.Len()) {
+		e.t.Errorf("a payload of %d bytes for %+v", f.Payload.Len(), form.Sound)
 		return media.Outcome{}, false
 	}
-	all := make([]int16, len(f.Payload)/2)
+	payload := f.Payload.Whole()
+	all := make([]int16, len(payload)/2)
 	for i := range all {
-		all[i] = int16(binary.LittleEndian.Uint16(f.Payload[2*i:]))
+		all[i] = int16(binary.LittleEndian.Uint16(payload[2*i:]))
 	}
 	if d.Model == f.Due[0].Model { // once, if several models share the input
 		kept := f

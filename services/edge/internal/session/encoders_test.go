@@ -223,7 +223,7 @@ func newScreening(t *testing.T, program string, codec media.Codec, payloads func
 
 // answer keeps the picture of a frame.
 func (s *screening) answer(f media.Frame, d media.Due) (media.Outcome, bool) {
-	s.pictures[f.RTP.Timestamp] = bytes.Clone(f.Payload)
+	s.pictures[f.RTP.Timestamp] = bytes.Clone(f.Payload.Whole())
 	s.placed[f.RTP.Timestamp] = [2]int{f.Placement.SourceWidth, f.Placement.SourceHeight}
 	s.order = append(s.order, f.RTP.Timestamp)
 	return media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: d.Model, Result: &media.Result{}}, true

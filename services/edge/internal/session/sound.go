@@ -223,7 +223,7 @@ func (l *listener) take(s span, c *cut) {
 	}
 	l.uplink.Offer(media.Frame{
 		Stream: l.stream.name, Sequence: sequence, InputID: c.input, Due: due, RTP: u.RTP, Captured: u.Captured, Clock: u.Clock,
-		FirstSample: uint32(w.First), Timings: timings, Payload: p.bytes, Release: p.release,
+		FirstSample: uint32(w.First), Timings: timings, Payload: media.Payload{p.bytes}, Release: p.release,
 	})
 }
 

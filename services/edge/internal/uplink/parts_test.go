@@ -17,7 +17,7 @@ import (
 func at(ms int) time.Time { return time.Unix(1000, 0).Add(time.Duration(ms) * time.Millisecond) }
 
 func frame(stream string, input, sequence uint32, due ...media.Due) media.Frame {
-	return media.Frame{Stream: stream, InputID: input, Sequence: sequence, Due: due, Payload: []byte{1}, Release: func() {}}
+	return media.Frame{Stream: stream, InputID: input, Sequence: sequence, Due: due, Payload: media.Payload{{1}}, Release: func() {}}
 }
 
 func due(model string, ms int) media.Due { return media.Due{Model: model, Deadline: at(ms)} }

@@ -141,8 +141,9 @@ func (s *session) offer(sequence uint32, bytes int, input uint32, models ...stri
 }
 
 func (s *session) offerFrame(f media.Frame, bytes int) {
-	f.Payload = make([]byte, max(bytes, 1))
-	key := &f.Payload[0]
+	payload := make([]byte, max(bytes, 1))
+	f.Payload = media.Payload{payload}
+	key := &payload[0]
 	s.mu.Lock()
 	s.released[key] = 0
 	for _, d := range f.Due {

@@ -55,7 +55,7 @@ func (r reader) Infer(_ context.Context, request backend.Request) (backend.Outpu
 		if !ok {
 			return backend.Output{}, fmt.Errorf("%d bytes are left over", len(rest))
 		}
-		if out.Data, err = packer.Pack(out.Data, []byte(r.read(file))); err != nil {
+		if out.Data, err = packer.Pack(out.Data, media.Payload{[]byte(r.read(file))}); err != nil {
 			return backend.Output{}, err
 		}
 		rest = after
@@ -167,7 +167,7 @@ func TestTextsFilesAndTensors(t *testing.T) {
 		now := time.Now()
 		f := media.Frame{
 			Stream: c.model, Sequence: 5, InputID: in.ID, Due: []media.Due{{Model: c.model, Deadline: now.Add(30 * time.Second)}},
-			Captured: captured, Clock: media.ClockArrival, Payload: c.payload,
+			Captured: captured, Clock: media.ClockArrival, Payload: media.Payload{c.payload},
 		}
 		if in.Kind == media.KindPicture {
 			f.Placement = media.Placement{Width: 33, Height: 21, SourceWidth: 33, SourceHeight: 21}
@@ -202,7 +202,7 @@ func TestTextThatIsNone(t *testing.T) {
 	for i, text := range []string{"no JSON", `"` + strings.Repeat("x", 64<<10) + `"`} {
 		now := time.Now()
 		f := media.Frame{
-			Stream: "channel", Sequence: uint32(i + 1), InputID: id, Due: []media.Due{{Model: "texts", Deadline: now.Add(30 * time.Second)}}, Payload: []byte(text),
+			Stream: "channel", Sequence: uint32(i + 1), InputID: id, Due: []media.Due{{Model: "texts", Deadline: now.Add(30 * time.Second)}}, Payload: media.Payload{[]byte(text)},
 		}
 		if err := stream.Send(&sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: wire.FrameToProto(&f, now)}}); err != nil {
 			t.Fatal(err)

@@ -183,7 +183,7 @@ func (e *edge) show(sequence uint32, in time.Duration) {
 	e.t.Helper()
 	now := time.Now()
 	f := media.Frame{
-		Stream: "camera", Sequence: sequence, InputID: e.input.ID, Due: []media.Due{{Model: "faces", Deadline: now.Add(in)}}, Placement: e.place, Payload: e.payload,
+		Stream: "camera", Sequence: sequence, InputID: e.input.ID, Due: []media.Due{{Model: "faces", Deadline: now.Add(in)}}, Placement: e.place, Payload: media.Payload{e.payload},
 	}
 	if err := e.stream.Send(&sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: wire.FrameToProto(&f, now)}}); err != nil {
 		e.t.Fatal(err)

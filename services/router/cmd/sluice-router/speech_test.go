@@ -90,7 +90,7 @@ func (e *edge) say(v voice, i int) {
 	now := time.Now()
 	f := media.Frame{
 		Stream: v.stream, Sequence: uint32(i + 1), InputID: e.input.ID, Due: []media.Due{{Model: "speech", Deadline: now.Add(30 * time.Second)}},
-		FirstSample: uint32(i * e.input.Sound.Hop), Payload: v.windows[i],
+		FirstSample: uint32(i * e.input.Sound.Hop), Payload: media.Payload{v.windows[i]},
 	}
 	if err := e.stream.Send(&sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: wire.FrameToProto(&f, now)}}); err != nil {
 		e.t.Fatal(err)

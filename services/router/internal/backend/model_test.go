@@ -31,7 +31,7 @@ func config() backend.Config {
 func frames(n int) []backend.Frame {
 	list := make([]backend.Frame, n)
 	for i := range list {
-		list[i].Frame = &media.Frame{Payload: bytes.Repeat([]byte{byte(i)}, 12)}
+		list[i].Frame = &media.Frame{Payload: media.Payload{bytes.Repeat([]byte{byte(i)}, 12)}}
 	}
 	return list
 }
@@ -40,7 +40,7 @@ func frames(n int) []backend.Frame {
 func sized(sizes ...int) []backend.Frame {
 	list := make([]backend.Frame, len(sizes))
 	for i, size := range sizes {
-		list[i].Frame = &media.Frame{Payload: make([]byte, size)}
+		list[i].Frame = &media.Frame{Payload: media.Payload{make([]byte, size)}}
 	}
 	return list
 }

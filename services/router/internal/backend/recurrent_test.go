@@ -108,7 +108,7 @@ func TestStateOfABatchOfOne(t *testing.T) {
 	state := &backend.State{}
 	var sums [][]byte
 	for i := range uint32(2) {
-		reply, err := m.Infer(t.Context(), 0, []backend.Frame{{Frame: &media.Frame{Payload: make([]byte, 12), FirstSample: i * 6}, State: state}})
+		reply, err := m.Infer(t.Context(), 0, []backend.Frame{{Frame: &media.Frame{Payload: media.Payload{make([]byte, 12)}, FirstSample: i * 6}, State: state}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func (m *Model) warm(ctx context.Context, driver Driver, terms *terms) ([]Timing
 	defer cancel()
 	frames := make([]Frame, m.config.MaxBatch)
 	for i := range frames {
-		frames[i].Frame = &media.Frame{Payload: m.packer.Sample()}
+		frames[i].Frame = &media.Frame{Payload: media.Payload{m.packer.Sample()}}
 	}
 	sizes := ramp(m.config.MaxBatch)
 	for _, n := range sizes {

@@ -33,7 +33,7 @@ func (r *runner) Ready(int) error { return nil }
 func (r *runner) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	var texts []string
 	for _, f := range frames {
-		texts = append(texts, string(f.Payload))
+		texts = append(texts, string(f.Payload.Whole()))
 	}
 	r.mu.Lock()
 	r.batches = append(r.batches, texts)
@@ -62,7 +62,7 @@ func echo(after time.Duration) func(context.Context, []backend.Frame) []reply.An
 func echoes(frames []backend.Frame) []reply.Answer {
 	answers := make([]reply.Answer, len(frames))
 	for i, f := range frames {
-		answers[i].Result = &media.Result{JSON: []string{string(f.Payload)}}
+		answers[i].Result = &media.Result{JSON: []string{string(f.Payload.Whole())}}
 	}
 	return answers
 }
@@ -147,7 +147,7 @@ func (b *bed) submit(s *session, stream string, sequence uint32, payload string,
 	now := time.Now()
 	f := &Frame{
 		Frame: media.Frame{
-			Stream: stream, Sequence: sequence, InputID: 1, Payload: []byte(payload),
+			Stream: stream, Sequence: sequence, InputID: 1, Payload: media.Payload{[]byte(payload)},
 			Release: func() { b.mu.Lock(); defer b.mu.Unlock(); b.released++ },
 		},
 		Session: s.id, Owner: s, Arrived: now,

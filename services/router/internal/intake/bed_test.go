@@ -57,7 +57,7 @@ func (m *model) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.
 	}
 	answers := make([]reply.Answer, len(frames))
 	for i, f := range frames {
-		answers[i].Result = &media.Result{JSON: []string{string(f.Payload) + string(make([]byte, m.pad))}}
+		answers[i].Result = &media.Result{JSON: []string{string(f.Payload.Whole()) + string(make([]byte, m.pad))}}
 	}
 	return answers
 }
@@ -182,7 +182,7 @@ func (c *client) outcome() *sluicev1.Outcome {
 // frame makes a request that tests change as they like; its payload has the size of small.
 func frame(stream string, sequence uint32, input uint32, in time.Duration, models ...string) *sluicev1.Frame {
 	now := time.Now()
-	f := media.Frame{Stream: stream, Sequence: sequence, InputID: input, Placement: media.Place(small, 2, 1), Payload: []byte("abcdef")}
+	f := media.Frame{Stream: stream, Sequence: sequence, InputID: input, Placement: media.Place(small, 2, 1), Payload: media.Payload{[]byte("abcdef")}}
 	for _, m := range models {
 		f.Due = append(f.Due, media.Due{Model: m, Deadline: now.Add(in)})
 	}

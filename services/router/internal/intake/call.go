@@ -233,8 +233,8 @@ func (c *call) fits(f *dispatch.Frame, in media.Input) error {
 			return breach("frame %d of stream %q: model %q does not take input %d", f.Sequence, f.Stream, due.Model, in.ID)
 		}
 	}
-	if !in.Fits(len(f.Payload)) {
-		return breach("frame %d of stream %q: payload of %d bytes, but input %d has %d", f.Sequence, f.Stream, len(f.Payload), in.ID, in.Bytes())
+	if !in.Fits(f.Payload.Len()) {
+		return breach("frame %d of stream %q: payload of %d bytes, but input %d has %d", f.Sequence, f.Stream, f.Payload.Len(), in.ID, in.Bytes())
 	}
 	if in.Kind == media.KindPicture && f.Placement.Width <= 0 {
 		return breach("frame %d of stream %q: a picture without its placement", f.Sequence, f.Stream)

@@ -35,7 +35,7 @@ func (strict) Inputs() []media.Input {
 
 func (s strict) Submit(f *dispatch.Frame) {
 	s.check(f)
-	n := len(f.Payload)
+	n := f.Payload.Len()
 	if fits := map[uint32]bool{1: n == small.Bytes(), 2: n == 27, 3: n == 10, 4: n > 0 && n <= 4<<20}; !fits[f.InputID] {
 		s.t.Errorf("submitted %d bytes for input %d", n, f.InputID)
 	}

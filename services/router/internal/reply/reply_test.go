@@ -98,7 +98,7 @@ func TestInstances(t *testing.T) {
 	}
 	for i, want := range []string{"checksum", "", "checksum", ""} {
 		before := here.Batches()
-		answer := r.Run(t.Context(), i, []backend.Frame{{Frame: &media.Frame{Payload: make([]byte, 8)}}})[0]
+		answer := r.Run(t.Context(), i, []backend.Frame{{Frame: &media.Frame{Payload: media.Payload{make([]byte, 8)}}}})[0]
 		if want == "" {
 			if r.Ready(i) == nil || r.Profile(i) != nil || answer.Error != media.BackendUnavailable || here.Batches() != before {
 				t.Errorf("instance %d on a target that is away: ready %v, profile %v, answer %+v", i, r.Ready(i), r.Profile(i), answer)

@@ -106,7 +106,7 @@ func (h Harness) frames(t *testing.T, n int, seed uint64) []backend.Frame {
 		payload := make([]byte, len(packer.Sample()))
 		// It never fails.
 		_, _ = noise.Read(payload)
-		list[i].Frame = &media.Frame{Payload: payload}
+		list[i].Frame = &media.Frame{Payload: media.Payload{payload}}
 	}
 	return list
 }

@@ -125,7 +125,7 @@ func Astronaut(tb testing.TB, in media.PictureInput) ([]byte, media.Placement) {
 func Frames(payloads ...[]byte) []backend.Frame {
 	frames := make([]backend.Frame, len(payloads))
 	for i, p := range payloads {
-		frames[i].Frame = &media.Frame{Payload: p}
+		frames[i].Frame = &media.Frame{Payload: media.Payload{p}}
 	}
 	return frames
 }

@@ -34,7 +34,7 @@ func origins() []backend.Frame {
 	captured := time.Date(2026, 11, 22, 13, 41, 18, 123_456_789, time.FixedZone("", 3600))
 	frames := backendtest.Frames(make([]byte, 12), make([]byte, 12), make([]byte, 12))
 	for i := range frames {
-		frames[i].Payload[0] = byte(i)
+		frames[i].Payload[0][0] = byte(i)
 	}
 	frames[0].Session, frames[0].Stream, frames[0].Sequence = "one", "camera", 7
 	frames[1].Session, frames[1].Stream, frames[1].Sequence = "two", `a "quoted" stream`, 1

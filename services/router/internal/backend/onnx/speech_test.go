@@ -23,7 +23,7 @@ func BenchmarkSpeech(b *testing.B) {
 			}
 			batch := make([]backend.Frame, frames)
 			for i := range batch {
-				batch[i] = backend.Frame{Frame: &media.Frame{Payload: make([]byte, 2*backendtest.SpeechInput().Samples())}, State: &backend.State{}}
+				batch[i] = backend.Frame{Frame: &media.Frame{Payload: media.Payload{make([]byte, 2*backendtest.SpeechInput().Samples())}}, State: &backend.State{}}
 			}
 			b.ReportAllocs()
 			for b.Loop() {
