@@ -3,6 +3,7 @@ module github.com/sluice-dev/sluice/services/router
 go 1.26.7
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/prometheus/client_golang v1.25.0
 	github.com/sluice-dev/sluice/pkg v0.0.0
 	github.com/sluice-dev/sluice/proto v0.0.0
