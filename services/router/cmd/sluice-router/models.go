@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/sluice-dev/sluice/pkg/detect"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
@@ -84,8 +86,16 @@ func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Drive
 		return drivers, 1, err
 	}
 	served := model.Backend.OIP
+	secure, err := serverTLS(served.TLS)
+	if err != nil {
+		return nil, 0, fmt.Errorf("backend.oip.%w", err)
+	}
 	drivers, err := openAll(len(served.Targets), func(i int) (backend.Driver, error) {
-		return oip.Open(oip.Config{Target: served.Targets[i], Model: served.Model, Version: served.Version, Correlate: served.Correlate})
+		c := oip.Config{Target: served.Targets[i], Model: served.Model, Version: served.Version, Correlate: served.Correlate}
+		if secure != nil {
+			c.Credentials = credentials.NewTLS(secure)
+		}
+		return oip.Open(c)
 	})
 	return drivers, served.Instances, err
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,7 +14,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 
 	"github.com/sluice-dev/sluice/pkg/serve"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
@@ -91,7 +88,7 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	secure, err := transport(c.TLS)
+	secure, err := listenerCredentials(c.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -173,27 +170,4 @@ func (r *router) ready() error {
 		return *state
 	}
 	return r.models.ready()
-}
-
-// transport gives the credentials of the listener, nil for plaintext.
-func transport(c config.TLS) (credentials.TransportCredentials, error) {
-	if c.Cert == "" {
-		return nil, nil //nolint:nilnil // Both nil is what gRPC takes for plaintext.
-	}
-	certificate, err := tls.LoadX509KeyPair(string(c.Cert), string(c.Key))
-	if err != nil {
-		return nil, fmt.Errorf("tls: %w", err)
-	}
-	settings := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13}
-	if c.ClientCA != "" {
-		pem, err := os.ReadFile(string(c.ClientCA))
-		if err != nil {
-			return nil, fmt.Errorf("tls.client_ca: %w", err)
-		}
-		settings.ClientCAs, settings.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !settings.ClientCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("tls.client_ca: %s holds no certificate in PEM form", c.ClientCA)
-		}
-	}
-	return credentials.NewTLS(settings), nil
 }

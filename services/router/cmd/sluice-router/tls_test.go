@@ -7,19 +7,30 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"log/slog"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	sharedconfig "github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/tensor"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/backendtest"
+	"github.com/sluice-dev/sluice/services/router/internal/config"
 )
 
 // authority signs certificates for the loopback address.
@@ -61,6 +72,7 @@ func (a authority) sign(t *testing.T) (cert, key, ca string) {
 	private := newKey(t)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, private.Public(), a.key)
@@ -116,4 +128,86 @@ func TestMutualTLS(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
+}
+
+// TestTLSToModelServers asks a model server that lets in only those whose certificate the configured authority signed.
+func TestTLSToModelServers(t *testing.T) {
+	t.Parallel()
+	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
+	cert, key, ca := ours.sign(t)
+	strangeCert, strangeKey, strangeCA := theirs.sign(t)
+	secure, err := listenerCredentials(config.TLS{Cert: sharedconfig.Path(cert), Key: sharedconfig.Path(key), ClientCA: sharedconfig.Path(ca)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := backend.Config{Input: tensor.Picture{Width: 2, Height: 2, Layout: tensor.NCHW, Datatype: media.FP32, Scale: [3]float64{1, 1, 1}}, MaxBatch: 1}
+	address := backendtest.Serve(t, &backendtest.Server{Model: "m", Driver: backendtest.NewFake("m", served)}, grpc.Creds(secure))
+	for name, c := range map[string]struct {
+		tls  string
+		want media.ErrorCode
+	}{
+		"ours":             {fmt.Sprintf("{ca: %s, cert: %s, key: %s}", ca, cert, key), media.NoError},
+		"no certificate":   {fmt.Sprintf("{ca: %s}", ca), media.BackendUnavailable},
+		"a stranger's":     {fmt.Sprintf("{ca: %s, cert: %s, key: %s}", ca, strangeCert, strangeKey), media.BackendUnavailable},
+		"a strange server": {fmt.Sprintf("{ca: %s, cert: %s, key: %s}", strangeCA, cert, key), media.BackendUnavailable},
+		"plaintext":        {"{}", media.BackendUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, err := openModels(loaded(t, fmt.Sprintf(`
+models:
+  - name: m
+    backend: {oip: {targets: ["%s"], tls: %s}}
+    input: {width: 2, height: 2, fit: stretch, color: RGB, layout: NCHW, dtype: FP32}
+    output: {decoder: tensors}
+`, address, c.tls)), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.close()
+			if err := m.check(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if got := backend.CodeOf(m.all[0].Available()); got != c.want {
+				t.Errorf("%v (%v), want %v", got, m.all[0].Available(), c.want)
+			}
+		})
+	}
+}
+
+// TestUnusableFilesOfModelServers names the key of a file that is there and holds something else.
+func TestUnusableFilesOfModelServers(t *testing.T) {
+	t.Parallel()
+	_, key, ca := newAuthority(t, "ours").sign(t)
+	for name, c := range map[string]struct{ tls, want string }{
+		"no authority":   {fmt.Sprintf("{ca: %s}", key), "models[0] (m): backend.oip.tls.ca: " + key + " holds no certificate"},
+		"no certificate": {fmt.Sprintf("{ca: %s, cert: %s, key: %s}", ca, key, key), "models[0] (m): backend.oip.tls: certificate " + key},
+	} {
+		_, err := openModels(loaded(t, fmt.Sprintf(`
+models:
+  - name: m
+    backend: {oip: {targets: ["127.0.0.1:1"], tls: %s}}
+    input: {kind: document}
+    output: {decoder: json}
+`, c.tls)), slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
+		}
+	}
+}
+
+// loaded reads a configuration.
+func loaded(t *testing.T, text string) *config.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "router.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := config.Default()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	sharedconfig.Bind(flags, &c)
+	if err := c.Load(flags, file, nil); err != nil {
+		t.Fatal(err)
+	}
+	return &c
 }

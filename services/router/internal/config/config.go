@@ -62,11 +62,19 @@ type ONNXBackend struct {
 
 // OIPBackend is a model on servers of the Open Inference Protocol v2 (gRPC).
 type OIPBackend struct {
-	Targets   []string `yaml:"targets"`
-	Model     string   `yaml:"model"`     // empty means the model's name here
-	Version   string   `yaml:"version"`   // empty lets the server choose
-	Instances int      `yaml:"instances"` // of the model behind each target, each of which runs one batch at a time; 0 means 1
-	Correlate bool     `yaml:"correlate"` // tell the server whose frames a batch holds
+	Targets   []string  `yaml:"targets"`
+	Model     string    `yaml:"model"`     // empty means the model's name here
+	Version   string    `yaml:"version"`   // empty lets the server choose
+	Instances int       `yaml:"instances"` // of the model behind each target, each of which runs one batch at a time; 0 means 1
+	Correlate bool      `yaml:"correlate"` // tell the server whose frames a batch holds
+	TLS       ServerTLS `yaml:"tls"`
+}
+
+// ServerTLS secures the connections to model servers. They are plaintext without a CA, and mutually authenticated with a certificate.
+type ServerTLS struct {
+	CA   config.Path `yaml:"ca"`   // certificates that sign the servers', PEM; empty: plaintext
+	Cert config.Path `yaml:"cert"` // the router's own certificate chain, PEM
+	Key  config.Path `yaml:"key"`  // private key of the certificate, PEM
 }
 
 // Output says how a model's tensors become results.

@@ -157,6 +157,16 @@ func (b *Backend) validate(wrong *complaints, key string) {
 				wrong.add(fmt.Sprintf("%s.oip.targets[%d]", key, i), "is empty: write dns:///host:8001")
 			}
 		}
+		b.OIP.TLS.validate(wrong, key+".oip.tls")
+	}
+}
+
+func (t *ServerTLS) validate(wrong *complaints, key string) {
+	if (t.Cert == "") != (t.Key == "") {
+		wrong.add(key, "cert and key belong together: give both or none")
+	}
+	if t.Cert != "" && t.CA == "" {
+		wrong.add(key+".ca", "a certificate is of no use on a plaintext connection: give the CA that signs the servers' certificates too")
 	}
 }
 
@@ -180,25 +190,30 @@ func (c *Config) CheckFiles() error {
 			wrong.add(key, "%v", err)
 		}
 	}
+	named := func(key string, path config.Path) {
+		if path != "" {
+			there(key, string(path), "correct the path, which is relative to the configuration file")
+		}
+	}
 	needsONNX := false
 	for i, m := range c.Models {
+		key := fmt.Sprintf("models[%d] (%s).backend", i, m.Name)
 		if m.Backend.ONNX != nil {
 			needsONNX = true
-			there(fmt.Sprintf("models[%d] (%s).backend.onnx.path", i, m.Name), string(m.Backend.ONNX.Path),
-				"correct the path, which is relative to the configuration file; `make models` fetches the embedded models")
+			there(key+".onnx.path", string(m.Backend.ONNX.Path), "correct the path, which is relative to the configuration file; `make models` fetches the embedded models")
+		}
+		if m.Backend.OIP != nil {
+			named(key+".oip.tls.ca", m.Backend.OIP.TLS.CA)
+			named(key+".oip.tls.cert", m.Backend.OIP.TLS.Cert)
+			named(key+".oip.tls.key", m.Backend.OIP.TLS.Key)
 		}
 	}
 	if library := string(c.ONNX.Library); needsONNX && strings.ContainsRune(library, os.PathSeparator) {
 		there("onnx.library", library, "`make models` fetches the ONNX Runtime into .cache/onnxruntime")
 	}
-	for _, f := range []struct {
-		key  string
-		path config.Path
-	}{{"tls.cert", c.TLS.Cert}, {"tls.key", c.TLS.Key}, {"tls.client_ca", c.TLS.ClientCA}} {
-		if f.path != "" {
-			there(f.key, string(f.path), "correct the path, which is relative to the configuration file")
-		}
-	}
+	named("tls.cert", c.TLS.Cert)
+	named("tls.key", c.TLS.Key)
+	named("tls.client_ca", c.TLS.ClientCA)
 	return errors.Join(wrong...)
 }
 

@@ -33,13 +33,13 @@ type Server struct {
 }
 
 // Serve starts a server on the loopback interface and gives its address. It stops when the test ends.
-func Serve(tb testing.TB, server inference.GRPCInferenceServiceServer) string {
+func Serve(tb testing.TB, server inference.GRPCInferenceServiceServer, options ...grpc.ServerOption) string {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	s := grpc.NewServer(append([]grpc.ServerOption{grpc.MaxRecvMsgSize(64 << 20)}, options...)...)
 	inference.RegisterGRPCInferenceServiceServer(s, server)
 	done := make(chan struct{})
 	go func() {
