@@ -92,12 +92,18 @@ type Mismatch struct { //nolint:errname // backend.Mismatch says it
 	Problem string
 	// Configured and Served describe both sides in the same form, for comparing line by line.
 	Configured, Served string
+	// Change names the keys of the model's configuration that would settle it, with their values where these are known; empty when none would.
+	Change string
 }
 
-// Error shows both sides, one under the other.
+// Error shows both sides, one under the other, and what to do.
 func (m *Mismatch) Error() string {
-	return fmt.Sprintf("model %s at %s does not fit the configuration: %s\n  configured: %s\n  served:     %s",
-		m.Model, m.Target, m.Problem, m.Configured, m.Served)
+	change := "the model that is served: no key of the configuration helps"
+	if m.Change != "" {
+		change = m.Change + "; or the model that is served"
+	}
+	return fmt.Sprintf("model %s at %s does not fit the configuration: %s\n  configured: %s\n  served:     %s\n  to change:  %s",
+		m.Model, m.Target, m.Problem, m.Configured, m.Served, change)
 }
 
 // printable makes a text of a target fit for a log: see cut.

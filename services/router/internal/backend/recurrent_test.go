@@ -75,6 +75,9 @@ func TestMismatchOfStatesAndConstants(t *testing.T) {
 			var mismatch *backend.Mismatch
 			if fits := !errors.As(err, &mismatch); fits != (c.want == "") || !fits && !strings.Contains(mismatch.Problem, c.want) {
 				t.Errorf("Check = %v, want a problem with %q", err, c.want)
+			} else if !fits && !strings.HasPrefix(mismatch.Change, "state") && !strings.HasPrefix(mismatch.Change, "constants") &&
+				mismatch.Change != "batch.max: 1" && mismatch.Change != "output.tensors" {
+				t.Errorf("to change: %q", mismatch.Change)
 			}
 		})
 	}
@@ -88,7 +91,8 @@ func TestMismatchShowsStates(t *testing.T) {
 	err := newModel(t, recurrent(), fake).Check(t.Context())
 	want := `model m at a does not fit the configuration: the input's datatype is FP32
   configured: input INT16 [?,6], state h → hn, sr = 16000, batches of 1 to 3
-  served:     pictures FP32 [?,6], h INT32 [2,?,3], sr INT64 [] → checksum INT64 [?], first INT16 [?,1], hn INT32 [2,?,3]`
+  served:     pictures FP32 [?,6], h INT32 [2,?,3], sr INT64 [] → checksum INT64 [?], first INT16 [?,1], hn INT32 [2,?,3]
+  to change:  input.dtype: FP32; or the model that is served`
 	if err == nil || err.Error() != want {
 		t.Errorf("Check =\n%v\nwant\n%s", err, want)
 	}

@@ -33,41 +33,42 @@ func (m *Model) agree(target string, d Description) (*terms, error) {
 		return t, nil
 	}
 	return nil, &Mismatch{
-		Model: m.config.Name, Target: target, Problem: printable(err.Error()), Configured: m.describe(), Served: describe(d),
+		Model: m.config.Name, Target: target, Problem: printable(err.Error()), Configured: m.describe(), Served: describe(d), Change: changeOf(err),
 	}
 }
 
 // agreeInputs finds each of the target's inputs among the configured ones: the frames', the states' and the constants.
 func (m *Model) agreeInputs(t *terms, inputs []media.TensorSpec) error {
 	rest := slices.Clone(inputs)
-	take := func(name string) (media.TensorSpec, error) {
+	take := func(key, name string) (media.TensorSpec, error) {
 		at := slices.IndexFunc(rest, func(s media.TensorSpec) bool { return s.Name == name })
 		if at < 0 {
-			return media.TensorSpec{}, fmt.Errorf("there is no input %q", name)
+			return media.TensorSpec{}, differ(key, "there is no input %q", name)
 		}
 		spec := rest[at]
 		rest = slices.Delete(rest, at, at+1)
 		return spec, nil
 	}
-	for _, pair := range m.config.States {
-		spec, err := take(pair.Input)
+	for i, pair := range m.config.States {
+		key := fmt.Sprintf("state[%d].input", i)
+		spec, err := take(key, pair.Input)
 		if err != nil {
 			return err
 		}
-		state, err := m.agreeState(spec)
+		state, err := m.agreeState(key, spec)
 		if err != nil {
 			return err
 		}
 		t.states = append(t.states, state)
 	}
-	for _, c := range m.config.Constants {
-		spec, err := take(c.Name)
+	for i, c := range m.config.Constants {
+		spec, err := take(fmt.Sprintf("constants[%d].name", i), c.Name)
 		if err != nil {
 			return err
 		}
 		constant, err := c.agree(spec, m.config.MaxBatch)
 		if err != nil {
-			return err
+			return differ(fmt.Sprintf("constants[%d]", i), "%w", err)
 		}
 		t.constants = append(t.constants, constant)
 	}
@@ -75,11 +76,12 @@ func (m *Model) agreeInputs(t *terms, inputs []media.TensorSpec) error {
 	case len(rest) == 0:
 		return errors.New("it takes 0 inputs beside states and constants, and frames need one")
 	case len(rest) > 1:
-		return fmt.Errorf("it takes %d inputs beside states and constants, and frames are one: name what is the same for every frame under constants, and what it remembers of a stream under state",
+		return differ("constants, state",
+			"it takes %d inputs beside states and constants, and frames are one: name what is the same for every frame under constants, and what it remembers of a stream under state",
 			len(rest))
 	}
 	if m.config.InputName != "" && rest[0].Name != m.config.InputName {
-		return fmt.Errorf("there is no input %q", m.config.InputName)
+		return differ("input.name: "+rest[0].Name, "there is no input %q", m.config.InputName)
 	}
 	return m.agreeInput(t, rest[0])
 }
@@ -87,25 +89,21 @@ func (m *Model) agreeInputs(t *terms, inputs []media.TensorSpec) error {
 // agreeInput compares the frames' input.
 func (m *Model) agreeInput(t *terms, served media.TensorSpec) error {
 	if served.Datatype != m.packer.Datatype() {
-		return fmt.Errorf("the input's datatype is %s", served.Datatype)
+		return differ(datatypeChange(m.config.Input, served), "the input's datatype is %s", served.Datatype)
 	}
-	fits := func(shape []int) bool {
-		return len(served.Shape) == 1+len(shape) &&
-			slices.EqualFunc(served.Shape[1:], shape, func(extent, want int) bool { return extent < 0 || extent == want })
-	}
-	at := slices.IndexFunc(m.packer.Shapes(), fits)
+	at := slices.IndexFunc(m.packer.Shapes(), func(shape []int) bool { return fits(served, shape) })
 	if at < 0 {
-		return errors.New("the input's shape is another")
+		return differ(shapeChange(m.config.Input, served), "the input's shape is another")
 	}
 	t.input = media.TensorSpec{Name: served.Name, Datatype: served.Datatype, Shape: slices.Concat([]int{-1}, m.packer.Shapes()[at])}
 	return m.agreeBatch("input", served)
 }
 
 // agreeState finds the axis of the streams: the only one that is free.
-func (m *Model) agreeState(spec media.TensorSpec) (stateTerms, error) {
+func (m *Model) agreeState(key string, spec media.TensorSpec) (stateTerms, error) {
 	t := stateTerms{spec: spec, axis: -1, blocks: 1, slice: spec.Datatype.Size()}
 	if t.slice == 0 {
-		return t, fmt.Errorf("state %s is of a datatype that cannot be kept", spec.Name)
+		return t, differ(key, "state %s is of a datatype that cannot be kept", spec.Name)
 	}
 	const most = 1 << 24 // bytes
 	for axis, extent := range spec.Shape {
@@ -113,13 +111,13 @@ func (m *Model) agreeState(spec media.TensorSpec) (stateTerms, error) {
 		case extent < 0 && t.axis < 0:
 			t.axis, t.blocks, t.slice = axis, t.slice/spec.Datatype.Size(), spec.Datatype.Size()
 		case extent < 1 || extent > most/t.slice || t.blocks > most/t.slice/extent:
-			return t, fmt.Errorf("state %s: exactly one extent of %s may be free, the one of the batch, and a stream's part must be at most %d bytes", spec.Name, spec, most)
+			return t, differ(key, "state %s: exactly one extent of %s may be free, the one of the batch, and a stream's part must be at most %d bytes", spec.Name, spec, most)
 		default:
 			t.slice *= extent
 		}
 	}
 	if t.axis < 0 && m.config.MaxBatch > 1 {
-		return t, fmt.Errorf("state %s: no extent of %s is free, and batches are of 1 to %d: one must be, or the largest batch be 1", spec.Name, spec, m.config.MaxBatch)
+		return t, differ("batch.max: 1", "state %s: no extent of %s is free, and batches are of 1 to %d: one must be, or the largest batch be 1", spec.Name, spec, m.config.MaxBatch)
 	}
 	return t, nil
 }
@@ -131,11 +129,11 @@ func (m *Model) agreeOutputs(t *terms, outputs []media.TensorSpec) error {
 	for i, pair := range m.config.States {
 		at := slices.IndexFunc(rest, func(s media.TensorSpec) bool { return s.Name == pair.Output })
 		if at < 0 {
-			return fmt.Errorf("there is no output %q", pair.Output)
+			return differ(fmt.Sprintf("state[%d].output", i), "there is no output %q", pair.Output)
 		}
 		state := &t.states[i]
 		if !alike(rest[at], state.spec) {
-			return fmt.Errorf("state %s goes in as %s and comes out as %s", pair.Input, state.spec, rest[at])
+			return differ(fmt.Sprintf("state[%d]", i), "state %s goes in as %s and comes out as %s", pair.Input, state.spec, rest[at])
 		}
 		spec := state.spec
 		spec.Name = pair.Output
@@ -159,7 +157,7 @@ func (m *Model) agreeOutputs(t *terms, outputs []media.TensorSpec) error {
 	}
 	if m.config.Accept != nil {
 		if err := m.config.Accept(chosen); err != nil {
-			return err
+			return differ("output", "%w", err)
 		}
 	}
 	t.read = len(t.outputs)
@@ -191,7 +189,7 @@ func (m *Model) chooseOutputs(outputs []media.TensorSpec) ([]media.TensorSpec, e
 	for _, name := range m.config.Outputs {
 		at := slices.IndexFunc(outputs, func(s media.TensorSpec) bool { return s.Name == name })
 		if at < 0 {
-			return nil, fmt.Errorf("there is no output %q", name)
+			return nil, differ("output.tensors", "there is no output %q", name)
 		}
 		chosen = append(chosen, outputs[at])
 	}
@@ -200,10 +198,10 @@ func (m *Model) chooseOutputs(outputs []media.TensorSpec) ([]media.TensorSpec, e
 
 func (m *Model) agreeOutput(o media.TensorSpec) error {
 	if o.Datatype.Size() == 0 && o.Datatype != media.Bytes {
-		return fmt.Errorf("output %s is of a datatype that cannot be read", o.Name)
+		return differ("output.tensors", "output %s is of a datatype that cannot be read", o.Name)
 	}
 	if len(o.Shape) == 0 {
-		return fmt.Errorf("output %s has no batch axis", o.Name)
+		return differ("output.tensors", "output %s has no batch axis", o.Name)
 	}
 	return m.agreeBatch("output "+o.Name, o)
 }
@@ -213,7 +211,11 @@ func (m *Model) agreeBatch(what string, s media.TensorSpec) error {
 	if s.Shape[0] < 0 || s.Shape[0] == 1 && m.config.MaxBatch == 1 {
 		return nil
 	}
-	return fmt.Errorf("the %s's batch axis is fixed at %d, and batches are of 1 to %d: it must be free, or 1 with a largest batch of 1",
+	change := ""
+	if s.Shape[0] == 1 {
+		change = "batch.max: 1"
+	}
+	return differ(change, "the %s's batch axis is fixed at %d, and batches are of 1 to %d: it must be free, or 1 with a largest batch of 1",
 		what, s.Shape[0], m.config.MaxBatch)
 }
 
