@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/onnx"
+	"github.com/sluice-dev/sluice/services/router/internal/backend/websocket"
 	"github.com/sluice-dev/sluice/services/router/internal/config"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
@@ -85,6 +88,10 @@ func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Drive
 		drivers, err := m.embedded(c, model.Backend.ONNX)
 		return drivers, 1, err
 	}
+	if model.Backend.WebSocket != nil {
+		driver, err := bridge(model)
+		return []backend.Driver{driver}, model.Backend.WebSocket.Instances, err
+	}
 	served := model.Backend.OIP
 	secure, err := serverTLS(served.TLS)
 	if err != nil {
@@ -113,6 +120,24 @@ func (m *models) embedded(c *config.Config, model *config.ONNXBackend) ([]backen
 	return openAll(model.Instances, func(int) (backend.Driver, error) {
 		return m.runtime.Open(onnx.Config{Path: string(model.Path), Threads: model.Threads})
 	})
+}
+
+// bridge opens a model on a server that speaks WebSocket.
+func bridge(model *config.Model) (backend.Driver, error) {
+	served := model.Backend.WebSocket
+	secure, err := serverTLS(served.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("backend.websocket.%w", err)
+	}
+	c := websocket.Config{URL: served.URL, Model: served.Model, TLS: secure}
+	c.Described.Inputs, c.Described.Outputs = model.Described()
+	if served.Token != "" {
+		c.Token = func() (string, error) {
+			text, err := os.ReadFile(string(served.Token))
+			return strings.TrimSpace(string(text)), err
+		}
+	}
+	return websocket.Open(c)
 }
 
 // openAll opens n drivers, or none.

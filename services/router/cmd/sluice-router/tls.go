@@ -31,16 +31,20 @@ func listenerCredentials(c config.TLS) (credentials.TransportCredentials, error)
 	return credentials.NewTLS(settings), nil
 }
 
-// serverTLS gives what secures the connections to model servers, nil for plaintext. Not all of them speak the newest version.
+// serverTLS gives what secures the connections to model servers, nil when nothing is said about it. Without authorities of their own the system's sign the servers'
+// certificates. Not all servers speak the newest version.
 func serverTLS(c config.ServerTLS) (*tls.Config, error) {
-	if c.CA == "" {
-		return nil, nil //nolint:nilnil // Both nil is plaintext.
+	if c == (config.ServerTLS{}) {
+		return nil, nil //nolint:nilnil // Both nil is what the drivers take for their defaults.
 	}
-	roots, err := authorities(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("tls.ca: %w", err)
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CA != "" {
+		roots, err := authorities(c.CA)
+		if err != nil {
+			return nil, fmt.Errorf("tls.ca: %w", err)
+		}
+		settings.RootCAs = roots
 	}
-	settings := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	if c.Cert != "" {
 		own, err := tls.LoadX509KeyPair(string(c.Cert), string(c.Key))
 		if err != nil {

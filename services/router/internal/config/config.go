@@ -49,8 +49,9 @@ type Model struct {
 
 // Backend says where a model runs: exactly one is set.
 type Backend struct {
-	ONNX *ONNXBackend `yaml:"onnx"`
-	OIP  *OIPBackend  `yaml:"oip"`
+	ONNX      *ONNXBackend      `yaml:"onnx"`
+	OIP       *OIPBackend       `yaml:"oip"`
+	WebSocket *WebSocketBackend `yaml:"websocket"`
 }
 
 // ONNXBackend is a model in the router's own process.
@@ -88,7 +89,7 @@ type Output struct {
 // Batch bounds the batches of a model.
 type Batch struct {
 	Max int `yaml:"max"` // 0 means 1
-	// InFlight is the number of batches that an instance of the model has at once; 0 means 1 for onnx, and 2 for oip, so that the second is there when the first ends.
+	// InFlight is the number of batches that an instance of the model has at once; 0 means 1 for onnx, and 2 for servers, so that the second is there when the first ends.
 	InFlight int `yaml:"in_flight"`
 }
 
@@ -150,6 +151,10 @@ func (m *Model) complete() {
 			m.Backend.OIP.Model = m.Name
 		}
 		m.Backend.OIP.Instances = cmp.Or(m.Backend.OIP.Instances, 1)
+	}
+	if m.Backend.WebSocket != nil {
+		slots = 2
+		m.Backend.WebSocket.complete(m)
 	}
 	if m.Batch.InFlight == 0 {
 		m.Batch.InFlight = slots

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -145,9 +146,42 @@ func TestModelDefaults(t *testing.T) {
 	if m := c.Models[0]; m.Batch.InFlight != 2 || m.Backend.OIP.Model != "faces" {
 		t.Errorf("the model is %+v, want two batches in flight and its own name on the server", m)
 	}
+	c, err = loadText(t, strings.Replace(smallest, "onnx: {path: faces.onnx}", `websocket: {url: "ws://a/b?c=d"}`, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := c.Models[0]; m.Batch.InFlight != 2 || m.Backend.WebSocket.Model != "faces" || m.Backend.WebSocket.Instances != 1 || len(m.Backend.WebSocket.Outputs) > 0 {
+		t.Errorf("the model is %+v, want two batches in flight, its own name on the server, and the server asked for what it gives", m)
+	}
 	zero, err := loadText(t, strings.Replace(smallest, "decoder: centerface", "decoder: classes, threshold: 0", 1))
 	if err != nil || *zero.Models[0].Output.Threshold != 0 {
 		t.Errorf("a threshold of 0 that was written became %v, %v", *zero.Models[0].Output.Threshold, err)
+	}
+}
+
+// TestDescribedByTheConfiguration tells what a websocket backend takes and gives: as written, and for JSON of the model's own without a word.
+func TestDescribedByTheConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ backend, decoder, want string }{
+		"asked":   {`{url: "ws://a"}}`, "tensors", "[] → []"},
+		"written": {`{url: "ws://a", outputs: [{name: boxes, dtype: FP32, shape: [-1, 4]}]}}`, "tensors", "[input FP32 [?,3,256,320]] → [boxes FP32 [?,?,4]]"},
+
+		"JSON":          {`{url: "ws://a"}}`, "json", "[input FP32 [?,3,256,320]] → [json BYTES [?]]"},
+		"JSON, named":   {`{url: "ws://a"}}`, "json, tensors: [text]", "[input FP32 [?,3,256,320]] → [text BYTES [?]]"},
+		"JSON, several": {`{url: "ws://a"}}`, "json, tensors: [a, b]", "[] → []"},
+		"JSON, written": {`{url: "ws://a", outputs: [{name: a, dtype: BYTES, shape: [1]}]}}`, "json", "[input FP32 [?,3,256,320]] → [a BYTES [?,1]]"},
+
+		"JSON, and a constant": {`{url: "ws://a"}}` + "\n    constants: [{name: k, value: 1}]", "json", "[] → []"},
+	} {
+		loaded, err := loadText(t, strings.NewReplacer("{onnx: {path: faces.onnx}}", "{websocket: "+c.backend, "decoder: centerface", "decoder: "+c.decoder).Replace(smallest))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		inputs, outputs := loaded.Models[0].Described()
+		if got := fmt.Sprintf("%v → %v", inputs, outputs); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
 	}
 }
 
@@ -180,6 +214,20 @@ func TestRefuses(t *testing.T) {
 		"many instances":    {"onnx: {path: faces.onnx}", "oip: {targets: [a], instances: 65}", "models[0] (faces).backend.oip.instances", "between 1 and"},
 		"server key alone":  {"onnx: {path: faces.onnx}", "oip: {targets: [a], tls: {ca: c, key: k}}", "models[0] (faces).backend.oip.tls", "both or none"},
 		"server CA missing": {"onnx: {path: faces.onnx}", "oip: {targets: [a], tls: {cert: c, key: k}}", "models[0] (faces).backend.oip.tls.ca", "give the CA"},
+		"no address":        {"onnx: {path: faces.onnx}", "websocket: {model: m}", "models[0] (faces).backend.websocket.url", "wss://"},
+		"no WebSocket":      {"onnx: {path: faces.onnx}", "websocket: {url: 'http://a'}", "models[0] (faces).backend.websocket.url", "ws://HOST:PORT/PATH"},
+		"no host":           {"onnx: {path: faces.onnx}", "websocket: {url: 'ws:///a'}", "models[0] (faces).backend.websocket.url", "ws://HOST:PORT/PATH"},
+		"a user":            {"onnx: {path: faces.onnx}", "websocket: {url: 'wss://me:word@a'}", "models[0] (faces).backend.websocket.url", "me:xxxxx@"},
+		"a fragment":        {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a/#b'}", "models[0] (faces).backend.websocket.url", "leave it out"},
+		"no TLS":            {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', tls: {ca: c}}", "models[0] (faces).backend.websocket.tls", "wss://"},
+		"TLS cert alone":    {"onnx: {path: faces.onnx}", "websocket: {url: 'wss://a', tls: {cert: c}}", "models[0] (faces).backend.websocket.tls", "both or none"},
+		"bridged instances": {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', instances: 65}", "models[0] (faces).backend.websocket.instances", "between 1 and"},
+		"nameless output":   {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', outputs: [{dtype: FP32}]}", "models[0] (faces).backend.websocket.outputs[0].name", "no other"},
+		"output twice":      {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', outputs: [{name: a, dtype: FP32}, {name: a, dtype: FP32}]}", "models[0] (faces).backend.websocket.outputs[1].name", "no other"},
+		"output dtype":      {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', outputs: [{name: a, dtype: float}]}", "models[0] (faces).backend.websocket.outputs[0].dtype", "FP32"},
+		"output shape":      {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', outputs: [{name: a, dtype: FP32, shape: [0]}]}", "models[0] (faces).backend.websocket.outputs[0].shape", "batch axis"},
+		"described state":   {"{onnx: {path: faces.onnx}}", "{websocket: {url: 'ws://a', outputs: [{name: a, dtype: FP32}]}}\n    constants: [{name: k, value: 1}]", "models[0] (faces).backend.websocket.outputs", "describe itself"},
+		"misspelt url":      {"onnx: {path: faces.onnx}", "websocket: {ur: 'ws://a'}", "", `did you mean "url"?`},
 		"no width":          {"width: 320", "width: 0", "models[0] (faces).input.width", "between 1 and 8192"},
 		"huge height":       {"height: 256", "height: 100000", "models[0] (faces).input.height", "between 1 and 8192"},
 		"size of the model": {"width: 320", "width: 321", "models[0] (faces).output", "32"},

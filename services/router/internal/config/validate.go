@@ -96,7 +96,7 @@ func (m *Model) validate(wrong *complaints, key string) {
 	case len([]rune(m.Name)) > maxName || strings.ContainsAny(m.Name, "&=;?#/ \t\n"):
 		wrong.add(key+".name", "%q must have at most %d characters and none that means something in an address (&=;?#/ or space)", m.Name, maxName)
 	}
-	m.Backend.validate(wrong, key+".backend")
+	m.Backend.validate(wrong, key+".backend", m)
 	if m.Input.validate(wrong, key+".input") {
 		m.validateFit(wrong, key)
 		if _, err := detect.New(m.Detect()); err != nil {
@@ -117,7 +117,7 @@ func (m *Model) validate(wrong *complaints, key string) {
 // validateFit checks what depends on the kind of a model's input. The input is valid.
 func (m *Model) validateFit(wrong *complaints, key string) {
 	if m.Backend.ONNX != nil && m.Input.files() {
-		wrong.add(key+".input", "texts and files (JPEG, JSON) travel as BYTES, which onnx backends do not take: use an oip backend")
+		wrong.add(key+".input", "texts and files (JPEG, JSON) travel as BYTES, which onnx backends do not take: use a websocket or oip backend")
 	}
 	if m.Input.Kind != sound {
 		return
@@ -135,30 +135,42 @@ func (m *Model) validateFit(wrong *complaints, key string) {
 	}
 }
 
-func (b *Backend) validate(wrong *complaints, key string) {
+func (b *Backend) validate(wrong *complaints, key string, m *Model) {
+	places := 0
+	for _, there := range []bool{b.ONNX != nil, b.OIP != nil, b.WebSocket != nil} {
+		if there {
+			places++
+		}
+	}
 	switch {
-	case b.ONNX == nil && b.OIP == nil:
-		wrong.add(key, "is empty: write {onnx: {path: FILE}} or {oip: {targets: [\"dns:///host:8001\"], model: NAME}}")
-	case b.ONNX != nil && b.OIP != nil:
-		wrong.add(key, "onnx and oip exclude each other: a model runs in one place")
+	case places == 0:
+		wrong.add(key, "is empty: write {onnx: {path: FILE}}, {oip: {targets: [\"dns:///host:8001\"], model: NAME}} or {websocket: {url: \"wss://HOST/PATH\"}}")
+	case places > 1:
+		wrong.add(key, "onnx, oip and websocket exclude each other: a model runs in one place")
 	case b.ONNX != nil:
 		if b.ONNX.Path == "" {
 			wrong.add(key+".onnx.path", "is empty: name the model's file")
 		}
 		wrong.upTo(key+".onnx.threads", b.ONNX.Threads, maxThreads)
 		wrong.upTo(key+".onnx.instances", b.ONNX.Instances, maxInstances)
+	case b.OIP != nil:
+		b.OIP.validate(wrong, key+".oip")
 	default:
-		if len(b.OIP.Targets) == 0 {
-			wrong.add(key+".oip.targets", "is empty: write [\"dns:///host:8001\"], the server's gRPC address")
-		}
-		wrong.upTo(key+".oip.instances", b.OIP.Instances, maxInstances)
-		for i, target := range b.OIP.Targets {
-			if strings.TrimSpace(target) == "" {
-				wrong.add(fmt.Sprintf("%s.oip.targets[%d]", key, i), "is empty: write dns:///host:8001")
-			}
-		}
-		b.OIP.TLS.validate(wrong, key+".oip.tls")
+		b.WebSocket.validate(wrong, key+".websocket", m)
 	}
+}
+
+func (b *OIPBackend) validate(wrong *complaints, key string) {
+	if len(b.Targets) == 0 {
+		wrong.add(key+".targets", "is empty: write [\"dns:///host:8001\"], the server's gRPC address")
+	}
+	wrong.upTo(key+".instances", b.Instances, maxInstances)
+	for i, target := range b.Targets {
+		if strings.TrimSpace(target) == "" {
+			wrong.add(fmt.Sprintf("%s.targets[%d]", key, i), "is empty: write dns:///host:8001")
+		}
+	}
+	b.TLS.validate(wrong, key+".tls")
 }
 
 func (t *ServerTLS) validate(wrong *complaints, key string) {
@@ -195,6 +207,11 @@ func (c *Config) CheckFiles() error {
 			there(key, string(path), "correct the path, which is relative to the configuration file")
 		}
 	}
+	namedTLS := func(key string, t ServerTLS) {
+		named(key+".ca", t.CA)
+		named(key+".cert", t.Cert)
+		named(key+".key", t.Key)
+	}
 	needsONNX := false
 	for i, m := range c.Models {
 		key := fmt.Sprintf("models[%d] (%s).backend", i, m.Name)
@@ -203,9 +220,11 @@ func (c *Config) CheckFiles() error {
 			there(key+".onnx.path", string(m.Backend.ONNX.Path), "correct the path, which is relative to the configuration file; `make models` fetches the embedded models")
 		}
 		if m.Backend.OIP != nil {
-			named(key+".oip.tls.ca", m.Backend.OIP.TLS.CA)
-			named(key+".oip.tls.cert", m.Backend.OIP.TLS.Cert)
-			named(key+".oip.tls.key", m.Backend.OIP.TLS.Key)
+			namedTLS(key+".oip.tls", m.Backend.OIP.TLS)
+		}
+		if m.Backend.WebSocket != nil {
+			named(key+".websocket.token", m.Backend.WebSocket.Token)
+			namedTLS(key+".websocket.tls", m.Backend.WebSocket.TLS)
 		}
 	}
 	if library := string(c.ONNX.Library); needsONNX && strings.ContainsRune(library, os.PathSeparator) {

@@ -204,7 +204,7 @@ func (c *connection) enter(limit int, encode func(id uint64) (websocket.MessageT
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
-		return nil, c.err
+		return nil, unsent(c.err)
 	}
 	kind, head, err := encode(c.last + 1)
 	if err != nil {

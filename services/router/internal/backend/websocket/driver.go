@@ -172,8 +172,12 @@ func (d *Driver) connected(ctx context.Context) (*connection, error) {
 		return nil, backend.ContextError(ctx)
 	}
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.conn, d.err
+	conn, err := d.conn, d.err
+	d.mu.Unlock()
+	if err == nil {
+		err = conn.lost() // nobody may have noticed yet
+	}
+	return conn, err
 }
 
 // Infer sends one batch and waits for its answer.
@@ -187,7 +191,7 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 	}
 	conn, err := d.connected(ctx)
 	if err != nil {
-		return backend.Output{}, err
+		return backend.Output{}, unsent(err)
 	}
 	header := newRequest(d.config.Model, batch)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -208,6 +212,17 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 	}
 	output.Release = func() { conn.free(r) }
 	return output, nil
+}
+
+// unsent makes an error of the reason why there is no connection: whatever that is, the batch is in nobody's hands.
+func unsent(err error) error {
+	var why *backend.Error
+	if !errors.As(err, &why) || why.Code == media.BackendTimeout {
+		return err
+	}
+	clone := *why
+	clone.Code = media.BackendUnavailable
+	return &clone
 }
 
 // read makes an output of the answer to a batch.
