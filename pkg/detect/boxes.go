@@ -1,25 +1,21 @@
 package detect
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-const (
-	// maxCandidates bounds what overlap is computed for, and with it the time that a model gone mad can cost: its square is a million.
-	maxCandidates = 1000
-	// maxDetections bounds a result.
-	maxDetections = 200
-)
+// maxDetections bounds a result.
+const maxDetections = 200
 
 // candidate is a possible object, in pixels of the payload.
 type candidate struct {
 	score                    float64
 	left, top, right, bottom float64
-	landmarks                []media.Point
+	class                    int
+	// index is the candidate's place in the model's outputs; of equal scores, the lower one is the better.
+	index int
 }
 
 func (c *candidate) area() float64 { return (c.right - c.left) * (c.bottom - c.top) }
@@ -34,19 +30,22 @@ func overlap(a, b *candidate) float64 {
 	return width * height / (a.area() + b.area() - width*height)
 }
 
-// suppress sorts candidates best first and drops each that overlaps a better one by limit or more, up to maxDetections.
+// suppress drops each candidate that overlaps a better one of its class by more than limit, up to maxDetections. The candidates are sorted best first;
+// what is kept takes their place.
 func suppress(candidates []candidate, limit float64) []candidate {
-	slices.SortStableFunc(candidates, func(a, b candidate) int { return cmp.Compare(b.score, a.score) })
-	candidates = candidates[:min(len(candidates), maxCandidates)]
-	var kept []candidate
+	kept := candidates[:0]
+next:
 	for i := range candidates {
 		if len(kept) == maxDetections {
 			break
 		}
-		c := &candidates[i]
-		if !slices.ContainsFunc(kept, func(k candidate) bool { return overlap(&k, c) >= limit }) {
-			kept = append(kept, *c)
+		c := candidates[i]
+		for j := range kept {
+			if kept[j].class == c.class && overlap(&kept[j], &c) > limit {
+				continue next
+			}
 		}
+		kept = append(kept, c)
 	}
 	return kept
 }
@@ -56,9 +55,23 @@ func place(x, y float64, p media.Placement) media.Point {
 	return media.Point{X: (x - p.X) / p.Width, Y: (y - p.Y) / p.Height}
 }
 
+// detections moves candidates into the source picture, the first maxDetections of those that lie in it.
+func detections(candidates []candidate, labels []string, p media.Placement) []media.Detection {
+	found := make([]media.Detection, 0, min(len(candidates), maxDetections))
+	for i := range candidates {
+		if len(found) == maxDetections {
+			break
+		}
+		if d, ok := detection(&candidates[i], label(labels, candidates[i].class), p); ok {
+			found = append(found, d)
+		}
+	}
+	return found
+}
+
 // detection moves a candidate into the source picture and clips it. It is false when nothing of it lies inside, as for one found in the bars of a
 // letterbox, or when its numbers are none.
-func detection(c candidate, label string, p media.Placement) (media.Detection, bool) {
+func detection(c *candidate, label string, p media.Placement) (media.Detection, bool) {
 	from, to := clip(place(c.left, c.top, p)), clip(place(c.right, c.bottom, p))
 	d := media.Detection{
 		Label: label,
@@ -68,9 +81,6 @@ func detection(c candidate, label string, p media.Placement) (media.Detection, b
 	// Written so that NaN fails too.
 	if !(d.Box.Width > 0 && d.Box.Height > 0) {
 		return media.Detection{}, false
-	}
-	for _, mark := range c.landmarks {
-		d.Landmarks = append(d.Landmarks, clip(place(mark.X, mark.Y, p)))
 	}
 	return d, true
 }

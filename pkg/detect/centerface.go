@@ -21,7 +21,7 @@ const (
 	centerFaceStride = 4
 	// centerFaceSides is what the network's halving needs the sides of its input to be multiples of.
 	centerFaceSides = 32
-	// centerFaceOverlap is the overlap from which two boxes are one face, as in the network's own post-processing.
+	// centerFaceOverlap is the overlap beyond which two boxes are one face, as in the network's own post-processing.
 	centerFaceOverlap = 0.3
 	centerFaceMarks   = 5
 )
@@ -85,44 +85,54 @@ func (c centerFace) decode(outputs []media.RawTensor, placement media.Placement)
 				i, o.Datatype, o.Shape, channels, c.rows, c.columns)
 		}
 	}
-	var candidates []candidate
+	found := shortlist{threshold: c.threshold}
 	for cell := range c.rows * c.columns {
-		// Written so that NaN is no face.
-		if heat := value(outputs[heatMap], cell); heat >= c.threshold {
-			candidates = append(candidates, c.face(outputs, cell, heat))
+		if heat := value(outputs[heatMap], cell); found.admits(heat) {
+			found.add(c.face(outputs, cell, heat))
 		}
 	}
 	result := &media.Result{}
-	for _, found := range suppress(candidates, centerFaceOverlap) {
-		if d, ok := detection(found, c.label, placement); ok {
+	kept := suppress(found.best(), centerFaceOverlap)
+	for i := range kept {
+		if d, ok := detection(&kept[i], c.label, placement); ok {
+			d.Landmarks = c.marks(outputs, kept[i].index, placement)
 			result.Detections = append(result.Detections, d)
 		}
 	}
 	return result, nil
 }
 
-// face reads the face whose centre lies in a cell.
-func (c centerFace) face(outputs []media.RawTensor, cell int, heat float64) candidate {
+// box reads the box whose centre lies in a cell: that centre and its sides, in pixels of the payload. Any of them may be infinite.
+func (c centerFace) box(outputs []media.RawTensor, cell int) (x, y, width, height float64) {
 	plane := c.rows * c.columns
 	row, column := cell/c.columns, cell%c.columns
-	height := math.Exp(value(outputs[sizes], cell)) * centerFaceStride
-	width := math.Exp(value(outputs[sizes], plane+cell)) * centerFaceStride
-	y := (float64(row) + 0.5 + value(outputs[offsets], cell)) * centerFaceStride
-	x := (float64(column) + 0.5 + value(outputs[offsets], plane+cell)) * centerFaceStride
-	// The network sees nothing beyond the payload, so a box does not reach beyond it.
-	face := candidate{
-		score:  heat,
-		left:   max(x-width/2, 0),
-		top:    max(y-height/2, 0),
+	height = math.Exp(value(outputs[sizes], cell)) * centerFaceStride
+	width = math.Exp(value(outputs[sizes], plane+cell)) * centerFaceStride
+	y = (float64(row) + 0.5 + value(outputs[offsets], cell)) * centerFaceStride
+	x = (float64(column) + 0.5 + value(outputs[offsets], plane+cell)) * centerFaceStride
+	return x, y, width, height
+}
+
+// face reads the face whose centre lies in a cell. The network sees nothing beyond the payload, so a box does not reach beyond it.
+func (c centerFace) face(outputs []media.RawTensor, cell int, heat float64) candidate {
+	x, y, width, height := c.box(outputs, cell)
+	return candidate{
+		score: heat, index: cell,
+		left: max(x-width/2, 0), top: max(y-height/2, 0),
 		right:  min(x+width/2, float64(c.columns*centerFaceStride)),
 		bottom: min(y+height/2, float64(c.rows*centerFaceStride)),
 	}
-	face.landmarks = make([]media.Point, centerFaceMarks)
-	for i := range face.landmarks {
-		face.landmarks[i] = media.Point{
-			X: x - width/2 + width*value(outputs[landmarks], (2*i+1)*plane+cell),
-			Y: y - height/2 + height*value(outputs[landmarks], 2*i*plane+cell),
-		}
+}
+
+// marks reads the landmarks of that face, in fractions of the source picture.
+func (c centerFace) marks(outputs []media.RawTensor, cell int, placement media.Placement) []media.Point {
+	x, y, width, height := c.box(outputs, cell)
+	plane := c.rows * c.columns
+	marks := make([]media.Point, centerFaceMarks)
+	for i := range marks {
+		markX := x - width/2 + width*value(outputs[landmarks], (2*i+1)*plane+cell)
+		markY := y - height/2 + height*value(outputs[landmarks], 2*i*plane+cell)
+		marks[i] = clip(place(markX, markY, placement))
 	}
-	return face
+	return marks
 }

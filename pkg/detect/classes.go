@@ -67,7 +67,7 @@ func (c classes) decode(outputs []media.RawTensor, _ media.Placement) (*media.Re
 	result := &media.Result{}
 	for i, score := range scores {
 		if score = probability(score); score >= c.threshold {
-			result.Classes = append(result.Classes, media.Classification{Label: c.label(i), Score: score})
+			result.Classes = append(result.Classes, media.Classification{Label: label(c.labels, i), Score: score})
 		}
 	}
 	slices.SortStableFunc(result.Classes, func(a, b media.Classification) int { return cmp.Compare(b.Score, a.Score) })
@@ -75,11 +75,12 @@ func (c classes) decode(outputs []media.RawTensor, _ media.Placement) (*media.Re
 	return result, nil
 }
 
-func (c classes) label(i int) string {
-	if i < len(c.labels) {
-		return c.labels[i]
+// label names a class, by its number when it has no label.
+func label(labels []string, class int) string {
+	if class < len(labels) {
+		return labels[class]
 	}
-	return strconv.Itoa(i)
+	return strconv.Itoa(class)
 }
 
 // softmax turns logits into probabilities in place. Taking the greatest off first keeps every power finite.

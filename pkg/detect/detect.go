@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
@@ -15,6 +16,8 @@ type Config struct {
 	// Decoder is one of:
 	//
 	//   - centerface: the four outputs of CenterFace (arXiv:1911.03599): heat map, sizes, offsets, landmarks. Results are detections.
+	//   - yolo: the one output of a detector of the YOLO family, in the form that Version says. Results are detections.
+	//   - ssd: boxes and scores of a single-shot detector, with classes and a count or scores for all classes. Results are detections.
 	//   - classes: one output of a logit for each class, turned into probabilities by softmax. Results are classes.
 	//   - probabilities: one output of a probability for each class. Results are classes.
 	//   - speech: one output of one probability, that a window of sound holds speech. Results are speech.
@@ -24,13 +27,25 @@ type Config struct {
 	Decoder string
 	// Input is the form of the pictures that the model gets; zero when it gets none.
 	Input media.PictureInput
-	// Threshold is the least score of a result, 0 to 1. Used by centerface, classes and probabilities.
+	// Threshold is the least score of a result, 0 to 1. Used by all that give detections or classes.
 	Threshold float64
 	// Labels names the classes in the model's order; a class without a label is called by its number. centerface finds "face" unless a
-	// label is given.
+	// label is given. yolo takes one for each class or none. ssd counts the background as class 0 where the model does.
 	Labels []string
-	// Outputs names the output tensors in the order that the decoder expects them; empty takes the model's own order.
+	// Outputs names the output tensors in the order that the decoder expects them; empty takes the model's own order. For ssd the order is boxes,
+	// scores, classes, count, and empty means that their names tell.
 	Outputs []string
+	// Version is the head of a yolo model: v5 (YOLOv3 to v7), v8 (v8, v9, 11, 12), v10 (what suppresses overlaps itself) or yolox; empty where the
+	// output's shape tells.
+	Version string
+	// Coordinates says what boxes are measured in, pixels or normalized (fractions) of the picture that the model gets; empty means pixels for yolo and
+	// normalized for ssd.
+	Coordinates string
+	// Corners is the order of the numbers of ssd's boxes, xyxy or yxyx; empty means TensorFlow's yxyx for outputs with TensorFlow's names, else xyxy.
+	Corners string
+	// Overlap is the intersection over union beyond which the worse of two boxes of a class is dropped, up to 1; 0 means 0.45. Used by
+	// yolo and ssd, where the model has not done it itself.
+	Overlap float64
 }
 
 // Decoder turns outputs into results. It is immutable and so safe for concurrent use.
@@ -53,6 +68,12 @@ func New(config Config) (*Decoder, error) {
 	if math.IsNaN(config.Threshold) || config.Threshold < 0 || config.Threshold > 1 {
 		return nil, fmt.Errorf("threshold %g: must be from 0 to 1", config.Threshold)
 	}
+	if !(config.Overlap >= 0 && config.Overlap <= 1) {
+		return nil, fmt.Errorf("overlap %g: must be from 0 to 1", config.Overlap)
+	}
+	if err := unused(config); err != nil {
+		return nil, err
+	}
 	d := &Decoder{outputs: slices.Clone(config.Outputs)}
 	for i, name := range d.outputs {
 		if slices.Contains(d.outputs[:i], name) {
@@ -64,6 +85,12 @@ func New(config Config) (*Decoder, error) {
 	case "centerface":
 		d.kind = "detections"
 		d.form, err = newCenterFace(config)
+	case "yolo":
+		d.kind = "detections"
+		d.form, err = newYOLO(config)
+	case "ssd":
+		d.kind = "detections"
+		d.form, err = newSSD(config)
 	case "classes":
 		d.kind, d.form = "classes", classes{threshold: config.Threshold, labels: slices.Clone(config.Labels), softmax: true}
 	case "probabilities":
@@ -77,12 +104,31 @@ func New(config Config) (*Decoder, error) {
 	case "tensors":
 		d.kind, d.form = "tensors", tensors{}
 	default:
-		err = fmt.Errorf("decoder %q: must be centerface, classes, probabilities, speech, embedding, json or tensors", config.Decoder)
+		err = fmt.Errorf("decoder %q: must be centerface, yolo, ssd, classes, probabilities, speech, embedding, json or tensors", config.Decoder)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// unused refuses settings that the decoder has no use for: who writes them expects them to do something.
+func unused(config Config) error {
+	for _, s := range []struct {
+		name     string
+		set      bool
+		decoders []string
+	}{
+		{"version", config.Version != "", []string{"yolo"}},
+		{"coordinates", config.Coordinates != "", []string{"yolo", "ssd"}},
+		{"corners", config.Corners != "", []string{"ssd"}},
+		{"overlap", config.Overlap != 0, []string{"yolo", "ssd"}},
+	} {
+		if s.set && !slices.Contains(s.decoders, config.Decoder) {
+			return fmt.Errorf("%s: is for %s, and not for %s", s.name, strings.Join(s.decoders, " and "), config.Decoder)
+		}
+	}
+	return nil
 }
 
 // Kind names the results: detections, classes, speech, embedding, json or tensors.

@@ -3,6 +3,7 @@ package detect
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,7 +36,7 @@ func TestNewRefuses(t *testing.T) {
 		config Config
 		want   string
 	}{
-		{"no decoder", Config{}, "must be centerface, classes, probabilities, speech, embedding, json or tensors"},
+		{"no decoder", Config{}, "must be centerface, yolo, ssd, classes, probabilities, speech, embedding, json or tensors"},
 		{"unknown decoder", Config{Decoder: "yolo99"}, `"yolo99"`},
 		{"threshold above one", Config{Decoder: "tensors", Threshold: 1.1}, "from 0 to 1"},
 		{"threshold is no number", Config{Decoder: "tensors", Threshold: math.NaN()}, "from 0 to 1"},
@@ -240,7 +241,36 @@ func TestValue(t *testing.T) {
 			t.Errorf("value(%s % x) = %v, want %v", c.datatype, c.data, got, c.want)
 		}
 	}
-	if got := half(0x7c01); !math.IsNaN(got) {
+	if got := half(0x7c01); !math.IsNaN(float64(got)) {
 		t.Errorf("half(0x7c01) = %v, want NaN", got)
+	}
+}
+
+// TestReaching compares with looking at one number after the other, for every kind of number at every place of a word.
+func TestReaching(t *testing.T) {
+	t.Parallel()
+	inf := float32(math.Inf(1))
+	kinds := []float32{0, float32(math.Copysign(0, -1)), 0.25, 0.5, math.Nextafter32(0.5, 0), math.Nextafter32(0.5, 1), -0.5, -1, inf, -inf, float32(math.NaN()), 1e-45}
+	for _, datatype := range []media.Datatype{media.FP32, media.FP64} {
+		for _, least := range []float32{0, 1e-45, 0.5, 1} {
+			for n := range 40 {
+				o := media.RawTensor{Datatype: datatype}
+				var want []int32
+				for i := range n + 3 {
+					v := kinds[(i*7+n)%len(kinds)]
+					if datatype == media.FP32 {
+						o.Data = binary.LittleEndian.AppendUint32(o.Data, math.Float32bits(v))
+					} else {
+						o.Data = binary.LittleEndian.AppendUint64(o.Data, math.Float64bits(float64(v)))
+					}
+					if i >= 3 && v >= least {
+						want = append(want, int32(i-3))
+					}
+				}
+				if got := reaching(nil, o, 3, n, least); !slices.Equal(got, want) {
+					t.Fatalf("%d of %s, at least %g: %v, want %v", n, datatype, least, got, want)
+				}
+			}
+		}
 	}
 }

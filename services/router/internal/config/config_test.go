@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/pkg/detect"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
 )
@@ -239,6 +240,11 @@ func TestRefuses(t *testing.T) {
 		"mean":              {"dtype: FP32", "dtype: FP32, mean: [1]", "models[0] (faces).input.mean", "[a, b, c]"},
 		"scale":             {"dtype: FP32", "dtype: FP32, scale: [1, 2, .inf]", "models[0] (faces).input.scale", "finite"},
 		"decoder":           {"decoder: centerface", "decoder: yunet", "models[0] (faces).output", "centerface"},
+		"version":           {"decoder: centerface", "decoder: yolo, version: v6", "models[0] (faces).output", "v5, v8, v10 or yolox"},
+		"coordinates":       {"decoder: centerface", "decoder: ssd, coordinates: feet", "models[0] (faces).output", "pixels or normalized"},
+		"corners":           {"decoder: centerface", "decoder: ssd, corners: xywh", "models[0] (faces).output", "xyxy or yxyx"},
+		"corners of yolo":   {"decoder: centerface", "decoder: yolo, corners: xyxy", "models[0] (faces).output", "for ssd, and not for yolo"},
+		"overlap":           {"decoder: centerface", "decoder: yolo, overlap: 45", "models[0] (faces).output", "from 0 to 1"},
 		"threshold":         {"decoder: centerface", "decoder: centerface, threshold: 1.5", "models[0] (faces).output", "from 0 to 1"},
 		"batch":             {"output:", "batch: {max: -1}\n    output:", "models[0] (faces).batch.max", "between 1 and"},
 		"in flight":         {"output:", "batch: {in_flight: 99}\n    output:", "models[0] (faces).batch.in_flight", "between 1 and"},
@@ -263,6 +269,25 @@ func TestRefuses(t *testing.T) {
 				t.Errorf("error %v, want one about %q that says %q", err, c.key, c.advice)
 			}
 		})
+	}
+}
+
+func TestDetectors(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]detect.Config{
+		"decoder: yolo, version: v8, coordinates: normalized, overlap: 0.7, labels: [cat, dog], tensors: [output0]": {
+			Decoder: "yolo", Version: "v8", Coordinates: "normalized", Overlap: 0.7, Labels: []string{"cat", "dog"}, Outputs: []string{"output0"}, Threshold: 0.5,
+		},
+		"decoder: ssd, corners: yxyx, threshold: 0.3": {Decoder: "ssd", Corners: "yxyx", Threshold: 0.3},
+	} {
+		c, err := loadText(t, strings.Replace(smallest, "decoder: centerface", text, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Input = c.Models[0].Input.Form().Picture
+		if got := c.Models[0].Detect(); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the decoder is %+v, want %+v", text, got, want)
+		}
 	}
 }
 

@@ -186,6 +186,7 @@ func (t *ServerTLS) validate(wrong *complaints, key string) {
 func (m *Model) Detect() detect.Config {
 	return detect.Config{
 		Decoder: m.Output.Decoder, Input: m.Input.Form().Picture, Threshold: *m.Output.Threshold, Labels: m.Output.Labels, Outputs: m.Output.Tensors,
+		Version: m.Output.Version, Coordinates: m.Output.Coordinates, Corners: m.Output.Corners, Overlap: m.Output.Overlap,
 	}
 }
 
