@@ -7,10 +7,11 @@ set -euo pipefail
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg espeak-ng gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
-  [e2e]="chromium iproute2 procps curl"
-  [bench]="iproute2 python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
+  [e2e]="chromium iproute2 procps curl libpython3-dev"
+  [bench]="iproute2 libpython3-dev python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gstreamer1.0-libav"
 )
+# libpython3-dev stands for the shared library of whatever Python 3 it is, which Triton's Python backend is linked with.
 # The kernel's profiler; Ubuntu has it under names that change with the kernel, and does without.
 if grep -qx 'ID=debian' /etc/os-release 2>/dev/null; then packages[bench]+=" linux-perf"; fi
 declare -A tools=([go]="Go 1.26 or newer, from go.dev" [node]="Node.js 20 or newer" [npm]="npm, with Node.js" [python3]="Python 3.11 or newer")

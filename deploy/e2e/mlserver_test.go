@@ -38,7 +38,7 @@ func TestMLServerGivesTheSameBoxes(t *testing.T) {
 	folder := filepath.Join(stack.Root(t), "deploy", "e2e", "mlserver")
 	stack.Command(t, "", 10*time.Minute, filepath.Join(folder, "..", "venv.sh"), "mlserver")
 	grpc, rest := stack.FreePort(t), stack.FreePort(t)
-	server := stack.Run(t, "", filepath.Join(folder, "start.sh"), fmt.Sprint(grpc), fmt.Sprint(rest))
+	server := stack.Run(t, "", filepath.Join(folder, "start.sh"), "faces", fmt.Sprint(grpc), fmt.Sprint(rest))
 	server.Foreign = true
 	stack.Eventually(t, 90*time.Second, "MLServer is ready", func() error {
 		if server.Ended() {

@@ -104,7 +104,7 @@ type Load struct {
 	Overloaded bool
 	// Since is when Overloaded took its present value.
 	Since time.Time
-	// Capacity is the number of frames a second that the model can answer in time, over all instances that are well; 0 when unknown.
+	// Capacity is the number of frames a second that the model can answer in time, over all instances that are well; 0 when none is and when nothing is known.
 	Capacity float64
 }
 

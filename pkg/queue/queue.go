@@ -23,8 +23,12 @@ type Entry[K comparable, V any] struct {
 	Arrived time.Time
 	// Deadline is when the frame is worth nothing any more.
 	Deadline time.Time
-	// Turn orders the streams fairly: the one whose turn is lower has had less service. The queue sets it.
+	// Turn orders the streams fairly: the one whose turn is lower has had less service for its weight. The queue sets it.
 	Turn uint64
+	// Weight is how many times the service of a stream of weight 1 its stream gets when there is not enough for all; 0 means 1. Class is its stream's class, which
+	// the queue counts and otherwise only passes on; see Owed. Both are the owner's to give, from what it knows of the session, and the stream's last entry decides.
+	Weight uint16
+	Class  uint8
 	// Latest is the deadline of the stream's last entry that waits behind this one, zero when none does. The queue sets it where it offers an entry.
 	Latest time.Time
 }
@@ -45,8 +49,9 @@ const (
 
 // Queue holds a lane for each key, for at most a fixed number of keys. Calls cost O(log n) in the number of lanes and O(n) in the entries of one.
 //
-// Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): each service moves a stream's turn on by one, and a stream that had nothing to serve for
-// a while continues at the turn that is being served. So it neither saves up service nor waits behind those who had more.
+// Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): each service moves a stream's turn on, by less the more it weighs, and a stream that had nothing to
+// serve for a while continues just before the turns that are being served. So it does not save up service, and one that asks for less than its share never waits
+// behind those that ask for more.
 type Queue[K comparable, V any] struct {
 	limit   int
 	depth   int  // entries of a lane
@@ -56,7 +61,7 @@ type Queue[K comparable, V any] struct {
 	offered []*lane[K, V]
 	due     byDeadline[K, V]
 	len     int
-	turn    uint64 // the highest that was served
+	shares  shares
 }
 
 // lane is what the queue knows of one stream. It outlives its entries, so that the turn of the next one is known.
@@ -64,6 +69,8 @@ type lane[K comparable, V any] struct {
 	key     K
 	entries []Entry[K, V] // oldest first
 	turn    uint64
+	step    uint64 // by which a service moves turn on
+	class   uint8
 	// serving is true from Take to Done in an ordered queue.
 	serving bool
 	// removed is true when the stream was removed while it was served: the lane goes with Done.
@@ -104,9 +111,12 @@ func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 		q.lanes[e.Key] = l
 	}
 	l.removed = false
-	if len(l.entries) == 0 && !l.serving {
-		l.turn = max(l.turn, q.turn)
+	if l.offered != absent && l.class != e.Class {
+		q.shares.leaves(l.class)
+		q.shares.waits(e.Class)
 	}
+	l.class, l.step = e.Class, service/max(1, uint64(e.Weight))
+	l.turn = max(l.turn, q.shares.joins(l.class, l.step))
 	var gone Entry[K, V]
 	verdict := Waiting
 	if len(l.entries) == q.depth {
@@ -144,8 +154,8 @@ func (q *Queue[K, V]) Take(key K) (Entry[K, V], bool) {
 	}
 	e := q.leave(l)
 	l.serving = q.ordered
-	q.turn = max(q.turn, l.turn)
-	l.turn++
+	q.shares.served(l.class, l.turn)
+	l.turn += l.step
 	q.place(l)
 	return e, true
 }
@@ -192,6 +202,10 @@ func (q *Queue[K, V]) NextDeadline() (time.Time, bool) {
 	}
 	return q.due[0].first, true
 }
+
+// Owed gives, by class, the number of entries that are due to it before any other is served, so that no class is starved by those before it: each but the first
+// is due a small share of what is served while it waits. It is nil while all streams are of the first class, and valid until the next call.
+func (q *Queue[K, V]) Owed() []int { return q.shares.due() }
 
 // Remove forgets a stream and returns what waited of it, oldest first. One that is being served counts as a stream until Done.
 func (q *Queue[K, V]) Remove(key K) []Entry[K, V] {
@@ -258,9 +272,11 @@ func (q *Queue[K, V]) offer(l *lane[K, V], offered bool) {
 	switch {
 	case offered == (l.offered != absent):
 	case offered:
+		q.shares.waits(l.class)
 		l.offered = len(q.offered)
 		q.offered = append(q.offered, l)
 	default:
+		q.shares.leaves(l.class)
 		last := len(q.offered) - 1
 		q.offered[l.offered] = q.offered[last]
 		q.offered[l.offered].offered = l.offered

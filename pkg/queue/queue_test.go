@@ -66,20 +66,20 @@ func TestTurns(t *testing.T) {
 		q.Push(entry("busy", 1, 100))
 		q.Take("busy")
 	}
-	if got := turn("busy"); got != 5 {
-		t.Errorf("turn after five services = %d, want 5: dropping is none", got)
+	if got := turn("busy"); got != 5*service {
+		t.Errorf("turn after five services = %d, want %d: dropping is none", got, 5*service)
 	}
-	if got := turn("newcomer"); got != 4 {
-		t.Errorf("turn of a newcomer = %d, want 4, the one that was served last: it saved up nothing", got)
+	if got := turn("newcomer"); got != 3*service {
+		t.Errorf("turn of a newcomer = %d, want %d, one before the one that was served last: it saved up nothing", got, 3*service)
 	}
 	q.Push(entry("newcomer", 2, 100))
 	q.Push(entry("newcomer", 3, 100))
-	if e, _ := q.Take("newcomer"); e.Turn != 4 {
-		t.Errorf("turn after being superseded = %d, want 4: that is no service", e.Turn)
+	if e, _ := q.Take("newcomer"); e.Turn != 3*service {
+		t.Errorf("turn after being superseded = %d, want %d: that is no service", e.Turn, 3*service)
 	}
 	q.Remove("busy")
-	if got := turn("busy"); got != 4 {
-		t.Errorf("turn of a forgotten stream = %d, want 4, as for a newcomer", got)
+	if got := turn("busy"); got != 3*service {
+		t.Errorf("turn of a forgotten stream = %d, want %d, as for a newcomer", got, 3*service)
 	}
 }
 

@@ -108,6 +108,16 @@ func (p *Process) Kill(t testing.TB) {
 	<-p.ended
 }
 
+// KillAll ends the process and all that it started with SIGKILL, as the end of a container does.
+func (p *Process) KillAll(t testing.TB) {
+	t.Helper()
+	p.killed = true
+	if err := syscall.Kill(-p.PID(), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-p.ended
+}
+
 // Stop ends the process with SIGTERM and checks how it ended. Stopping it again does nothing.
 func (p *Process) Stop(t testing.TB) {
 	t.Helper()
