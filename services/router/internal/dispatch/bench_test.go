@@ -14,6 +14,7 @@ import (
 type nobody struct{ ended int }
 
 func (n *nobody) Ended(*Frame, media.Outcome) { n.ended++ }
+func (*nobody) Demand(media.Demand)           {}
 
 // BenchmarkFrame is the cost of one frame, from submission to outcome, with 500 streams and a model that answers at once.
 func BenchmarkFrame(b *testing.B) {

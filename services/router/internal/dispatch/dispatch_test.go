@@ -287,6 +287,8 @@ func (l *lingering) Ended(*Frame, media.Outcome) {
 	l.done = true
 }
 
+func (*lingering) Demand(media.Demand) {}
+
 // TestStopJoinsBatchesThatAreBeingDelivered stops between a batch's return and the delivery of its outcomes.
 func TestStopJoinsBatchesThatAreBeingDelivered(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
@@ -88,6 +89,13 @@ type session struct {
 
 	mu       sync.Mutex
 	outcomes []timed
+	demands  []media.Demand
+}
+
+func (s *session) Demand(d media.Demand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.demands = append(s.demands, d)
 }
 
 func (s *session) Ended(f *Frame, o media.Outcome) {
@@ -127,9 +135,15 @@ type bed struct {
 
 func newBed(t *testing.T, models ...ModelConfig) *bed {
 	t.Helper()
+	return newBedOf(t, nil, models...)
+}
+
+// newBedOf makes a bed whose models have a policy of the test's.
+func newBedOf(t *testing.T, policy func() batch.Policy, models ...ModelConfig) *bed {
+	t.Helper()
 	b := &bed{t: t, start: time.Now(), registry: prometheus.NewRegistry()}
 	var err error
-	b.Dispatcher, err = New(Config{Models: models, Registry: b.registry, Logger: slog.New(slog.DiscardHandler)})
+	b.Dispatcher, err = New(Config{Models: models, Policy: policy, Registry: b.registry, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

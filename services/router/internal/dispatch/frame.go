@@ -12,6 +12,9 @@ type Owner interface {
 	// Ended is called exactly once for each model that a frame is due for, from any goroutine, also from within Submit, Drop and Forget. It must not block
 	// and must not call the dispatcher.
 	Ended(f *Frame, o media.Outcome)
+	// Demand tells what a model can use of one of the owner's streams from now on; the size is left to the owner. It is called from any goroutine, also after Forget
+	// when the two meet. It must not block and must not call the dispatcher.
+	Demand(d media.Demand)
 }
 
 // Frame is a frame on its way through the router. The models that it is due for share it; its payload is released when the last of them has no more use

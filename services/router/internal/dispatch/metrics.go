@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
@@ -13,6 +14,7 @@ import (
 type metrics struct {
 	accepted, outcomes, late       *prometheus.CounterVec
 	inFlight, batches              *prometheus.GaugeVec
+	overloaded, capacity, demand   *prometheus.GaugeVec
 	batchSize, queueTime, inferFor *prometheus.HistogramVec
 }
 
@@ -20,6 +22,7 @@ type metrics struct {
 type modelMetrics struct {
 	accepted, late                 prometheus.Counter
 	inFlight, batches              prometheus.Gauge
+	overloaded, capacity, demand   prometheus.Gauge
 	batchSize, queueTime, inferFor prometheus.Observer
 	results                        prometheus.Counter
 	drops                          [media.Draining + 1]prometheus.Counter
@@ -46,6 +49,15 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		batches: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_router_batches_in_flight", Help: "Batches that the backend has not given back, overdue ones included.",
 		}, byModel),
+		overloaded: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_router_overloaded", Help: "1 while more frames come than the model can answer in time.",
+		}, byModel),
+		capacity: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_router_capacity_frames", Help: "Frames a second that the model can answer in time, as far as is known; 0 when it is not.",
+		}, byModel),
+		demand: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_router_demand_frames", Help: "Frames a second that each stream is asked to keep to, for the model's overload; 0 when it may send all.",
+		}, byModel),
 		batchSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sluice_router_batch_size", Help: "Frames in a batch.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64},
 		}, byModel),
@@ -56,7 +68,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "sluice_router_infer_seconds", Help: "Sending of a batch to the backend's giving it back.", Buckets: seconds,
 		}, byModel),
 	}
-	for _, c := range []prometheus.Collector{m.accepted, m.outcomes, m.late, m.inFlight, m.batches, m.batchSize, m.queueTime, m.inferFor} {
+	for _, c := range []prometheus.Collector{m.accepted, m.outcomes, m.late, m.inFlight, m.batches, m.overloaded, m.capacity, m.demand, m.batchSize, m.queueTime, m.inferFor} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register the dispatcher's metrics: %w", err)
 		}
@@ -66,6 +78,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 
 func (m *metrics) of(model string) *modelMetrics {
 	mm := &modelMetrics{
+		overloaded: m.overloaded.WithLabelValues(model), capacity: m.capacity.WithLabelValues(model), demand: m.demand.WithLabelValues(model),
 		accepted: m.accepted.WithLabelValues(model), late: m.late.WithLabelValues(model), inFlight: m.inFlight.WithLabelValues(model),
 		batches: m.batches.WithLabelValues(model), batchSize: m.batchSize.WithLabelValues(model), queueTime: m.queueTime.WithLabelValues(model),
 		inferFor: m.inferFor.WithLabelValues(model), results: m.outcomes.WithLabelValues(model, "result", ""),
@@ -90,6 +103,17 @@ func (m *modelMetrics) ended(o media.Outcome) {
 	default:
 		m.results.Inc()
 	}
+}
+
+// weighed shows how the model stands.
+func (m *modelMetrics) weighed(load batch.Load, level float64) {
+	over := 0.0
+	if load.Overloaded {
+		over = 1
+	}
+	m.overloaded.Set(over)
+	m.capacity.Set(load.Capacity)
+	m.demand.Set(level)
 }
 
 // sent counts a batch on its way.

@@ -11,6 +11,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/queue"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
+	"github.com/sluice-dev/sluice/services/router/internal/demand"
 )
 
 // stopGrace bounds how long run waits, after its context ended, for batches to come back.
@@ -34,6 +35,7 @@ type model struct {
 	policy  batch.Policy
 	flights []*flight // oldest first
 	counts  media.ModelCounts
+	scales  scales
 	stopped bool
 	// Scratch of decide.
 	items     []batch.Item
@@ -50,7 +52,7 @@ func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) 
 	if c.Input.Kind == media.KindSound {
 		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
 	} else {
-		m.queue = queue.New[lane, *job](c.Streams)
+		m.queue, m.scales.gauge = queue.New[lane, *job](c.Streams), demand.New[lane](c.Streams)
 	}
 	return m
 }
@@ -89,6 +91,7 @@ func (m *model) submit(f *Frame, deadline time.Time) {
 	if m.stopped {
 		ends = m.dropped(ends, j, media.Draining)
 	} else {
+		m.scales.arrived(f.lane())
 		switch other, verdict := m.queue.Push(queue.Entry[lane, *job]{Key: f.lane(), Value: j, Arrived: f.Arrived, Deadline: deadline}); verdict {
 		case queue.Replaced:
 			ends = m.dropped(ends, other.Value, media.Superseded)
@@ -120,6 +123,7 @@ func (m *model) forget(key lane) {
 		ends = m.dropped(ends, e.Value, media.Expired)
 	}
 	delete(m.states, key)
+	m.scales.forget(key)
 	m.mu.Unlock()
 	m.deliver(ends)
 }
@@ -174,6 +178,8 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 			break // Behind what was dropped in a line of sound, another window may have time enough.
 		}
 	}
+	words, weigh := m.weigh(now)
+	wake = earliest(wake, weigh)
 	clear(m.lanes) // What is idle holds nobody's call.
 	if next, waiting := m.queue.NextDeadline(); waiting {
 		wake = earliest(wake, next)
@@ -183,6 +189,7 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	}
 	m.mu.Unlock()
 	m.deliver(ends)
+	tell(words)
 	for _, f := range started {
 		go m.fly(ctx, f) // joined by stop
 	}

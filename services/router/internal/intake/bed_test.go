@@ -81,8 +81,15 @@ type bed struct {
 
 func newBed(t *testing.T, cfg Config, models ...dispatch.ModelConfig) *bed {
 	t.Helper()
+	return newBedOf(t, cfg, dispatch.Config{Models: models})
+}
+
+// newBedOf makes a bed with a dispatcher of the test's.
+func newBedOf(t *testing.T, cfg Config, models dispatch.Config) *bed {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	d, err := dispatch.New(dispatch.Config{Models: models, Registry: prometheus.NewRegistry(), Logger: logger})
+	models.Registry, models.Logger = prometheus.NewRegistry(), logger
+	d, err := dispatch.New(models)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,14 @@ func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
 	}
 }
 
+// Demand implements dispatch.Owner.
+func (c *call) Demand(d media.Demand) {
+	if picture := c.inputs[c.models[d.Model].InputID].Picture; d.MaxFramerate > 0 {
+		d.MaxWidth, d.MaxHeight = picture.Width, picture.Height
+	}
+	c.out.demand(d)
+}
+
 // send sends what the outbox holds until that is closed or the call is over.
 func (c *call) send(stream edge) {
 	defer c.out.close()
@@ -91,6 +99,8 @@ func (c *call) send(stream edge) {
 			return
 		}
 		switch {
+		case l.demand != nil:
+			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Demand{Demand: wire.DemandToProto(*l.demand)}}
 		case l.drain:
 			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: &sluicev1.Drain{}}}
 		case l.outcome != nil:

@@ -12,10 +12,13 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 )
 
 func TestOpened(t *testing.T) {
@@ -278,4 +281,42 @@ func eof(t *testing.T, c *client) (outcomes []*sluicev1.Outcome) {
 			outcomes = append(outcomes, o)
 		}
 	}
+}
+
+// full is a policy of a model that can answer 10 frames a second and has been asked for more for long.
+type full struct{ batch.Eager }
+
+func (full) Load(now time.Time) batch.Load {
+	return batch.Load{Overloaded: true, Since: now.Add(-time.Minute), Capacity: 10}
+}
+
+// TestDemandReachesTheEdge with the size that the model looks at.
+func TestDemandReachesTheEdge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := dispatch.Config{
+			Models: []dispatch.ModelConfig{modelConfig("faces", small, &model{after: ms})}, Policy: func() batch.Policy { return &full{} },
+		}
+		b := newBedOf(t, defaults(), cfg)
+		defer b.stop()
+		c, _ := b.open("s")
+		var demand *sluicev1.Demand
+		for i := uint32(1); demand == nil && i < 100; i++ {
+			c.frame(frame("camera", i, 1, 100*ms, "faces"))
+			for { // up to the frame's credit
+				m := c.recv()
+				if d := m.GetDemand(); d != nil {
+					demand = d
+				}
+				if m.GetCredit() != nil {
+					break
+				}
+			}
+			<-time.After(50 * ms)
+		}
+		want := &sluicev1.Demand{Stream: new("camera"), Model: new("faces"), MaxFramerate: new(9.5), MaxWidth: new(uint32(2)), MaxHeight: new(uint32(1))}
+		if !proto.Equal(demand, want) {
+			t.Errorf("demand %v, want %v", demand, want)
+		}
+	})
 }

@@ -13,6 +13,12 @@ type creditKey struct {
 	input  uint32
 }
 
+// demandKey names what a demand is of.
+type demandKey struct{ stream, model string }
+
+// maxDemands bounds the demands that wait. A call has fewer streams and models by far.
+const maxDemands = 1024
+
 // maxCredits bounds the credits that wait. No edge that keeps to its windows gets near it: what it has not been given back, it cannot spend.
 const maxCredits = 1024
 
@@ -21,6 +27,7 @@ type letter struct {
 	drain   bool
 	outcome *media.Outcome
 	credit  *credit
+	demand  *media.Demand
 }
 
 type credit struct {
@@ -28,8 +35,8 @@ type credit struct {
 	frames uint32
 }
 
-// outbox holds what waits to be sent on one call. It is bounded: outcomes by limit, the oldest lost first, and credits by the number of (stream, input)
-// pairs, as they add up. It is safe for concurrent use; putting something in never blocks.
+// outbox holds what waits to be sent on one call. It is bounded: outcomes by limit, the oldest lost first, credits by the number of (stream, input)
+// pairs, as they add up, and demands by that of (stream, model) pairs, of which the newest counts. It is safe for concurrent use; putting something in never blocks.
 type outbox struct {
 	lose  func(n int) // counts outcomes that nobody will be told of
 	limit int
@@ -42,10 +49,11 @@ type outbox struct {
 	waiting                         int
 	credits                         map[creditKey]uint32
 	order                           []creditKey // of credits: first come, first sent
+	demands                         map[demandKey]media.Demand
 }
 
 func newOutbox(limit int, lose func(n int)) *outbox {
-	return &outbox{lose: lose, limit: limit, ready: make(chan struct{}, 1), credits: make(map[creditKey]uint32)}
+	return &outbox{lose: lose, limit: limit, ready: make(chan struct{}, 1), credits: make(map[creditKey]uint32), demands: make(map[demandKey]media.Demand)}
 }
 
 // add puts an outcome in.
@@ -95,6 +103,17 @@ func (b *outbox) credit(key creditKey) {
 	b.signal()
 }
 
+// demand puts a demand in, in place of an older one of the same model and stream.
+func (b *outbox) demand(d media.Demand) {
+	key := demandKey{d.Stream, d.Model}
+	b.mu.Lock()
+	if _, waits := b.demands[key]; !b.closed && (waits || len(b.demands) < maxDemands) {
+		b.demands[key] = d
+	}
+	b.mu.Unlock()
+	b.signal()
+}
+
 // drain lets the edge know that the router is shutting down.
 func (b *outbox) drain() {
 	b.mu.Lock()
@@ -115,7 +134,7 @@ func (b *outbox) finish() {
 func (b *outbox) close() {
 	b.mu.Lock()
 	lost := b.waiting
-	b.closed, b.outcomes, b.first, b.waiting, b.credits, b.order = true, nil, 0, 0, nil, nil
+	b.closed, b.outcomes, b.first, b.waiting, b.credits, b.order, b.demands = true, nil, 0, 0, nil, nil, nil
 	b.mu.Unlock()
 	b.lose(lost)
 	b.signal()
@@ -146,6 +165,8 @@ func (b *outbox) take() (l letter, found, more bool) {
 	case b.drains && !b.toldDrain:
 		b.toldDrain = true
 		return letter{drain: true}, true, true
+	case len(b.demands) > 0: // before the outcomes, of which there may be too many for want of it
+		return letter{demand: b.anyDemand()}, true, true
 	case b.waiting > 0:
 		o := b.outcomes[b.first]
 		b.outcomes[b.first] = media.Outcome{}
@@ -159,6 +180,15 @@ func (b *outbox) take() (l letter, found, more bool) {
 		return letter{credit: &credit{key, frames}}, true, true
 	}
 	return letter{}, false, !b.last
+}
+
+// anyDemand takes a demand out; nil when there is none. The caller holds the lock.
+func (b *outbox) anyDemand() *media.Demand {
+	for key, d := range b.demands {
+		delete(b.demands, key)
+		return &d
+	}
+	return nil
 }
 
 func (b *outbox) signal() {

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// TestOutboxAgainstAModel compares an outbox with plain slices: the newest outcomes in order, then the credits, every outcome taken or lost exactly once.
+// TestOutboxAgainstAModel compares an outbox with plain slices: the newest demands, then the newest outcomes in order, then the credits, every outcome taken or lost exactly once.
 func TestOutboxAgainstAModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -21,6 +21,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 		var order []creditKey
 		credits := map[creditKey]uint32{}
 		drains, added, taken := false, uint32(0), 0
+		demands := map[demandKey]media.Demand{}
 		t.Repeat(map[string]func(*rapid.T){
 			"outcome": func(*rapid.T) {
 				added++
@@ -36,6 +37,14 @@ func TestOutboxAgainstAModel(t *testing.T) {
 					order = append(order, key)
 				}
 			},
+			"demand": func(t *rapid.T) {
+				d := media.Demand{
+					Stream: rapid.SampledFrom([]string{"a", "b"}).Draw(t, "stream"), Model: rapid.SampledFrom([]string{"m", "n"}).Draw(t, "model"),
+					MaxFramerate: rapid.Float64Range(0, 30).Draw(t, "rate"),
+				}
+				b.demand(d)
+				demands[demandKey{d.Stream, d.Model}] = d
+			},
 			"drain": func(*rapid.T) {
 				drains = drains || !b.toldDrain
 				b.drain()
@@ -50,6 +59,11 @@ func TestOutboxAgainstAModel(t *testing.T) {
 						t.Fatalf("took %+v, want drain first", l)
 					}
 					drains = false
+				case len(demands) > 0:
+					if l.demand == nil || demands[demandKey{l.demand.Stream, l.demand.Model}] != *l.demand {
+						t.Fatalf("took %+v, want one of %+v", l, demands)
+					}
+					delete(demands, demandKey{l.demand.Stream, l.demand.Model})
 				case len(outcomes) > 0:
 					if l.outcome == nil || l.outcome.Sequence != outcomes[0] {
 						t.Fatalf("took %+v, want outcome %d", l, outcomes[0])

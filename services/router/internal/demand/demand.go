@@ -1,0 +1,165 @@
+// Package demand works out how many frames a second of each stream an overloaded model can use, so that the rest need not be sent: the equal share that uses the
+// model up when the slow streams have all that they send (max-min fairness).
+//
+// The difficulty is that a demand that is kept to hides the load that it is for. So a [Gauge] remembers what each stream sent before it was told to send less,
+// and withdraws the demand when that would fit: not when the model is no longer overloaded, which is what the demand brings about.
+package demand
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/batch"
+)
+
+const (
+	// patience is how long a model is overloaded before anything is demanded, and how long what the streams would send must fit before that is over.
+	patience = 2 * time.Second
+	// used is the part of the capacity that is given out: with a little left over, frames do not wait for each other.
+	used = 0.95
+	// change is the least change of a demand that is worth telling.
+	change = 0.1
+	// least is the lowest demand, frames a second. A stream that sends nothing at all could not be seen to be there.
+	least = 1
+	// window is the time constant of the streams' rates.
+	window = time.Second
+	// settled is how long after the demand rose a stream that still sends less is believed to have no more.
+	settled = 5 * window
+	// slack is the part of its demand below which a stream counts as one that has no more.
+	slack = 0.8
+)
+
+// Gauge follows the streams of one model. It is a single-threaded value without a clock.
+type Gauge[K comparable] struct {
+	streams map[K]*stream
+	limit   int // streams
+	last    time.Time
+	// level is the demand in force, zero when there is none. raised is when it was last made or raised.
+	level  float64
+	raised time.Time
+	fits   time.Time // since when the streams fit without it; zero when they do not
+	rates  []float64 // scratch
+	change []Change[K]
+}
+
+// stream is what is known of one.
+type stream struct {
+	count int     // frames since the last step
+	rate  float64 // frames a second, as they come
+	known float64 // weight of the rate, towards 1: how much of window has been seen
+	// natural is the rate that it would send if nothing were demanded.
+	natural float64
+	told    float64
+}
+
+// Change tells what a stream is to be told: a rate in frames a second, or zero for as many as it likes.
+type Change[K comparable] struct {
+	Key  K
+	Rate float64
+}
+
+// New makes a gauge of at most limit streams; what others send goes unseen.
+func New[K comparable](limit int) *Gauge[K] {
+	return &Gauge[K]{streams: make(map[K]*stream), limit: limit}
+}
+
+// Arrived counts a frame of a stream.
+func (g *Gauge[K]) Arrived(key K) {
+	s := g.streams[key]
+	if s == nil {
+		if len(g.streams) >= g.limit {
+			return
+		}
+		s = &stream{}
+		g.streams[key] = s
+	}
+	s.count++
+}
+
+// Forget ends a stream.
+func (g *Gauge[K]) Forget(key K) { delete(g.streams, key) }
+
+// Streams gives the number of streams that are followed.
+func (g *Gauge[K]) Streams() int { return len(g.streams) }
+
+// Level gives the demand in force, in frames a second of each stream; zero means none.
+func (g *Gauge[K]) Level() float64 { return g.level }
+
+// Step takes account of the time since the last step, half a second or so, and says which streams are to be told something. What it returns is valid until the next call.
+func (g *Gauge[K]) Step(now time.Time, load batch.Load) []Change[K] {
+	elapsed := now.Sub(g.last)
+	if g.last.IsZero() {
+		elapsed = 0
+	}
+	g.last = now
+	g.measure(now, elapsed)
+	if load.Capacity > 0 { // Without any, it is not the streams' number that is the trouble.
+		g.adjust(now, load)
+	}
+	g.change = g.change[:0]
+	for key, s := range g.streams {
+		if s.told != g.level {
+			s.told = g.level
+			g.change = append(g.change, Change[K]{key, g.level})
+		}
+	}
+	return g.change
+}
+
+// measure brings the streams' rates up to date.
+func (g *Gauge[K]) measure(now time.Time, elapsed time.Duration) {
+	if elapsed <= 0 {
+		return
+	}
+	weight := 1 - math.Exp(-float64(elapsed)/float64(window))
+	for _, s := range g.streams {
+		measured := float64(s.count) / elapsed.Seconds()
+		s.count = 0
+		s.known += weight * (1 - s.known)
+		s.rate += weight / s.known * (measured - s.rate) // without a bias towards zero at the start
+		hasMore := g.level > 0 && s.told > 0 && s.rate >= slack*s.told
+		switch {
+		case s.told == 0 || s.rate > s.natural:
+			s.natural = s.rate
+		case !hasMore && now.Sub(g.raised) >= settled:
+			s.natural = s.rate
+		}
+	}
+}
+
+// adjust makes, changes or ends the demand.
+func (g *Gauge[K]) adjust(now time.Time, load batch.Load) {
+	level := g.share(used * load.Capacity)
+	if level > 0 {
+		g.fits = time.Time{}
+	} else if g.fits.IsZero() {
+		g.fits = now
+	}
+	switch {
+	case g.level == 0 && level > 0 && load.Overloaded && now.Sub(load.Since) >= patience,
+		g.level > 0 && level > g.level*(1+change):
+		g.level, g.raised = level, now
+	case g.level > 0 && level > 0 && level < g.level*(1-change):
+		g.level = level
+	case g.level > 0 && level == 0 && now.Sub(g.fits) >= patience:
+		g.level = 0
+	}
+}
+
+// share gives the rate r for which the sum of min(r, natural) over the streams is the capacity, and at least least; zero when all that the streams would send fits.
+func (g *Gauge[K]) share(capacity float64) float64 {
+	g.rates = g.rates[:0]
+	for _, s := range g.streams {
+		g.rates = append(g.rates, s.natural)
+	}
+	slices.Sort(g.rates)
+	for i, rate := range g.rates {
+		equal := capacity / float64(len(g.rates)-i)
+		if rate > equal {
+			return max(least, equal)
+		}
+		capacity -= rate
+	}
+	return 0
+}

@@ -1,0 +1,61 @@
+package dispatch
+
+import (
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/demand"
+)
+
+// weighEvery is the time between two looks at what a model is asked for.
+const weighEvery = 500 * time.Millisecond
+
+// scales weigh what a model is asked for against what it can do. The model's lock guards them.
+type scales struct {
+	gauge *demand.Gauge[lane] // nil for sound, which is not thinned
+	next  time.Time           // when to weigh again
+}
+
+// word is a demand on its way out: made under the model's lock, delivered without it.
+type word struct {
+	owner  Owner
+	demand media.Demand
+}
+
+// arrived counts a frame of a stream that the queue knows.
+func (s *scales) arrived(key lane) {
+	if s.gauge != nil {
+		s.gauge.Arrived(key)
+	}
+}
+
+func (s *scales) forget(key lane) {
+	if s.gauge != nil {
+		s.gauge.Forget(key)
+	}
+}
+
+// weigh says what the owners of a model's streams are to be told now, and when to weigh again; zero while there are no streams. The caller holds the lock.
+func (m *model) weigh(now time.Time) (words []word, next time.Time) {
+	s := &m.scales
+	if s.gauge == nil || s.gauge.Streams() == 0 {
+		return nil, time.Time{}
+	}
+	if now.Before(s.next) {
+		return nil, s.next
+	}
+	s.next = now.Add(weighEvery)
+	load := m.policy.Load(now)
+	for _, c := range s.gauge.Step(now, load) {
+		words = append(words, word{c.Key.owner, media.Demand{Stream: c.Key.stream, Model: m.cfg.Name, MaxFramerate: c.Rate}})
+	}
+	m.metrics.weighed(load, s.gauge.Level())
+	return words, s.next
+}
+
+// tell delivers demands. The caller does not hold the lock.
+func tell(words []word) {
+	for _, w := range words {
+		w.owner.Demand(w.demand)
+	}
+}

@@ -1,0 +1,78 @@
+package dispatch
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluice-dev/sluice/pkg/batch"
+	"github.com/sluice-dev/sluice/pkg/media"
+)
+
+// loaded is a policy that says how the model stands as the test wants it.
+type loaded struct {
+	batch.Eager
+	load func(now time.Time) batch.Load
+}
+
+func (l *loaded) Load(now time.Time) batch.Load { return l.load(now) }
+
+// TestDemand overloads one of two models for a while. The streams that use it are told so, and when it is over; those of sound and of the other model are not.
+func TestDemand(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var capacity atomic.Int64
+		capacity.Store(20)
+		busy := func(time.Time) batch.Load {
+			return batch.Load{Overloaded: capacity.Load() < 60, Since: start, Capacity: float64(capacity.Load())}
+		}
+		idle := func(time.Time) batch.Load { return batch.Load{Since: start, Capacity: 1000} }
+		policies := []batch.Policy{&loaded{load: busy}, &loaded{load: idle}, &loaded{load: busy}} // in the order of the models
+		b := newBedOf(t, func() batch.Policy {
+			defer func() { policies = policies[1:] }()
+			return policies[0]
+		}, modelConfig("busy", &runner{run: echo(ms)}), modelConfig("idle", &runner{run: echo(ms)}), listener("speech", &runner{run: echo(ms)}))
+		s := b.session("s")
+		sequence := uint32(0)
+		run := func(d time.Duration, streams int) {
+			for range d / (50 * ms) { // 20 a second
+				sequence++
+				for i := range streams {
+					b.submit(s, fmt.Sprint("camera", i), sequence, "", 250*ms, "busy", "idle")
+				}
+				b.submit(s, "voice", sequence, "", 250*ms, "speech")
+				advance(50 * ms)
+			}
+		}
+		told := func() []media.Demand {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			defer func() { s.demands = nil }()
+			return s.demands
+		}
+		run(1900*ms, 2)
+		if got := told(); len(got) > 0 {
+			t.Errorf("told %+v though the model was overloaded for less than 2 s", got)
+		}
+		run(time.Second, 2)
+		got := told()
+		if len(got) != 2 || got[0].Stream == got[1].Stream {
+			t.Fatalf("told %+v, want one demand for each camera", got)
+		}
+		for _, d := range got {
+			if d.Model != "busy" || d.MaxFramerate != 9.5 { // two streams share 20 a second, with a little left over
+				t.Errorf("told %+v, want 9.5 frames a second for the busy model", d)
+			}
+		}
+		b.Forget(s, "camera1")
+		capacity.Store(100)
+		run(4*time.Second, 1)
+		if got := told(); len(got) != 1 || got[0] != (media.Demand{Stream: "camera0", Model: "busy"}) {
+			t.Errorf("told %+v when it was over, want that of the stream that is left", got)
+		}
+		_ = b.stop()
+	})
+}
