@@ -34,5 +34,5 @@ done
 
 cd "$environment" # whatever it writes belongs there
 exec "$server/bin/tritonserver" --model-repository="$repository" --backend-directory="$server/backends" \
-  --grpc-address=127.0.0.1 --grpc-port="$2" --http-address=127.0.0.1 --http-port="$3" --allow-metrics=false --exit-timeout-secs=5 \
+  --grpc-address=127.0.0.1 --grpc-port="$2" --http-address=127.0.0.1 --http-port="$3" --allow-metrics=false --exit-timeout-secs=10 \
   --backend-config=python,shm-region-prefix-name="sluice-triton-$$-"
