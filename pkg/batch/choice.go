@@ -15,16 +15,17 @@ type candidate struct {
 	left, last time.Duration
 }
 
-// gather finds out which items are worth a batch. It gives the time that the frames had when they arrived.
-func (f *Fresh) gather(waiting []Item, now time.Time) time.Duration {
+// gather finds out which items are worth a batch. It gives the time that the frames had when they arrived, and whether there may be better ones behind those that
+// are not: then it is too early to choose, for a stream whose turn it is would be passed over.
+func (f *Fresh) gather(waiting []Item, now time.Time) (budget time.Duration, early bool) {
 	f.candidates, f.expire = f.candidates[:0], f.expire[:0]
-	var budget time.Duration
 	for i := range waiting {
 		item := &waiting[i]
 		budget += item.Deadline.Sub(item.Arrived)
 		left := item.Deadline.Sub(now)
 		if left < f.soonest || left <= 0 {
 			f.expire = append(f.expire, i)
+			early = early || item.Latest.Sub(now) >= max(f.soonest, 1)
 			continue
 		}
 		last := left
@@ -33,7 +34,7 @@ func (f *Fresh) gather(waiting []Item, now time.Time) time.Duration {
 		}
 		f.candidates = append(f.candidates, candidate{index: i, class: item.Class, turn: item.Turn, left: left, last: last})
 	}
-	return budget / time.Duration(len(waiting))
+	return budget / time.Duration(len(waiting)), early
 }
 
 // size gives the number of frames of the next batch on a place and the time by which it is done; 0 when not even one frame makes it.
@@ -125,8 +126,23 @@ func (f *Fresh) probe() {
 	f.send = append(f.send, best.index)
 }
 
-// trial chooses the frame with the most time of those that seem to be hopeless, if it has any.
-func (f *Fresh) trial(waiting []Item, now time.Time) {
+// try chooses the frame with the most time for a place that seems to be too slow for all.
+func (f *Fresh) try() {
+	best := f.candidates[0]
+	for _, c := range f.candidates {
+		if latestFirst(c, best) < 0 {
+			best = c
+		}
+	}
+	if best.last > best.left {
+		f.expire = append(f.expire, best.index) // what is behind it has more
+		return
+	}
+	f.send = append(f.send, best.index)
+}
+
+// revive chooses the frame with the most time of those that seem to be hopeless, if it has any.
+func (f *Fresh) revive(waiting []Item, now time.Time) {
 	best := 0
 	for k, i := range f.expire {
 		if waiting[i].Deadline.After(waiting[f.expire[best]].Deadline) {

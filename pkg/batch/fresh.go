@@ -74,15 +74,19 @@ func (f *Fresh) Decide(waiting []Item, s State) Decision {
 		return d
 	}
 	f.send = f.send[:0]
-	budget := f.gather(waiting, s.Now)
+	budget, early := f.gather(waiting, s.Now)
+	if early {
+		d.Expire = f.expire
+		return d
+	}
 	plan := f.plan(budget, len(waiting), s.Max)
 	f.peakRate = plan.peak
 	for _, p := range f.places {
 		switch {
 		case len(f.candidates) > 0:
 			f.fill(p, plan, s)
-		case p.idle:
-			f.trial(waiting, s.Now)
+		case p.trial:
+			f.revive(waiting, s.Now)
 		}
 		if d.Instance = p.index; len(f.send) > 0 || len(f.expire) > 0 {
 			break
@@ -94,15 +98,15 @@ func (f *Fresh) Decide(waiting []Item, s State) Decision {
 
 // fill chooses what a place gets.
 func (f *Fresh) fill(p place, plan plan, s State) {
-	if !p.probe {
-		expired := len(f.expire)
-		f.choose(p, plan, s)
-		if !p.idle || len(f.send) > 0 || len(f.expire) > expired {
-			return
-		}
-		// It seems to be too slow for anything, and has not shown otherwise for a while.
+	if p.probe {
+		f.probe()
+		return
 	}
-	f.probe()
+	expired := len(f.expire)
+	f.choose(p, plan, s)
+	if p.trial && len(f.send) == 0 && len(f.expire) == expired {
+		f.try()
+	}
 }
 
 // Load implements Policy.

@@ -65,8 +65,8 @@ type place struct {
 	// free is when it is done with what it has, and start is when a batch would begin, from now on.
 	free  time.Time
 	start time.Duration
-	// idle is true when it has nothing to do and has had nothing for a while.
-	idle bool
+	// trial is true when it gets a frame even if none seems to have the time: it has stood idle for a while, or too little is known.
+	trial bool
 	// probe is true when it is not believed to be well: it gets one frame, to find out.
 	probe bool
 }
@@ -109,13 +109,17 @@ func (f *Fresh) surveyReady(i int, now Instance, free time.Time, s State, d *Dec
 		}
 		return
 	}
-	if soonest := p.start + f.profile.atMost(1, in.scale) + f.net; f.well == 0 || soonest < f.soonest {
+	soonest := p.start + f.profile.atMost(1, in.scale) + f.net
+	if !f.profile.sure() {
+		soonest = p.start + f.net
+	}
+	if f.well == 0 || soonest < f.soonest {
 		f.soonest = soonest
 	}
 	f.well++
 	switch lead := free.Add(-f.net); {
 	case len(now.Flights) == 0:
-		p.idle = s.Now.Sub(free) >= trialEvery
+		p.trial = !f.profile.sure() || s.Now.Sub(free) >= trialEvery
 		f.offer(p)
 	case len(now.Flights) >= min(s.Slots, together):
 	case s.Now.Before(lead):
@@ -168,7 +172,9 @@ func (f *Fresh) Observe(c Completion) {
 		in.recovered()
 	case Silent:
 		in.silent++
-		in.observe(max(in.scale, f.profile.ratio(c.Size, c.Done.Sub(begin))))
+		if f.profile.known() {
+			in.observe(max(in.scale, f.profile.ratio(c.Size, c.Done.Sub(begin))))
+		}
 		if in.silent >= mute || !in.suspected.IsZero() || !c.Done.Before(f.overdue(in, c.Size, begin)) {
 			in.suspect(c, true)
 		}
@@ -189,7 +195,9 @@ func (f *Fresh) ran(in *instance, c Completion, begin time.Time) {
 		return
 	}
 	scale := in.scale
-	in.observe(f.profile.ratio(c.Size, took))
+	if f.profile.known() {
+		in.observe(f.profile.ratio(c.Size, took))
+	}
 	f.profile.observe(c.Size, took, scale, len(f.instances) == 1 || in.scale > tooQuick && in.scale < tooSlack)
 }
 

@@ -12,6 +12,8 @@ const (
 	keepChanged = 0.3
 	// settled is the number of batches after which the fit is believed enough to tell a spike or a change from ignorance.
 	settled = 20
+	// proof is the number of batches without which nothing is hopeless.
+	proof = 3
 	// spike is the ratio of a batch's time to what was predicted above which one alone says nothing about the model.
 	spike = 1.35
 	// A ratio outside of these is an outlier.
@@ -97,6 +99,9 @@ func (p *profile) atMost(size int, scale float64) time.Duration {
 // known tells whether the prediction rests on more than the guess.
 func (p *profile) known() bool { return len(p.anchors) > 0 || p.observed >= recent }
 
+// sure tells whether enough was seen to say that a frame is hopeless: one batch may be slow for reasons of its own, and the first of all often is.
+func (p *profile) sure() bool { return len(p.anchors) > 0 || p.observed >= proof }
+
 // ratio compares what a batch took with what was predicted.
 func (p *profile) ratio(size int, took time.Duration) float64 {
 	return took.Seconds() / max(instant.Seconds(), p.seconds(size))
@@ -115,7 +120,7 @@ func (p *profile) anchor(size int, took time.Duration) {
 // observe takes in what a batch took on an instance of a speed. When it does not count, for it was on an instance whose speed is its own, it says something
 // about the margin and about a change of the model only.
 func (p *profile) observe(size int, took time.Duration, scale float64, counts bool) {
-	ratio := p.ratio(size, took)
+	ratio, known := p.ratio(size, took), p.known()
 	p.observed++
 	p.ratios.add(ratio)
 	outliers := p.ratios.count(func(r float64) bool { return r > tooSlow || r < tooFast })
@@ -132,6 +137,9 @@ func (p *profile) observe(size int, took time.Duration, scale float64, counts bo
 		p.fit.add(1, float64(size), took.Seconds())
 	}
 	p.solve()
+	if !known {
+		return // the ratio was to a guess
+	}
 	p.tail.add(ratio / max(0.5, scale))
 	if len(p.tail.values) >= settled && p.observed%tailEvery == 0 {
 		p.margin = min(maxMargin, max(minMargin, p.tail.at(tailShare)))
