@@ -4,6 +4,7 @@ package oip
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -48,6 +49,8 @@ const (
 	typedOverhead = 3
 	// envelope is room for names and shapes.
 	envelope = 64 << 10
+	// maxHeaders bounds the headers and trailers of an answer, among them the server's words about an error. Beyond it the connection is given up.
+	maxHeaders = 1 << 20
 )
 
 // Driver runs one model on one target. See [backend.Driver].
@@ -55,7 +58,9 @@ type Driver struct {
 	config Config
 	conn   *grpc.ClientConn
 	client inference.GRPCInferenceServiceClient
-	ids    atomic.Uint64
+	// The id of a request is the driver's own, which nobody else has, and a number: what is an answer to others is then none to it.
+	name string
+	ids  atomic.Uint64
 
 	// open is held for reading by each call, and for writing by Close.
 	open   sync.RWMutex
@@ -86,12 +91,13 @@ func Open(config Config) (*Driver, error) {
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxControl)),
+		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithStatsHandler(trailerWatch{}),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", config.Target, err)
 	}
-	return &Driver{config: config, conn: conn, client: inference.NewGRPCInferenceServiceClient(conn)}, nil
+	return &Driver{config: config, conn: conn, client: inference.NewGRPCInferenceServiceClient(conn), name: rand.Text() + "-"}, nil
 }
 
 // Target gives the gRPC target.
@@ -169,7 +175,7 @@ func (d *Driver) request(batch backend.Request) *inference.ModelInferRequest {
 	request := &inference.ModelInferRequest{
 		ModelName:    d.config.Model,
 		ModelVersion: d.config.Version,
-		Id:           strconv.FormatUint(d.ids.Add(1), 10),
+		Id:           d.name + strconv.FormatUint(d.ids.Add(1), 10),
 	}
 	for _, input := range batch.Inputs {
 		tensor := &inference.ModelInferRequest_InferInputTensor{Name: input.Name, Datatype: string(input.Datatype)}

@@ -6,8 +6,10 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -260,28 +262,66 @@ func TestNobodyListens(t *testing.T) {
 	expect(t, err, media.BackendUnavailable)
 }
 
-// TestHungServer waits for a server that never answers: the context's end is what ends it.
-func TestHungServer(t *testing.T) {
+// TestCancelledBatch gives up on a server that never answers, which is told so.
+func TestCancelledBatch(t *testing.T) {
 	t.Parallel()
-	asked := make(chan struct{})
+	asked, told := make(chan struct{}), make(chan error, 1)
 	driver := serve(t, &scripted{
 		infer: func(ctx context.Context, _ *inference.ModelInferResponse) (*inference.ModelInferResponse, error) {
 			close(asked)
 			<-ctx.Done()
+			told <- ctx.Err()
 			return nil, ctx.Err()
 		},
 	})
 	defer driver.Close()
-	ctx, cancel := context.WithCancelCause(t.Context())
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	go func() {
 		<-asked
-		cancel(nil)
+		cancel()
 	}()
 	_, err := driver.Infer(ctx, batchOf(t, 1, "first"))
 	expect(t, err, media.BackendUnavailable) // given up by the caller
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want the context's", err)
+	}
+	if err := <-told; !errors.Is(err, context.Canceled) {
+		t.Errorf("the server's call ended with %v, want it to be cancelled", err)
+	}
+}
+
+// TestServerKnowsTheDeadline reads what a server is told of the time that is left: that of the batch, as the router has it.
+func TestServerKnowsTheDeadline(t *testing.T) {
+	t.Parallel()
+	const left = 30 * time.Second
+	told := make(chan time.Duration, 3)
+	tell := func(ctx context.Context) {
+		if deadline, ok := ctx.Deadline(); ok {
+			told <- time.Until(deadline)
+		} else {
+			told <- -1
+		}
+	}
+	s := &scripted{}
+	s.Model, s.Driver = "small", backendtest.NewFake("fake", small())
+	driver := open(t, oip.Config{Model: "small", Target: backendtest.Serve(t, s, grpc.UnaryInterceptor(
+		func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			tell(ctx)
+			return handler(ctx, request)
+		}))})
+	defer driver.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), left)
+	defer cancel()
+	_, described := driver.Describe(ctx)
+	_, inferred := driver.Infer(ctx, batchOf(t, 1, "first"))
+	if err := errors.Join(driver.Ready(ctx), described, inferred); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if got := <-told; got <= 0 || got > left {
+			t.Errorf("the server is told of %v, want what is left of %v", got, left)
+		}
 	}
 }
 

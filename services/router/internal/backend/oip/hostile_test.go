@@ -3,14 +3,11 @@ package oip_test
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
 	"math"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc/codes"
@@ -19,44 +16,8 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
-	"github.com/sluice-dev/sluice/services/router/internal/backend/backendtest"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
 )
-
-// TestWrongReplies sends every kind of wrong answer to a batch of two: each fails as a whole, and a good one is taken right after.
-func TestWrongReplies(t *testing.T) {
-	t.Parallel()
-	for name, change := range wrongReplies() {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var wrong atomic.Bool
-			server := &scripted{infer: func(_ context.Context, good *inference.ModelInferResponse) (*inference.ModelInferResponse, error) {
-				if wrong.Load() {
-					return change(good), nil
-				}
-				return good, nil
-			}}
-			model, err := backend.New(small(), serve(t, server))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer model.Close()
-			if err := model.Check(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			frames := backendtest.Frames(make([]byte, 12), make([]byte, 12))
-			wrong.Store(true)
-			_, err = model.Infer(t.Context(), 0, frames)
-			expect(t, err, media.BackendProtocol)
-			wrong.Store(false)
-			reply, err := model.Infer(t.Context(), 0, frames)
-			if err != nil {
-				t.Fatalf("a good answer after a wrong one: %v", err)
-			}
-			reply.Release()
-		})
-	}
-}
 
 type (
 	response = inference.ModelInferResponse
@@ -64,7 +25,7 @@ type (
 	contents = inference.InferTensorContents
 )
 
-// wrongReplies changes a good reply: outputs checksum INT64 [2] and first FP32 [2,1], both raw.
+// wrongReplies changes a good reply: outputs checksum INT64 [2], first FP32 [2,1] and label BYTES [2,1], all raw. Each is wrong in what only the message says.
 func wrongReplies() map[string]func(*response) *response {
 	first := func(change func(*output)) func(*response) *response {
 		return func(r *response) *response {
@@ -75,16 +36,18 @@ func wrongReplies() map[string]func(*response) *response {
 	shape := func(extents ...int64) func(*response) *response {
 		return first(func(o *output) { o.Shape = extents })
 	}
-	raw := func(data ...byte) func(*response) *response {
+	at := func(output int, data ...byte) func(*response) *response {
 		return func(r *response) *response {
-			r.RawOutputContents[1] = data
+			r.RawOutputContents[output] = data
 			return r
 		}
 	}
+	raw := func(data ...byte) func(*response) *response { return at(1, data...) }
+	label := func(data string) func(*response) *response { return at(2, []byte(data)...) }
 	typed := func(checksum, first *contents) func(*response) *response {
 		return func(r *response) *response {
 			r.RawOutputContents = nil
-			r.Outputs[0].Contents, r.Outputs[1].Contents = checksum, first
+			r.Outputs[0].Contents, r.Outputs[1].Contents, r.Outputs[2].Contents = checksum, first, &contents{BytesContents: [][]byte{nil, nil}}
 			return r
 		}
 	}
@@ -130,6 +93,14 @@ func wrongReplies() map[string]func(*response) *response {
 		"NaN in the last frame":     raw(0, 0, 0, 0, 1, 0, 0x80, 0xff),
 		"infinity":                  raw(0, 0, 0x80, 0x7f, 0, 0, 0, 0),
 		"negative infinity":         raw(0, 0, 0, 0, 0, 0, 0x80, 0xff),
+		"a text less":               label("\x02\x00\x00\x00ab"),
+		"a text more":               label("\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+		"a text cut short":          label("\x02\x00\x00\x00ab\x02\x00\x00\x00a"),
+		"a text's length cut short": label("\x02\x00\x00\x00ab\x02\x00\x00"),
+		"a text of 4 GiB":           label("\xff\xff\xff\xffab\x00\x00\x00\x00"),
+		"a text of -1 bytes":        label("\x02\x00\x00\x00ab\xff\xff\xff\xff"),
+		"bytes behind the texts":    label("\x02\x00\x00\x00ab\x01\x00\x00\x00cd"),
+		"texts without lengths":     label("abab"),
 		"raw contents less":         func(r *response) *response { r.RawOutputContents = r.RawOutputContents[:1]; return r },
 		"raw contents more":         func(r *response) *response { r.RawOutputContents = append(r.RawOutputContents, nil); return r },
 		"raw and typed contents":    first(func(o *output) { o.Contents = &contents{Fp32Contents: []float32{1, 2}} }),
@@ -138,12 +109,20 @@ func wrongReplies() map[string]func(*response) *response {
 		"typed, an element more":    typed(sums, &contents{Fp32Contents: []float32{1, 2, 3}}),
 		"typed, of another type":    typed(sums, &contents{Fp64Contents: []float64{1, 2}}),
 		"typed, of two types":       typed(sums, &contents{Fp32Contents: []float32{1, 2}, IntContents: []int32{1}}),
-		"typed NaN":                 typed(sums, &contents{Fp32Contents: []float32{1, float32(math.NaN())}}),
-		"typed, only one of them":   typed(sums, nil),
-		"another request's":         func(r *response) *response { r.Id = "0" + r.Id; return r },
-		"another model's":           func(r *response) *response { r.ModelName = secret; return r },
-		"oversized":                 raw(make([]byte, 1<<20)...),
-		"oversized elsewhere":       func(r *response) *response { r.ModelVersion = strings.Repeat("v", 1<<20); return r },
+		"typed, a text less": func(r *response) *response {
+			r = typed(sums, &contents{Fp32Contents: []float32{1, 2}})(r)
+			r.Outputs[2].Contents.BytesContents = [][]byte{[]byte("ab")}
+			return r
+		},
+		"typed NaN":               typed(sums, &contents{Fp32Contents: []float32{1, float32(math.NaN())}}),
+		"typed, only one of them": typed(sums, nil),
+		"another request's":       func(r *response) *response { r.Id += "0"; return r },
+		"the first request's":     func(r *response) *response { r.Id = strings.TrimRight(r.Id, "0123456789") + "1"; return r },
+		"another driver's":        func(r *response) *response { r.Id = r.Id[strings.Index(r.Id, "-"):]; return r },
+		"another version's":       func(r *response) *response { r.ModelVersion = "2"; return r },
+		"another model's":         func(r *response) *response { r.ModelName = secret; return r },
+		"oversized":               raw(make([]byte, 1<<21)...),
+		"oversized elsewhere":     func(r *response) *response { r.Id = strings.Repeat("i", 1<<21); return r },
 	}
 }
 
@@ -218,83 +197,6 @@ func TestWrongMetadata(t *testing.T) {
 			expect(t, err, media.BackendProtocol)
 		})
 	}
-}
-
-// TestNotGRPC talks to servers that speak something else, or break off.
-func TestNotGRPC(t *testing.T) {
-	t.Parallel()
-	for name, c := range map[string]struct {
-		handler http.HandlerFunc
-		want    media.ErrorCode
-	}{
-		"a web page": {func(w http.ResponseWriter, _ *http.Request) {
-			fmt.Fprint(w, "<html>"+secret)
-		}, media.BackendProtocol},
-		"no protobuf": {func(w http.ResponseWriter, r *http.Request) {
-			grpcReply(w, r, "0", "\xff\xff\xff\xff")
-		}, media.BackendProtocol},
-		"an answer cut short": {func(w http.ResponseWriter, r *http.Request) {
-			grpcReply(w, r, "0", "\x32\x7f\x00")
-		}, media.BackendProtocol},
-		"no message": {func(w http.ResponseWriter, r *http.Request) {
-			grpcReply(w, r, "0")
-		}, media.BackendProtocol},
-		"two messages": {func(w http.ResponseWriter, r *http.Request) {
-			grpcReply(w, r, "0", "", "")
-		}, media.BackendProtocol},
-		"no status that is one": {func(w http.ResponseWriter, r *http.Request) {
-			grpcReply(w, r, "fine", "")
-		}, media.BackendProtocol},
-		"a reset stream": {func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", "application/grpc")
-			w.WriteHeader(http.StatusOK)
-			_ = http.NewResponseController(w).Flush()
-			panic(http.ErrAbortHandler)
-		}, media.BackendProtocol},
-		"a proxy without anyone behind": {func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(http.StatusServiceUnavailable)
-		}, media.BackendUnavailable},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			driver := open(t, oip.Config{Target: serveHTTP2(t, c.handler), Model: "small"})
-			defer driver.Close()
-			_, err := driver.Infer(t.Context(), batchOf(t, 1, "first"))
-			expect(t, err, c.want)
-		})
-	}
-}
-
-// grpcReply answers a call by hand: each message with its prefix, and the status in the trailer.
-func grpcReply(w http.ResponseWriter, r *http.Request, status string, messages ...string) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	w.Header().Set("Content-Type", "application/grpc")
-	w.Header().Set("Trailer", "Grpc-Status")
-	w.WriteHeader(http.StatusOK)
-	for _, m := range messages {
-		_, _ = w.Write(append([]byte{0, 0, 0, 0, byte(len(m))}, m...))
-	}
-	w.Header().Set("Grpc-Status", status)
-}
-
-func serveHTTP2(t *testing.T, handler http.Handler) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: handler, Protocols: new(http.Protocols)}
-	server.Protocols.SetUnencryptedHTTP2(true)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(listener)
-	}()
-	t.Cleanup(func() {
-		_ = server.Close()
-		<-done
-	})
-	return listener.Addr().String()
 }
 
 // TestGarbage talks to a server that answers with bytes of no protocol, and to one that hangs up in the middle of a call.

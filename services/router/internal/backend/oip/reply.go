@@ -52,10 +52,13 @@ func (a *answer) tensors(request *inference.ModelInferRequest) ([]media.RawTenso
 	}
 	m := &a.message
 	if id := m.GetId(); id != "" && id != request.GetId() {
-		return nil, fmt.Errorf("the answer is for request %.32q, not %q", id, request.GetId())
+		return nil, fmt.Errorf("the answer is for request %.64q, not %q", id, request.GetId())
 	}
 	if name := m.GetModelName(); name != "" && name != request.GetModelName() {
 		return nil, fmt.Errorf("the answer is of model %.64q, not %q", name, request.GetModelName())
+	}
+	if version := m.GetModelVersion(); version != "" && request.GetModelVersion() != "" && version != request.GetModelVersion() {
+		return nil, fmt.Errorf("the answer is of version %.64q, not %q", version, request.GetModelVersion())
 	}
 	outputs, raw := m.GetOutputs(), m.GetRawOutputContents()
 	if len(outputs) > maxTensors {

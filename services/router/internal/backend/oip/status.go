@@ -2,6 +2,7 @@ package oip
 
 import (
 	"context"
+	"io"
 	"strings"
 	"sync/atomic"
 
@@ -63,7 +64,7 @@ func brokenReply(s *status.Status) bool {
 	case codes.ResourceExhausted:
 		return strings.HasPrefix(s.Message(), "grpc: received message")
 	case codes.Internal:
-		return strings.HasPrefix(s.Message(), "cardinality violation") || strings.HasPrefix(s.Message(), "grpc: ")
+		return strings.HasPrefix(s.Message(), "cardinality violation") || strings.HasPrefix(s.Message(), "grpc: ") || s.Message() == io.ErrUnexpectedEOF.Error()
 	default:
 		return false
 	}
