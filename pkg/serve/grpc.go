@@ -23,6 +23,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -33,7 +34,7 @@ import (
 // leastConnWindow is the least window of a connection whose calls have a window of their own, in bytes.
 const leastConnWindow = 16 << 20
 
-// GRPCConfig configures a gRPC server. All fields but CallWindow and Credentials must be set.
+// GRPCConfig configures a gRPC server. All fields but Codec, CallWindow and Credentials must be set.
 type GRPCConfig struct {
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
@@ -41,6 +42,8 @@ type GRPCConfig struct {
 	MaxStreams uint32
 	// MaxMessage is the largest message received, in bytes.
 	MaxMessage int
+	// Codec reads and writes all messages; nil means gRPC's own for protobuf. It must understand whatever that one does.
+	Codec encoding.CodecV2
 	// CallWindow is how many bytes of a call may be on the way or unread, at most 1 GiB. Zero lets gRPC find out, from 64 KiB up: a message that is
 	// larger than the window waits for the receiver's leave in the middle, several times, and on a busy machine that takes longer than the message. The
 	// window of a connection, which its calls share, then is at least 16 MiB.
@@ -104,6 +107,9 @@ func NewGRPC(cfg GRPCConfig, register func(grpc.ServiceRegistrar)) (*GRPC, error
 	if cfg.CallWindow > 0 {
 		options = append(options,
 			grpc.InitialWindowSize(int32(cfg.CallWindow)), grpc.InitialConnWindowSize(int32(max(cfg.CallWindow, leastConnWindow))))
+	}
+	if cfg.Codec != nil {
+		options = append(options, grpc.ForceServerCodecV2(cfg.Codec))
 	}
 	if cfg.Credentials != nil {
 		options = append(options, grpc.Creds(cfg.Credentials))

@@ -32,6 +32,9 @@ type Request struct {
 	Payload media.Payload
 	// Release gives Payload back; it may be nil and must be called at most once.
 	Release func()
+	// Written is called once when gRPC has no more use for the payload, after Release; nil is never called. It is for senders that wait with the next payload until this
+	// one is gone. Where the connection breaks it may not be called at all.
+	Written func()
 }
 
 // FrameToRequest translates a frame that is sent now. The request takes over the frame's payload.
@@ -111,6 +114,9 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 			head = append(head, piece...)
 		}
 		r.Free()
+		if r.Written != nil {
+			r.Written()
+		}
 		*buffer = head
 		return mem.BufferSlice{mem.NewBuffer(buffer, pool)}, nil
 	}
@@ -121,7 +127,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		release = nil
 	}
 	r.Payload, r.Release = nil, nil
-	return mem.BufferSlice{mem.NewBuffer(buffer, pool), Lease(payload, release)}, nil
+	return mem.BufferSlice{mem.NewBuffer(buffer, pool), Lease(payload, release, r.Written)}, nil
 }
 
 // Unmarshal implements encoding.CodecV2. A request's payload lies in data's own buffers, and keeps them until it is released.

@@ -69,11 +69,12 @@ func TestCodecWritesWhatProtobufDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			released := 0
+			released, written := 0, 0
 			f := camera(payload)
 			f.Release = func() { released++ }
 			plain := &sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: FrameToProto(&f, now)}}
 			r := FrameToRequest(f, now)
+			r.Written = func() { written += released }
 			data, err := Codec{}.Marshal(r)
 			if err != nil {
 				t.Fatal(err)
@@ -92,8 +93,8 @@ func TestCodecWritesWhatProtobufDoes(t *testing.T) {
 				t.Errorf("%d bytes, want %d", data.Len(), proto.Size(plain))
 			}
 			data.Free()
-			if released != 1 {
-				t.Errorf("released %d times, want once", released)
+			if released != 1 || written != 1 {
+				t.Errorf("released %d times, written %d times, want once, in this order", released, written)
 			}
 		})
 	}
@@ -169,7 +170,7 @@ func TestLeaseThatIsForgotten(t *testing.T) {
 	t.Parallel()
 	released := make(chan struct{}, 2)
 	forget := func() {
-		b := Lease(make([]byte, 2000), func() { released <- struct{}{} })
+		b := Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
 		b.Ref()
 		b.Free()
 	}
@@ -184,7 +185,7 @@ func TestLeaseThatIsForgotten(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	b := Lease(make([]byte, 2000), func() { released <- struct{}{} })
+	b := Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
 	part := b.Slice(100, 200)
 	b.Free()
 	if len(released) != 1 {

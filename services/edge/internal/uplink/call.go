@@ -88,8 +88,10 @@ func (c *call) converse(ctx context.Context, open *sluicev1.Open, events chan<- 
 	return err
 }
 
-// send sends the frames that are handed to it. A frame is released as soon as it has been encoded into gRPC's own buffers.
+// send sends the frames that are handed to it, each once the one before has been written: what cannot be sent yet waits in its slot, where a newer frame takes its place, and
+// not in gRPC. A frame's payload is released when gRPC has written it, or has given it up, which may be after the call's end.
 func (c *call) send(ctx context.Context, stream sluicev1.RouterService_StreamClient, events chan<- event) {
+	written := make(chan struct{}, 1)
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,13 +101,19 @@ func (c *call) send(ctx context.Context, stream sluicev1.RouterService_StreamCli
 				_ = stream.CloseSend() // never fails; the end comes by receive
 				return
 			}
-			m := &sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: wire.FrameToProto(&f, time.Now())}}
-			err := stream.Send(m)
-			f.Free()
+			m := wire.FrameToRequest(f, time.Now())
+			m.Written = func() { written <- struct{}{} }
+			err := stream.SendMsg(m)
+			m.Free()
 			if err != nil {
 				return
 			}
-			events <- event{call: c, kind: sent}
+			select {
+			case <-ctx.Done():
+				return
+			case <-written:
+				events <- event{call: c, kind: sent}
+			}
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	_ "google.golang.org/grpc/health" // lets a connection leave out routers that say NOT_SERVING
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
 
@@ -99,7 +100,7 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 		grpc.WithDisableServiceConfig(), // DNS answers may not change it
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: connectPauses(), MinConnectTimeout: connectWithin}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse), grpc.ForceCodecV2(wire.Codec{})),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithUserAgent("sluice-edge"),
 	}, more...)

@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -176,11 +177,23 @@ func (s *session) reasons() map[media.DropReason]int {
 	return n
 }
 
+// settle waits until no payload is with gRPC any more. One that was on a connection that broke is released by the garbage collector.
+func (s *session) settle() {
+	for range 1000 {
+		if s.held() == 0 {
+			return
+		}
+		pass(time.Millisecond)
+		runtime.GC()
+	}
+}
+
 // check closes the session and holds it to the promises: each unit and model was either sent or dropped, once, and each payload was
 // released, once.
 func (s *session) check() {
 	s.Close()
 	s.Close()
+	s.settle()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for at := range s.offered {

@@ -64,7 +64,8 @@ func (p *Pool) Open(session string, models []string, h Handler) *Uplink {
 	return u
 }
 
-// Offer takes a frame, and its payload with it, whatever happens: the payload is released exactly once. It never blocks. A frame that
+// Offer takes a frame, and its payload with it, whatever happens: the payload is released exactly once, that of a frame that is sent when gRPC has written it or given it
+// up, which may be after Close. It never blocks. A frame that
 // still waits for the same stream and input is given up as SUPERSEDED, but frames of sound go up in order: as many wait as one deadline
 // has, and the oldest is EXPIRED when there are more. Without a router the frame is NO_ROUTER at once; for an input that is no longer
 // wanted it is EXPIRED. Every model the frame is due for gets either one Handler.Outcome from the Uplink or a

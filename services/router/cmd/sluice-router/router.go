@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sluice-dev/sluice/pkg/serve"
+	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/router/internal/config"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
@@ -98,7 +99,7 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 		largest, unread = max(largest, message), max(unread, cmp.Or(in.Window, window)*message)
 	}
 	r.grpc, err = serve.NewGRPC(serve.GRPCConfig{
-		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest,
+		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest, Codec: wire.Codec{},
 		CallWindow: min(unread, maxCallWindow), CallsPerSecond: callsPerSecond,
 		Grace: time.Duration(c.Drain), Credentials: secure,
 	}, func(to grpc.ServiceRegistrar) {

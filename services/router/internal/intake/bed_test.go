@@ -98,7 +98,7 @@ func newBedOf(t *testing.T, cfg Config, models dispatch.Config) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{t: t, service: s, dispatcher: d, listener: bufconn.Listen(1 << 20), server: grpc.NewServer()}
+	b := &bed{t: t, service: s, dispatcher: d, listener: bufconn.Listen(1 << 20), server: grpc.NewServer(grpc.ForceServerCodecV2(wire.Codec{}))}
 	sluicev1.RegisterRouterServiceServer(b.server, s)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

@@ -117,42 +117,45 @@ func (c *call) send(stream edge) {
 // receive takes frames until the edge half-closes, which is no error.
 func (c *call) receive(stream edge) error {
 	for {
-		request, err := stream.Recv()
+		request := &wire.Request{}
+		err := stream.RecvMsg(request)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		frame := request.GetFrame()
-		if frame == nil {
-			if request.GetOpen() != nil {
+		if request.Message.GetFrame() == nil {
+			if request.Message.GetOpen() != nil {
 				return status.Error(codes.FailedPrecondition, "a second open: a call is opened once")
 			}
 			return status.Error(codes.InvalidArgument, "a message without a body")
 		}
-		if err := c.accept(frame, time.Now()); err != nil {
+		if err := c.accept(request, time.Now()); err != nil {
 			return err
 		}
 	}
 }
 
-// accept checks one frame and hands it on.
-func (c *call) accept(m *sluicev1.Frame, now time.Time) error {
-	f, err := c.frame(m, now)
+// accept checks one frame and hands it on, its payload where gRPC received it. An error is the end of the call.
+func (c *call) accept(request *wire.Request, now time.Time) error {
+	f, err := c.frame(request, now)
 	if err != nil {
+		request.Free()
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	in, known := c.inputs[f.InputID]
 	window := 0
 	if known {
 		if err := c.fits(f, in); err != nil {
+			f.Free()
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
 		window = cmp.Or(in.Window, c.service.cfg.Window)
 	}
 	idle, full, err := c.books.receive(f, window)
 	if err != nil {
+		f.Free()
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
 	if idle != "" {
@@ -205,28 +208,37 @@ func (c *call) forget() {
 }
 
 // frame translates a frame and checks what does not depend on its input.
-func (c *call) frame(m *sluicev1.Frame, now time.Time) (*dispatch.Frame, error) {
-	if err := checkFrame(m); err != nil {
+func (c *call) frame(request *wire.Request, now time.Time) (*dispatch.Frame, error) {
+	if err := checkFrame(request.Message.GetFrame()); err != nil {
 		return nil, err
 	}
-	frame, err := wire.FrameFromProto(m, now)
+	frame, err := request.Frame(now)
 	if err != nil {
 		return nil, err
 	}
 	f := &dispatch.Frame{Frame: frame, Session: c.session, Owner: c, Arrived: now}
+	if err := c.agree(f, now); err != nil {
+		f.Free()
+		return nil, err
+	}
+	return f, nil
+}
+
+// agree checks the models that a frame is due for, and sets the time by which each must have answered.
+func (c *call) agree(f *dispatch.Frame, now time.Time) error {
 	for i, due := range f.Due {
 		model, known := c.models[due.Model]
 		if !known {
-			return nil, breach("frame %d of stream %q is due for model %q, which is not of this call", f.Sequence, f.Stream, due.Model)
+			return breach("frame %d of stream %q is due for model %q, which is not of this call", f.Sequence, f.Stream, due.Model)
 		}
 		for _, other := range f.Due[:i] {
 			if other.Model == due.Model {
-				return nil, breach("frame %d of stream %q is due for model %q twice", f.Sequence, f.Stream, due.Model)
+				return breach("frame %d of stream %q is due for model %q twice", f.Sequence, f.Stream, due.Model)
 			}
 		}
 		f.Due[i].Deadline = answerBy(now, due.Deadline.Sub(now), model.Deadline)
 	}
-	return f, nil
+	return nil
 }
 
 // answerBy gives the time by which the answer for a frame that arrived now must leave. No edge has more time than the model gives; one that claims it would

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 )
@@ -45,6 +46,7 @@ func (s strict) Submit(f *dispatch.Frame) {
 	for _, due := range f.Due {
 		f.Owner.Ended(f, media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: due.Model, Drop: media.Superseded})
 	}
+	f.Free()
 }
 
 func (s strict) Drop(f *dispatch.Frame, reason media.DropReason) {
@@ -52,6 +54,7 @@ func (s strict) Drop(f *dispatch.Frame, reason media.DropReason) {
 	for _, due := range f.Due {
 		f.Owner.Ended(f, media.Outcome{Stream: f.Stream, Sequence: f.Sequence, Model: due.Model, Drop: reason})
 	}
+	f.Free()
 }
 
 func (strict) Forget(dispatch.Owner, string) {}
@@ -116,7 +119,17 @@ func FuzzAccept(f *testing.F) {
 			if proto.Unmarshal(b, m) != nil {
 				continue
 			}
-			if c.accept(m, time.Now()) != nil {
+			held := 1
+			request := &wire.Request{
+				Message: &sluicev1.StreamRequest{Body: &sluicev1.StreamRequest_Frame{Frame: m}},
+				Payload: media.Payload{m.GetPayload()}, Release: func() { held-- },
+			}
+			m.Payload = nil
+			err := c.accept(request, time.Now())
+			if held != 0 {
+				t.Errorf("the payload is held %d times after the end", held)
+			}
+			if err != nil {
 				break // the call would be over
 			}
 		}
