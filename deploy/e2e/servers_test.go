@@ -45,7 +45,27 @@ func modelServers() []modelServer {
 		}),
 		pythonServer("MLServer", "mlserver", func(*testing.T) string { return "echo" }),
 		pythonServer("KServe", "kserve", nil),
+		exampleServer(),
 	}
+}
+
+// exampleServer is the server of deploy/examples/websocket.
+func exampleServer() modelServer {
+	server := pythonServer("WebSocket", "websocket", nil)
+	server.backend = func(model string, ports ...int) string {
+		addresses := make([]string, len(ports))
+		for i, port := range ports {
+			addresses[i] = fmt.Sprintf("%q", fmt.Sprintf("ws://127.0.0.1:%d/infer", port))
+		}
+		return fmt.Sprintf("{websocket: {urls: [%s], model: %s}}", strings.Join(addresses, ", "), model)
+	}
+	server.start = func(t *testing.T, port int) *stack.Process {
+		t.Helper()
+		p := stack.Run(t, "", filepath.Join(stack.Root(t), "deploy", "e2e", "websocket", "start.sh"), "serve_echo.py", fmt.Sprint(port))
+		p.Name, p.Foreign = server.name, true
+		return p
+	}
+	return server
 }
 
 // pythonServer is a server of the Open Inference Protocol from PyPI, which a folder's requirements.txt installs and its start.sh starts, with an argument of its own

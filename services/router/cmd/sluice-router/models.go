@@ -89,8 +89,8 @@ func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Drive
 		return drivers, 1, err
 	}
 	if model.Backend.WebSocket != nil {
-		driver, err := bridge(model)
-		return []backend.Driver{driver}, model.Backend.WebSocket.Instances, err
+		drivers, err := bridges(model)
+		return drivers, model.Backend.WebSocket.Instances, err
 	}
 	served := model.Backend.OIP
 	secure, err := serverTLS(served.TLS)
@@ -122,14 +122,14 @@ func (m *models) embedded(c *config.Config, model *config.ONNXBackend) ([]backen
 	})
 }
 
-// bridge opens a model on a server that speaks WebSocket.
-func bridge(model *config.Model) (backend.Driver, error) {
+// bridges opens a model on servers that speak WebSocket.
+func bridges(model *config.Model) ([]backend.Driver, error) {
 	served := model.Backend.WebSocket
 	secure, err := serverTLS(served.TLS)
 	if err != nil {
 		return nil, fmt.Errorf("backend.websocket.%w", err)
 	}
-	c := websocket.Config{URL: served.URL, Model: served.Model, TLS: secure}
+	c := websocket.Config{Model: served.Model, TLS: secure}
 	c.Described.Inputs, c.Described.Outputs = model.Described()
 	if served.Token != "" {
 		c.Token = func() (string, error) {
@@ -137,7 +137,12 @@ func bridge(model *config.Model) (backend.Driver, error) {
 			return strings.TrimSpace(string(text)), err
 		}
 	}
-	return websocket.Open(c)
+	servers := served.Servers()
+	return openAll(len(servers), func(i int) (backend.Driver, error) {
+		c := c
+		c.URL = servers[i]
+		return websocket.Open(c)
+	})
 }
 
 // openAll opens n drivers, or none.

@@ -216,6 +216,8 @@ func TestRefuses(t *testing.T) {
 		"server key alone":  {"onnx: {path: faces.onnx}", "oip: {targets: [a], tls: {ca: c, key: k}}", "models[0] (faces).backend.oip.tls", "both or none"},
 		"server CA missing": {"onnx: {path: faces.onnx}", "oip: {targets: [a], tls: {cert: c, key: k}}", "models[0] (faces).backend.oip.tls.ca", "give the CA"},
 		"no address":        {"onnx: {path: faces.onnx}", "websocket: {model: m}", "models[0] (faces).backend.websocket.url", "wss://"},
+		"two addresses":     {"onnx: {path: faces.onnx}", "websocket: {url: 'ws://a', urls: ['ws://b']}", "models[0] (faces).backend.websocket", "one of them"},
+		"empty address":     {"onnx: {path: faces.onnx}", "websocket: {urls: ['ws://a', '']}", "models[0] (faces).backend.websocket.urls[1]", "wss://"},
 		"no WebSocket":      {"onnx: {path: faces.onnx}", "websocket: {url: 'http://a'}", "models[0] (faces).backend.websocket.url", "ws://HOST:PORT/PATH"},
 		"no host":           {"onnx: {path: faces.onnx}", "websocket: {url: 'ws:///a'}", "models[0] (faces).backend.websocket.url", "ws://HOST:PORT/PATH"},
 		"a user":            {"onnx: {path: faces.onnx}", "websocket: {url: 'wss://me:word@a'}", "models[0] (faces).backend.websocket.url", "me:xxxxx@"},

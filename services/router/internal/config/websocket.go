@@ -12,12 +12,13 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/backend/websocket"
 )
 
-// WebSocketBackend is a model on a server that speaks nothing but WebSocket, in the framing of deploy/examples/websocket.
+// WebSocketBackend is a model on servers that speak nothing but WebSocket, in the framing of deploy/examples/websocket.
 type WebSocketBackend struct {
 	URL       string      `yaml:"url"`       // ws or wss, with path and query
+	URLs      []string    `yaml:"urls"`      // of several servers, instead of url
 	Model     string      `yaml:"model"`     // empty means the model's name here
 	Outputs   []Tensor    `yaml:"outputs"`   // what the model gives; empty asks the server for it, unless the decoder is json
-	Instances int         `yaml:"instances"` // of the model behind the server, each of which runs one batch at a time; 0 means 1
+	Instances int         `yaml:"instances"` // of the model behind each server, each of which runs one batch at a time; 0 means 1
 	Token     config.Path `yaml:"token"`     // file that holds a bearer token, read again at each connection; empty: none
 	TLS       ServerTLS   `yaml:"tls"`       // for wss
 }
@@ -48,14 +49,14 @@ func (m *Model) keeps() bool { return len(m.State) > 0 || len(m.Constants) > 0 }
 const maxExtent = 1 << 24
 
 func (w *WebSocketBackend) validate(wrong *complaints, key string, m *Model) {
-	address, err := websocket.CheckURL(w.URL)
-	switch {
-	case w.URL == "":
-		wrong.add(key+".url", "is empty: write \"wss://HOST/PATH\", or ws:// for plaintext")
-	case err != nil:
-		wrong.add(key+".url", "%v", err)
-	case address.Scheme == "ws" && w.TLS != ServerTLS{}:
-		wrong.add(key+".tls", "is of no use on a plaintext connection: write wss:// in url")
+	if w.URL != "" && len(w.URLs) > 0 {
+		wrong.add(key, "url is for one server and urls for several: give one of them")
+	}
+	if len(w.URLs) == 0 {
+		w.validateURL(wrong, key, ".url", w.URL)
+	}
+	for i, address := range w.URLs {
+		w.validateURL(wrong, key, fmt.Sprintf(".urls[%d]", i), address)
 	}
 	if (w.TLS.Cert == "") != (w.TLS.Key == "") {
 		wrong.add(key+".tls", "cert and key belong together: give both or none")
@@ -68,6 +69,26 @@ func (w *WebSocketBackend) validate(wrong *complaints, key string, m *Model) {
 	for i, o := range w.Outputs {
 		o.validate(wrong, fmt.Sprintf("%s.outputs[%d]", key, i), names)
 	}
+}
+
+func (w *WebSocketBackend) validateURL(wrong *complaints, key, at, address string) {
+	parsed, err := websocket.CheckURL(address)
+	switch {
+	case address == "":
+		wrong.add(key+at, "is empty: write \"wss://HOST/PATH\", or ws:// for plaintext")
+	case err != nil:
+		wrong.add(key+at, "%v", err)
+	case parsed.Scheme == "ws" && w.TLS != ServerTLS{}:
+		wrong.add(key+".tls", "is of no use on a plaintext connection: write wss:// in %s", at[1:])
+	}
+}
+
+// Servers gives the addresses of all servers.
+func (w *WebSocketBackend) Servers() []string {
+	if len(w.URLs) > 0 {
+		return w.URLs
+	}
+	return []string{w.URL}
 }
 
 func (t *Tensor) validate(wrong *complaints, key string, names map[string]bool) {
