@@ -35,14 +35,7 @@ type modelServer struct {
 // modelServers are the servers that every case below runs against.
 func modelServers() []modelServer {
 	return []modelServer{
-		pythonServer("Triton", "triton", func(t *testing.T) string {
-			t.Helper()
-			repository := t.TempDir()
-			if err := os.Symlink(filepath.Join(stack.Root(t), "deploy", "e2e", "triton", "echo"), filepath.Join(repository, "echo")); err != nil {
-				t.Fatal(err)
-			}
-			return repository
-		}),
+		pythonServer("Triton", "triton", tritonRepository),
 		pythonServer("MLServer", "mlserver", func(*testing.T) string { return "echo" }),
 		pythonServer("KServe", "kserve", nil),
 		exampleServer(),
@@ -66,6 +59,21 @@ func exampleServer() modelServer {
 		return p
 	}
 	return server
+}
+
+// tritonRepository makes a model repository for Triton. Its folders are not the sources', for Triton's Python writes there.
+func tritonRepository(t *testing.T) string {
+	t.Helper()
+	sources, repository := filepath.Join(stack.Root(t), "deploy", "e2e", "triton"), t.TempDir()
+	if err := os.MkdirAll(filepath.Join(repository, "echo", "1"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for source, name := range map[string]string{"echo.pbtxt": "config.pbtxt", "echo_model.py": "1/model.py"} {
+		if err := os.Symlink(filepath.Join(sources, source), filepath.Join(repository, "echo", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return repository
 }
 
 // pythonServer is a server of the Open Inference Protocol from PyPI, which a folder's requirements.txt installs and its start.sh starts, with an argument of its own

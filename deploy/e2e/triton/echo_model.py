@@ -10,7 +10,7 @@ import time
 import numpy
 import triton_python_backend_utils as triton
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "models"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "models"))
 sys.dont_write_bytecode = True  # Triton's interpreter does not read the environment
 import echo
 
