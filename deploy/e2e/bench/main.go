@@ -46,6 +46,7 @@ type options struct {
 	together, rounds      int
 	few, many, most       int
 	inside, quick         bool
+	batch                 batchOptions
 }
 
 func run(ctx context.Context, arguments []string) (missed int, err error) {
@@ -63,9 +64,10 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	flags.IntVar(&o.many, "many", 16, "cpu: streams that a machine is to take")
 	flags.IntVar(&o.most, "most", 96, "cpu: bound of the search for the largest number of streams; 0 leaves it out")
 	flags.BoolVar(&o.quick, "quick", false, "a part of the cells, one short round, no search: to see that all works")
+	o.batch.bind(flags)
 	flags.BoolVar(&o.inside, "inside", false, "the program is in its network namespace; it sets this itself")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu…")
+		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu|batch…")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(arguments); err != nil {
@@ -85,8 +87,10 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 			n, err = runLoss(ctx, root, o)
 		case "cpu":
 			n, err = runCPU(ctx, root, o, arguments[:len(arguments)-flags.NArg()])
+		case "batch":
+			n, err = runBatch(ctx, root, o)
 		default:
-			err = fmt.Errorf("no part %q: there are loss and cpu", part)
+			err = fmt.Errorf("no part %q: there are loss, cpu and batch", part)
 		}
 		missed += n
 		if err != nil {

@@ -3,10 +3,7 @@ package edge
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strconv"
@@ -31,7 +28,7 @@ type Edge struct {
 
 // Start runs the edge on an address with a router's, and waits until it is ready. It must be stopped.
 func Start(ctx context.Context, root string, address net.IP, router string, flags ...string) (*Edge, error) {
-	ports, err := freePorts(address, 4)
+	ports, err := proc.FreePorts(address, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -48,46 +45,9 @@ func Start(ctx context.Context, root string, address net.IP, router string, flag
 	if e.Process, err = proc.Start(proc.Options{Path: filepath.Join(root, "bin", "sluice-edge"), Arguments: append(arguments, flags...)}); err != nil {
 		return nil, err
 	}
-	if err := e.Await(ctx, readyLimit, func(ctx context.Context) error { return get(ctx, e.Admin+"/readyz") }); err != nil {
+	if err := e.Await(ctx, readyLimit, func(ctx context.Context) error { return proc.Get(ctx, e.Admin+"/readyz", nil) }); err != nil {
 		_ = e.Stop() // the first error says more
 		return nil, err
 	}
 	return e, nil
-}
-
-func get(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	if response.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(response.Body, 1024))
-		return fmt.Errorf("%s: %s: %s", url, response.Status, body)
-	}
-	return nil
-}
-
-// freePorts gives ports that are free by TCP and UDP right now.
-func freePorts(address net.IP, n int) ([]uint16, error) {
-	var ports []uint16
-	for range n {
-		l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: address})
-		if err != nil {
-			return nil, fmt.Errorf("no free port: %w", err)
-		}
-		defer func() { _ = l.Close() }() // all at once, so that they differ
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenUDP("udp", &net.UDPAddr{IP: address, Port: port})
-		if err != nil {
-			return nil, fmt.Errorf("port %d is not free by UDP: %w", port, err)
-		}
-		defer func() { _ = u.Close() }()
-		ports = append(ports, uint16(port))
-	}
-	return ports, nil
 }
