@@ -45,6 +45,7 @@ type options struct {
 	cell, window          time.Duration
 	together, rounds      int
 	few, many, most       int
+	overload              int
 	inside, quick         bool
 	batch                 batchOptions
 }
@@ -63,6 +64,7 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	flags.IntVar(&o.few, "few", 4, "cpu: streams that every system can take")
 	flags.IntVar(&o.many, "many", 16, "cpu: streams that a machine is to take")
 	flags.IntVar(&o.most, "most", 96, "cpu: bound of the search for the largest number of streams; 0 leaves it out")
+	flags.IntVar(&o.overload, "overload", 0, "cpu: only the overload, with so many `streams`")
 	flags.BoolVar(&o.quick, "quick", false, "a part of the cells, one short round, no search: to see that all works")
 	o.batch.bind(flags)
 	flags.BoolVar(&o.inside, "inside", false, "the program is in its network namespace; it sets this itself")
@@ -153,7 +155,7 @@ func runCPU(ctx context.Context, root string, o options, flags []string) (missed
 	}
 	cfg := cpu.Config{
 		Root: root, Native: filepath.Join(root, ".build", "bench"), Codecs: []string{"vp8", "h264"}, Systems: strings.Split(o.systems, ","),
-		Few: o.few, Many: o.many, Rounds: o.rounds, Window: o.window, Most: o.most, Progress: os.Stderr,
+		Few: o.few, Many: o.many, Rounds: o.rounds, Window: o.window, Most: o.most, Overload: o.overload, Progress: os.Stderr,
 	}
 	return reported(cfg.Native, "cpu.txt", func(to io.Writer) (int, error) {
 		cfg.Report = to

@@ -22,6 +22,9 @@ const (
 	startTimeout = 10 * time.Second
 	// starved is how many times the timeout a process may take that got no processor time.
 	starved = 4
+	// niceness puts decoders behind the edge where there is not enough processor time: what receives and sends must not wait for forty decoders, or frames grow
+	// old in the kernel's buffers, where no rule for late ones sees them.
+	niceness = 5
 )
 
 // process is one run of the decoder program. It is not safe for concurrent use, but for kill.
@@ -87,6 +90,11 @@ func startProcess(cfg Config, shared *memory) (*process, error) {
 	_ = stderr.Close()
 
 	p := &process{cmd: cmd, socket: ours}
+	// Of the group, so of all threads that it has by now; later ones inherit it. One that has ended already says why in greet.
+	if err := unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, niceness); err != nil && !errors.Is(err, unix.ESRCH) {
+		state := p.stop()
+		return nil, fmt.Errorf("lowering the decoder's priority (%s): %w", state, err)
+	}
 	if err := p.greet(); err != nil {
 		state := p.stop()
 		return nil, fmt.Errorf("the decoder did not start (%s): %w%s", state, err, lastWords(words))

@@ -211,7 +211,7 @@ func newScreening(t *testing.T, program string, codec media.Codec, payloads func
 		t.Fatal(err)
 	}
 	c := newConverter(st, 1, s.decoder, up, 1920*1088, slog.New(slog.DiscardHandler))
-	s.runner = newTrackRunner(s, st, c, newBudget(1e12, 1e9), newReportBoard(), 0)
+	s.runner = newTrackRunner(s, st, c, newBudget(1e12, 1e9), nil, newReportBoard(), 0)
 	t.Cleanup(func() {
 		s.book.close()
 		if err := d.Close(); err != nil {

@@ -46,6 +46,7 @@ const (
 type Manager struct {
 	deps     Deps
 	outcomes outcomes
+	turns    turns
 
 	running sync.WaitGroup
 	stop    context.CancelFunc
@@ -71,7 +72,7 @@ func NewManager(deps Deps) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		deps: deps, outcomes: outcomes{watch: deps.Watch, metrics: newMetrics()},
+		deps: deps, outcomes: outcomes{watch: deps.Watch, metrics: newMetrics()}, turns: newTurns(),
 		live: make(map[string]*Session), secrets: make(map[[sha256.Size]byte]*Session),
 	}
 	if deps.Registry != nil {
@@ -209,7 +210,7 @@ func (m *Manager) newSession(id string) *Session {
 	s := &Session{
 		id: id, secret: randomWord(16), started: time.Now(),
 		logger: m.deps.Logger.With(slog.String("session", id)), limits: m.deps.Limits, outcomes: m.outcomes,
-		hub: downlink.NewHub(), budget: newBudget(m.deps.Limits.Bitrate, m.deps.Limits.Message), reports: newReportBoard(),
+		hub: downlink.NewHub(), budget: newBudget(m.deps.Limits.Bitrate, m.deps.Limits.Message), turns: m.turns, reports: newReportBoard(),
 		events: make(chan event, maxEvents), ending: make(chan string, 1), connected: make(chan struct{}, 1), done: make(chan struct{}),
 		connection: Connecting,
 	}

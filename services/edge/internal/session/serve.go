@@ -155,7 +155,7 @@ func (v *supervisor) addTrack(ctx context.Context, t *peer.Track) {
 	v.work.Go(func() {
 		if t.Kind == media.KindPicture {
 			c := newConverter(st, number, v.decoder, v.uplink, v.limits.Pixels, v.logger)
-			newTrackRunner(from, st, c, v.budget, v.reports, v.limits.Message).run(ctx)
+			newTrackRunner(from, st, c, v.budget, v.turns, v.reports, v.limits.Message).run(ctx)
 		} else {
 			newSoundRunner(from, newListener(st, number, v.decoder, v.uplink, v.logger), v.budget, v.reports).run(ctx)
 		}

@@ -49,6 +49,7 @@ type Session struct {
 	hub     *downlink.Hub
 	book    *book
 	budget  *budget
+	turns   turns
 	reports *reportBoard
 	wants   atomic.Pointer[wants]
 

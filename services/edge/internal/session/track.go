@@ -33,6 +33,7 @@ type trackRunner struct {
 	stream   *stream
 	convert  *converter
 	budget   *budget
+	turns    turns
 	maxBytes int // of a unit
 
 	jitter    *jitter.Buffer
@@ -53,9 +54,9 @@ type trackRunner struct {
 	behind    bool // units are given up until the next key frame since decoding could not keep up
 }
 
-func newTrackRunner(s source, st *stream, c *converter, b *budget, r *reportBoard, maxBytes int) *trackRunner {
+func newTrackRunner(s source, st *stream, c *converter, b *budget, t turns, r *reportBoard, maxBytes int) *trackRunner {
 	return &trackRunner{
-		source: s, stream: st, convert: c, budget: b, maxBytes: maxBytes, jitter: jitter.New(jitter.Config{}), times: newMediaTime(r),
+		source: s, stream: st, convert: c, budget: b, turns: t, maxBytes: maxBytes, jitter: jitter.New(jitter.Config{}), times: newMediaTime(r),
 		need: needAll,
 	}
 }

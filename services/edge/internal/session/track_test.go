@@ -80,7 +80,7 @@ func newBench(t *testing.T, catalog uplink.Catalog, bitrate int64) *bench {
 		t.Fatal(err)
 	}
 	c := newConverter(st, 1, b.decoder, b.uplink, 1<<20, slog.New(slog.DiscardHandler))
-	b.runner = newTrackRunner(b, st, c, newBudget(bitrate, 1000), newReportBoard(), 1000)
+	b.runner = newTrackRunner(b, st, c, newBudget(bitrate, 1000), nil, newReportBoard(), 1000)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { b.runner.run(ctx) })

@@ -38,6 +38,13 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	if sequence == 0 || r.need == needNothing {
 		return
 	}
+	if len(due) > 0 {
+		turn, ok := r.turns.take(ctx)
+		if !ok {
+			return // what is in flight ends with the session
+		}
+		defer turn.end()
+	}
 	due, decode := r.admit(u, sequence, due, time.Now())
 	if !decode {
 		return

@@ -42,6 +42,8 @@ type Config struct {
 	Window time.Duration
 	// Most bounds the search for the largest number of streams; 0 leaves it out, with the overload that follows.
 	Most int
+	// Overload, unless 0, is the number of streams of an overload, which is then all that is measured.
+	Overload int
 	// Progress receives a line for each measurement, Report the tables.
 	Progress, Report io.Writer
 }
@@ -131,19 +133,30 @@ func Run(ctx context.Context, cfg Config) (missed int, err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	r := &report{cfg: cfg, missing: w.missing, most: make(map[string]int)}
-	if r.cells, err = w.table(ctx); err != nil {
-		return 0, err
+	if cfg.Overload > 0 {
+		r.overload, err = w.overload(ctx, cfg.Overload, cfg.Codecs[0])
+	} else {
+		err = w.all(ctx, r)
 	}
-	if r.profile, err = w.profile(ctx); err != nil {
+	if err != nil {
 		return 0, err
-	}
-	if cfg.Most > 0 {
-		if err := w.extremes(ctx, r); err != nil {
-			return 0, err
-		}
 	}
 	_, err = fmt.Fprintln(cfg.Report, r.render())
 	return r.missed(), err
+}
+
+// all measures everything.
+func (w *workplace) all(ctx context.Context, r *report) (err error) {
+	if r.cells, err = w.table(ctx); err != nil {
+		return err
+	}
+	if r.profile, err = w.profile(ctx); err != nil {
+		return err
+	}
+	if w.cfg.Most > 0 {
+		return w.extremes(ctx, r)
+	}
+	return nil
 }
 
 // extremes finds out how many streams each system can take, and what the edge does with more.

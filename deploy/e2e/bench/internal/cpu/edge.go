@@ -32,6 +32,8 @@ type arrivals struct {
 type lag struct {
 	at   time.Time
 	took time.Duration
+	// edge is the part of it from the frame's first packet in the edge to its leaving.
+	edge time.Duration
 }
 
 func startEdge(ctx context.Context, w *workplace, codec string) (*edgeServer, error) {
@@ -61,7 +63,7 @@ func (s *edgeServer) note(f sink.Frame) {
 	a.pictures++
 	a.last = f.Arrival
 	if sent, ok := s.load.sent(f.SSRC, f.Timestamp); ok {
-		a.lags = append(a.lags, lag{f.Arrival, f.Arrival.Sub(sent)})
+		a.lags = append(a.lags, lag{f.Arrival, f.Arrival.Sub(sent), deadline - f.Remaining})
 	}
 }
 

@@ -20,6 +20,8 @@ type overloaded struct {
 	streams int
 	// early and late are the lags in the first and the last third.
 	early, late []time.Duration
+	// edge is the edge's own part of all of them.
+	edge []time.Duration
 	// frames is the rate of converted pictures, three frames for each, of the slowest stream and the mean.
 	slowest, mean float64
 	// drops are the outcomes that are no results, by reason.
@@ -58,6 +60,7 @@ func (w *workplace) overload(ctx context.Context, streams int, codec string) (_ 
 	}
 	o.slowest, o.mean = r.slowest, r.mean
 	for _, l := range s.lags(begin) {
+		o.edge = append(o.edge, l.edge)
 		switch third := overloadLength / 3; {
 		case l.at.Sub(begin) < third:
 			o.early = append(o.early, l.took)
@@ -65,7 +68,7 @@ func (w *workplace) overload(ctx context.Context, streams int, codec string) (_ 
 			o.late = append(o.late, l.took)
 		}
 	}
-	w.say("overload: edge %d × %s: lag %s at first, %s in the end", streams, codec, lagText(o.early), lagText(o.late))
+	w.say("overload: edge %d × %s: lag %s at first, %s in the end; within the edge %s", streams, codec, lagText(o.early), lagText(o.late), lagText(o.edge))
 	return o, nil
 }
 

@@ -45,6 +45,8 @@ type Frame struct {
 	SSRC, Timestamp uint32
 	// Arrival is when the frame was taken from the connection, payload and all.
 	Arrival time.Time
+	// Remaining is what the edge left of the deadline when it sent the frame.
+	Remaining time.Duration
 	// SourceWidth and SourceHeight are the decoded picture's, in pixels.
 	SourceWidth, SourceHeight uint32
 	// Bytes is the payload's length, Sum its SHA-256 if asked for.
@@ -144,6 +146,9 @@ func (s *Sink) tell(m *request) {
 	f := Frame{
 		SSRC: m.frame.GetSsrc(), Timestamp: m.frame.GetRtpTimestamp(), Arrival: time.Now(), Bytes: m.bytes,
 		SourceWidth: m.frame.GetPlacement().GetSourceWidth(), SourceHeight: m.frame.GetPlacement().GetSourceHeight(),
+	}
+	for _, due := range m.frame.GetDue() {
+		f.Remaining = time.Duration(due.GetRemaining() * float64(time.Second))
 	}
 	if s.cfg.Hash {
 		sum := sha256.New()
