@@ -116,6 +116,9 @@ func (f *Fresh) Load(now time.Time) Load {
 	return f.load
 }
 
+// Predicted gives the time that a batch of a size is expected to take at an instance of usual speed.
+func (f *Fresh) Predicted(size int) time.Duration { return f.profile.took(size, 1) }
+
 // weigh compares what comes with what can be answered. It takes less to stay overloaded than to become so.
 func (f *Fresh) weigh(now time.Time) {
 	share := overloadShare

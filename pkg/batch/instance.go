@@ -198,7 +198,10 @@ func (f *Fresh) ran(in *instance, c Completion, begin time.Time) {
 	if f.profile.known() {
 		in.observe(f.profile.ratio(c.Size, took))
 	}
-	f.profile.observe(c.Size, took, scale, len(f.instances) == 1 || in.scale > tooQuick && in.scale < tooSlack)
+	factor := f.profile.observe(c.Size, took, scale, len(f.instances) == 1 || in.scale > tooQuick && in.scale < tooSlack)
+	for i := range f.instances {
+		f.instances[i].scale /= factor // The instances are as fast as before; that is how they differ now from the model.
+	}
 }
 
 // service gives the time that an instance spent on a batch.

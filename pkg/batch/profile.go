@@ -14,9 +14,7 @@ const (
 	settled = 20
 	// proof is the number of batches without which nothing is hopeless.
 	proof = 3
-	// spike is the ratio of a batch's time to what was predicted above which one alone says nothing about the model.
-	spike = 1.35
-	// A ratio outside of these is an outlier.
+	// A ratio of a batch's time to what was predicted outside of these is an outlier.
 	tooFast, tooSlow = 0.75, 1.3
 	// recent is the number of the last ratios in which a change is looked for, and changed is the number of outliers among them that prove it.
 	recent, changed = 8, 6
@@ -118,39 +116,47 @@ func (p *profile) anchor(size int, took time.Duration) {
 }
 
 // observe takes in what a batch took on an instance of a speed. When it does not count, for it was on an instance whose speed is its own, it says something
-// about the margin and about a change of the model only.
-func (p *profile) observe(size int, took time.Duration, scale float64, counts bool) {
+// about the margin and about a change of the model only. It returns the factor by which the model has changed, 1 as long as it has not.
+func (p *profile) observe(size int, took time.Duration, scale float64, counts bool) float64 {
 	ratio, known := p.ratio(size, took), p.known()
 	p.observed++
 	p.ratios.add(ratio)
-	outliers := p.ratios.count(func(r float64) bool { return r > tooSlow || r < tooFast })
-	faded := keep
-	if outliers >= changed && p.observed > settled {
-		faded, counts, outliers = keepChanged, true, 0
-		p.rescale(p.ratios.at(0.5))
-		p.ratios.clear()
-		p.tail.clear()
-	}
-	lone := p.observed > settled && ratio > spike && outliers < changed/2 && faded == keep
-	if counts && !lone {
-		p.fit.fade(faded)
+	outlier := ratio > tooSlow || ratio < tooFast
+	factor := 1.0
+	switch {
+	case p.observed <= settled || !outlier:
+		if counts {
+			p.fit.fade(keep)
+			p.fit.add(1, float64(size), took.Seconds())
+		}
+	case p.ratios.count(func(r float64) bool { return r > tooSlow || r < tooFast }) < changed:
+		// A spike, or the first sign of a change: the fit waits until it is clear which.
+	default:
+		factor = p.ratios.at(0.5)
+		p.change(factor)
 		p.fit.add(1, float64(size), took.Seconds())
 	}
 	p.solve()
 	if !known {
-		return // the ratio was to a guess
+		return factor // the ratio was to a guess
 	}
 	p.tail.add(ratio / max(0.5, scale))
 	if len(p.tail.values) >= settled && p.observed%tailEvery == 0 {
 		p.margin = min(maxMargin, max(minMargin, p.tail.at(tailShare)))
 	}
+	return factor
 }
 
-// rescale moves the anchors: the whole profile changed by a factor.
-func (p *profile) rescale(factor float64) {
+// change moves all that is known by a factor, as if the model had always been so, and believes it less from now on.
+func (p *profile) change(factor float64) {
 	for i := range p.anchors {
 		p.anchors[i].seconds *= factor
 	}
+	p.fit.y *= factor
+	p.fit.xy *= factor
+	p.fit.fade(keepChanged)
+	p.ratios.clear()
+	p.tail.clear()
 }
 
 // solve fits base and each.

@@ -27,8 +27,9 @@ type scenario struct {
 	// cold is true when the model was not warmed up.
 	cold   bool
 	faults []fault
-	// watch is called after each decision.
-	watch func(s *simulation, d batch.Decision)
+	// watch is called after each decision, and landed after each answer.
+	watch  func(s *simulation, d batch.Decision)
+	landed func(s *simulation, f *flight)
 }
 
 // fault is a change of an instance's speed, or of all when instance is negative; a factor of 0 means that it hangs.
@@ -181,6 +182,9 @@ func (s *simulation) land(f *flight) {
 		if s.now <= a.At+budget {
 			s.timeline[s.now/shareAll]++
 		}
+	}
+	if s.landed != nil {
+		s.landed(s, f)
 	}
 	s.spare = append(s.spare, f)
 }
