@@ -80,6 +80,18 @@ func (g *Gauge[K]) Arrived(key K) {
 // Forget ends a stream.
 func (g *Gauge[K]) Forget(key K) { delete(g.streams, key) }
 
+// End forgets all streams and gives those of which something is demanded.
+func (g *Gauge[K]) End() (demanded []K) {
+	for key, s := range g.streams {
+		if s.told > 0 {
+			demanded = append(demanded, key)
+		}
+	}
+	clear(g.streams)
+	g.level = 0
+	return demanded
+}
+
 // Streams gives the number of streams that are followed.
 func (g *Gauge[K]) Streams() int { return len(g.streams) }
 

@@ -25,7 +25,7 @@ func BenchmarkFrame(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, owner := d.models[0], &nobody{}
+	m, owner := d.table.models[0], &nobody{}
 	var names []string
 	for i := range 500 {
 		names = append(names, fmt.Sprint("stream", i))

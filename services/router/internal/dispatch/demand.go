@@ -53,6 +53,17 @@ func (m *model) weigh(now time.Time) (words []word, next time.Time) {
 	return words, s.next
 }
 
+// withdraw ends what has been demanded of the owners of a model's streams, and forgets them. The caller holds the lock.
+func (m *model) withdraw() (words []word) {
+	if m.scales.gauge == nil {
+		return nil
+	}
+	for _, key := range m.scales.gauge.End() {
+		words = append(words, word{key.owner, media.Demand{Stream: key.stream, Model: m.cfg.Name}})
+	}
+	return words
+}
+
 // tell delivers demands. The caller does not hold the lock.
 func tell(words []word) {
 	for _, w := range words {

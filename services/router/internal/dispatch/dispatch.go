@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -71,9 +70,15 @@ type Config struct {
 
 // Dispatcher takes frames to models. It is safe for concurrent use.
 type Dispatcher struct {
-	models []*model // by name
-	inputs []media.Input
-	byName map[string]*model
+	cfg     Config
+	metrics *metrics
+	fresh   chan []*model // to Run, which drives them
+
+	// replacing lets one Replace run at a time.
+	replacing sync.Mutex
+
+	mu    sync.RWMutex // held for reading while a frame goes to its models, so that none goes to a model after Replace has taken it out
+	table *table
 }
 
 // New makes a dispatcher. Frames wait until Run.
@@ -88,34 +93,11 @@ func New(cfg Config) (*Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dispatcher{byName: map[string]*model{}}
-	for _, c := range cfg.Models {
-		if c.Name == "" || d.byName[c.Name] != nil || c.MaxBatch < 1 || c.Slots < 1 || c.Streams < 1 || c.Deadline <= 0 || c.Runner == nil || c.Runner.Instances() < 1 {
-			return nil, fmt.Errorf("model %q: needs a name of its own, a runner with instances, a deadline and limits of at least 1", c.Name)
-		}
-		if err := c.Input.Check(); err != nil {
-			return nil, fmt.Errorf("model %q: %w", c.Name, err)
-		}
-		m := newModel(c, d.inputID(c), cfg, metrics.of(c.Name))
-		d.models = append(d.models, m)
-		d.byName[c.Name] = m
+	d := &Dispatcher{cfg: cfg, metrics: metrics, fresh: make(chan []*model)}
+	if d.table, _, err = d.build(&table{}, cfg.Models); err != nil {
+		return nil, err
 	}
-	slices.SortFunc(d.models, func(a, b *model) int { return strings.Compare(a.cfg.Name, b.cfg.Name) })
 	return d, nil
-}
-
-// inputID gives the id of a model's input, a new one when no model before takes the same.
-func (d *Dispatcher) inputID(c ModelConfig) uint32 {
-	at := slices.IndexFunc(d.inputs, func(in media.Input) bool { return in.Form == c.Input })
-	if at < 0 {
-		at = len(d.inputs)
-		d.inputs = append(d.inputs, media.Input{ID: uint32(at + 1), Form: c.Input})
-	}
-	if c.Input.Kind == media.KindSound {
-		const underWay = 2 // one at the model, and one on the way here
-		d.inputs[at].Window = max(d.inputs[at].Window, lineOf(c)+underWay)
-	}
-	return d.inputs[at].ID
 }
 
 // lineOf gives the number of windows of one stream that may wait for a model: as many as begin within its deadline.
@@ -127,20 +109,21 @@ func lineOf(c ModelConfig) int {
 
 // Models describes the models as they are now, by name.
 func (d *Dispatcher) Models() []media.Model {
-	models := make([]media.Model, 0, len(d.models))
-	for _, m := range d.models {
+	t := d.now()
+	models := make([]media.Model, 0, len(t.models))
+	for _, m := range t.models {
 		models = append(models, m.describe())
 	}
 	return models
 }
 
-// Inputs gives the inputs of the models. They never change.
-func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.inputs) }
+// Inputs gives the inputs of the models. An id stands for the same input for as long as any model takes that, and is not used again after.
+func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.now().inputs) }
 
 // Ready tells which models are not ready, nil when all are.
 func (d *Dispatcher) Ready() error {
 	var errs []error
-	for _, m := range d.models {
+	for _, m := range d.now().models {
 		if err := m.ready(); err != nil {
 			errs = append(errs, fmt.Errorf("model %s: %w", m.cfg.Name, err))
 		}
@@ -148,19 +131,25 @@ func (d *Dispatcher) Ready() error {
 	return errors.Join(errs...)
 }
 
-// Totals gives the counts of each model since the start, by name.
-func (d *Dispatcher) Totals() []media.ModelCounts {
-	totals := make([]media.ModelCounts, 0, len(d.models))
-	for _, m := range d.models {
-		totals = append(totals, m.totals())
-	}
-	return totals
+// Totals gives the counts of each model since the start, by name, those of models that have been taken out too.
+func (d *Dispatcher) Totals() []media.ModelCounts { return d.now().totals() }
+
+func (d *Dispatcher) now() *table {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.table
 }
 
-// Submit takes over a frame. Each model that it is due for must be one of Models, named once, and take the frame's input; the payload must have that
-// input's size. The caller has checked this.
+// Submit takes over a frame. Each model that it is due for must be, or have been, one of Models, named once, and take the frame's input, or have taken it; the payload must
+// have that input's size. The caller has checked this. For a model that takes another input by now the frame is EXPIRED, for one that is gone it is DRAINING.
 func (d *Dispatcher) Submit(f *Frame) {
-	d.each(f, func(m *model, due media.Due) { m.submit(f, due.Deadline) })
+	d.each(f, func(m *model, due media.Due) {
+		if m.inputID != f.InputID {
+			m.drop(f, media.Expired)
+			return
+		}
+		m.submit(f, due.Deadline)
+	})
 }
 
 // Drop takes over a frame only to end it with a reason, for each model that it is due for. The rules of Submit hold, but for input and payload.
@@ -171,8 +160,10 @@ func (d *Dispatcher) Drop(f *Frame, reason media.DropReason) {
 // each shares a frame among the models that it is due for. One that is not known is a defect of the caller; it costs its own frame only.
 func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
 	f.users.Store(int32(len(f.Due)))
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	for _, due := range f.Due {
-		if m := d.byName[due.Model]; m != nil {
+		if m := d.table.find(due.Model); m != nil {
 			do(m, due)
 			continue
 		}
@@ -186,18 +177,34 @@ func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
 // Forget ends what waits of an owner's stream as EXPIRED, for nobody is left to answer by the deadline, and forgets the service that the stream had and what recurrent
 // models remember of it. What is in flight ends as if nothing had happened.
 func (d *Dispatcher) Forget(owner Owner, stream string) {
-	for _, m := range d.models {
+	for _, m := range d.now().models {
 		m.forget(lane{owner, stream})
 	}
 }
 
-// Run drives the models until ctx ends, then gives up what is left. It returns an error when batches never came back from their runner.
+// Run drives the models, also those that Replace brings, until ctx ends, then gives up what is left. It returns an error when batches never came back from
+// their runner.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	errs := make([]error, len(d.models))
 	var running sync.WaitGroup
-	for i, m := range d.models {
-		running.Go(func() { errs[i] = m.run(ctx) })
+	var mu sync.Mutex
+	var errs []error
+	models := d.now().models
+	for {
+		for _, m := range models {
+			running.Go(func() {
+				defer close(m.over)
+				if m.err = m.run(ctx); m.err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					errs = append(errs, m.err)
+				}
+			})
+		}
+		select {
+		case models = <-d.fresh:
+		case <-ctx.Done():
+			running.Wait()
+			return errors.Join(errs...)
+		}
 	}
-	running.Wait()
-	return errors.Join(errs...)
 }

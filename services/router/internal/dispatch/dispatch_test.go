@@ -316,7 +316,7 @@ func TestIdleModelHoldsNoOwner(t *testing.T) {
 			b.submit(s, fmt.Sprint(i), 1, "", 200*ms, "faces")
 		}
 		advance(time.Second)
-		m := b.models[0]
+		m := b.table.models[0]
 		m.mu.Lock()
 		for _, l := range m.lanes[:cap(m.lanes)] {
 			if l.owner != nil {

@@ -167,6 +167,9 @@ func (b *bed) submit(s *session, stream string, sequence uint32, payload string,
 		Session: s.id, Owner: s, Arrived: now,
 	}
 	for _, m := range models {
+		if known := b.now().find(m); known != nil {
+			f.InputID = known.inputID
+		}
 		f.Due = append(f.Due, media.Due{Model: m, Deadline: now.Add(in)})
 	}
 	b.Submit(f)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,17 +38,21 @@ type model struct {
 	counts  media.ModelCounts
 	scales  scales
 	stopped bool
+	retired bool // by Replace: run ends by itself
 	// Scratch of decide.
 	items     []batch.Item
 	lanes     []lane
 	instances []batch.Instance // as the policy sees the runner's
+
+	over chan struct{} // closed when run has returned
+	err  error         // of run; set before over is closed
 }
 
 func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) *model {
 	m := &model{
 		cfg: c, inputID: inputID, observe: cfg.Observe, metrics: metrics, logger: cfg.Logger.With("model", c.Name),
 		changed: make(chan struct{}, 1), policy: cfg.Policy(), counts: media.ModelCounts{Model: c.Name},
-		instances: make([]batch.Instance, c.Runner.Instances()),
+		instances: make([]batch.Instance, c.Runner.Instances()), over: make(chan struct{}),
 	}
 	if c.Input.Kind == media.KindSound {
 		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
@@ -135,7 +140,7 @@ func (m *model) wake() {
 	}
 }
 
-// run drives the model until ctx ends.
+// run drives the model until ctx ends, or it is retired and what is in flight has ended or is overdue.
 func (m *model) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -145,6 +150,9 @@ func (m *model) run(ctx context.Context) error {
 		} else {
 			timer.Reset(time.Until(next))
 		}
+		if m.spent(time.Now()) {
+			break
+		}
 		select {
 		case <-ctx.Done():
 		case <-m.changed:
@@ -152,6 +160,14 @@ func (m *model) run(ctx context.Context) error {
 		}
 	}
 	return m.stop()
+}
+
+// spent tells whether a retired model has nothing any more that could still end well.
+func (m *model) spent(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, waiting := m.queue.NextDeadline()
+	return m.retired && !waiting && !slices.ContainsFunc(m.flights, func(f *flight) bool { return now.Before(f.over) })
 }
 
 // step does all that is to do now and says when to look again if nothing happens before.

@@ -182,7 +182,7 @@ func TestStateIsTheStreams(t *testing.T) {
 		if picture := states(one, "camera", "faces"); picture != "%!p(*backend.State=<nil>)" && picture != "0x0" {
 			t.Errorf("a picture has a state: %s", picture)
 		}
-		m := b.byName["speech"]
+		m := b.table.byName["speech"]
 		for _, s := range []*session{one, two} {
 			b.Forget(s, "voice")
 			b.Forget(s, "second")
@@ -230,7 +230,7 @@ func BenchmarkWindow(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, owner := d.models[0], &nobody{}
+	m, owner := d.table.models[0], &nobody{}
 	b.ReportAllocs()
 	for i := range b.N {
 		now := time.Now()
