@@ -36,7 +36,7 @@ type Driver interface {
 	Describe(ctx context.Context) (Description, error)
 	// Ready returns nil when the target can take a batch now.
 	Ready(ctx context.Context) error
-	// Infer runs one batch. It reads the request until it returns and not after. The order of the reply's tensors is free. The reply is as
+	// Infer runs one batch. It reads the request until it returns and not after, but for inputs that it keeps. The order of the reply's tensors is free. The reply is as
 	// the target gave it: the driver checks only what the caller cannot see any more, such as whether the bytes are those of the tensor.
 	Infer(ctx context.Context, request Request) (Output, error)
 	// Close frees what the driver holds, after the calls in progress. A second call does nothing.
@@ -56,6 +56,9 @@ type Request struct {
 	Outputs []tensor.Declared
 	// Frames say whose frames they are, in the batch's order. Their payloads are in Inputs already.
 	Frames []Frame
+	// Keep leaves the inputs' Data as it is beyond Infer, until each function that it gave was called, once and from any goroutine. A driver calls it, within
+	// Infer, for a library that may read on. nil says that nobody uses the memory again.
+	Keep func() (done func())
 }
 
 // Output is a driver's answer for a batch. The tensors' Data belongs to the receiver until it calls Release, which may be nil and must be

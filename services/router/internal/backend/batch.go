@@ -3,18 +3,35 @@ package backend
 import (
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
 )
 
-// workspace is the memory of one batch on its way in. It is used again and again.
+// workspace is the memory of one batch on its way in. It is used again and again. keep may be called as long as somebody uses it; leave is safe for concurrent use.
 type workspace struct {
+	home  *sync.Pool
+	users atomic.Int32 // the batch, and what its driver keeps
 	// inputs are the input tensor, the states and the constants, in this order. Their shapes are the workspace's own; so is the data but for that of constants.
 	inputs []media.RawTensor
 }
 
-// gather makes a batch of frames. The tensors are valid until the next call.
+// keep adds a user, who is gone when the function that it gives is called.
+func (w *workspace) keep() (done func()) {
+	w.users.Add(1)
+	return w.leave
+}
+
+// leave ends a user's use. After the last one the workspace is free for another batch.
+func (w *workspace) leave() {
+	if w.users.Add(-1) == 0 {
+		w.home.Put(w)
+	}
+}
+
+// gather makes a batch of frames. The tensors are valid until the last user has left.
 func (w *workspace) gather(packer *tensor.Packer, t *terms, frames []Frame, gap int) ([]media.RawTensor, error) {
 	w.inputs = slices.Grow(w.inputs[:0], 1+len(t.states)+len(t.constants))[:1+len(t.states)+len(t.constants)]
 	in := &w.inputs[0]

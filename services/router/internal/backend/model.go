@@ -72,7 +72,7 @@ func New(config Config, drivers ...Driver) (*Model, error) {
 		m.logger = slog.New(slog.DiscardHandler)
 	}
 	m.logger = m.logger.With("model", config.Name)
-	m.spaces.New = func() any { return &workspace{} }
+	m.spaces.New = func() any { return &workspace{home: &m.spaces} }
 	for _, driver := range drivers {
 		m.targets = append(m.targets, &target{driver: driver, err: &Error{
 			Code: media.BackendUnavailable, Target: driver.Target(), Reason: "not checked yet",
@@ -110,12 +110,13 @@ func (m *Model) Infer(ctx context.Context, target int, frames []Frame) (*Reply, 
 // run gathers a batch, lets a driver infer, and checks the answer against the terms.
 func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []Frame) (*Reply, error) {
 	space := m.spaces.Get().(*workspace)
-	defer m.spaces.Put(space)
+	space.users.Store(1)
+	defer space.leave()
 	inputs, err := space.gather(m.packer, terms, frames, m.config.Windows.Rate) // a gap of a second
 	if err != nil {
 		return nil, &Error{Code: media.Internal, Reason: "the batch cannot be gathered", Err: err}
 	}
-	output, err := driver.Infer(ctx, Request{Inputs: inputs, Outputs: terms.outputs, Frames: frames})
+	output, err := driver.Infer(ctx, Request{Inputs: inputs, Outputs: terms.outputs, Frames: frames, Keep: space.keep})
 	if err != nil {
 		return nil, attribute(ctx, driver, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -37,6 +38,8 @@ type Config struct {
 	Credentials credentials.TransportCredentials
 	// Correlate tells the server with each batch whose frames they are; see correlate.go.
 	Correlate bool
+	// Codec writes requests, which are protobuf messages to it; nil sends their tensors from where they lie. It is there for comparing the two.
+	Codec encoding.CodecV2
 	// MaxReply bounds an answer whose size the model does not declare, in bytes; 0 means 64 MiB.
 	MaxReply int
 }
@@ -156,15 +159,15 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 		return backend.Output{}, err
 	}
 	defer d.leave()
-	request := d.request(batch)
+	request := &question{d.request(batch), batch.Keep}
 	var reply answer
 	ctx, seen := watchTrailer(ctx)
 	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
-		grpc.ForceCodecV2(codec{}), grpc.MaxCallRecvMsgSize(d.limit(len(batch.Frames), batch.Outputs)))
+		grpc.ForceCodecV2(codec{d.config.Codec}), grpc.MaxCallRecvMsgSize(d.limit(len(batch.Frames), batch.Outputs)))
 	if err != nil {
 		return backend.Output{}, failure(ctx, err, seen)
 	}
-	tensors, err := reply.tensors(request)
+	tensors, err := reply.tensors(request.ModelInferRequest)
 	if err != nil {
 		return backend.Output{}, backend.Fail(media.BackendProtocol, "the answer breaks the protocol", err.Error())
 	}

@@ -5,11 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // the codec that requests are written with
-	"google.golang.org/grpc/mem"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
@@ -25,24 +20,6 @@ const (
 type answer struct {
 	message inference.ModelInferResponse
 	err     error
-}
-
-// codec is gRPC's own for requests. Replies that are no protobuf are kept as such: gRPC would report them like a server's refusal.
-type codec struct{}
-
-func (codec) Name() string { return "proto" }
-
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
-	return encoding.GetCodecV2("proto").Marshal(v)
-}
-
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
-	a, ok := v.(*answer)
-	if !ok {
-		return fmt.Errorf("codec: cannot read into %T", v)
-	}
-	a.err = proto.Unmarshal(data.Materialize(), &a.message)
-	return nil
 }
 
 // tensors checks what only the protocol knows and gives the tensors as bytes. Names, types and shapes are compared by the caller.

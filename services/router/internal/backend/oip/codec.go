@@ -1,0 +1,111 @@
+package oip
+
+import (
+	"fmt"
+
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-dev/sluice/pkg/wire"
+	"github.com/sluice-dev/sluice/proto/gen/inference"
+)
+
+// rawInputContents is ModelInferRequest.raw_input_contents.
+const rawInputContents protowire.Number = 7
+
+// shortTensor is the size up to which a tensor is copied beside the request's other fields: a buffer of its own would cost more.
+const shortTensor = 4 << 10
+
+// question is a ModelInferRequest whose tensors gRPC may read until it has written them, which may be after the call.
+type question struct {
+	*inference.ModelInferRequest
+	// keep is backend.Request.Keep.
+	keep func() (done func())
+}
+
+// codec writes questions without copying their tensors, or, if it is set, with another codec. Replies that are no protobuf are kept as such: gRPC would report them like a
+// server's refusal.
+type codec struct{ requests encoding.CodecV2 }
+
+// Name implements encoding.CodecV2.
+func (codec) Name() string { return "proto" }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	q, ok := v.(*question)
+	if !ok {
+		return nil, fmt.Errorf("codec: cannot write %T", v)
+	}
+	if c.requests != nil {
+		return c.requests.Marshal(v)
+	}
+	return q.gather()
+}
+
+// gather writes a question: tensors where they lie, all else into a buffer that goes before, between and behind them.
+func (q *question) gather() (mem.BufferSlice, error) {
+	tensors := q.RawInputContents
+	q.RawInputContents = nil
+	defer func() { q.RawInputContents = tensors }()
+	room := proto.Size(q.ModelInferRequest)
+	for _, t := range tensors {
+		room += protowire.SizeTag(rawInputContents) + protowire.SizeVarint(uint64(len(t)))
+		if len(t) <= shortTensor {
+			room += len(t)
+		}
+	}
+	pool := mem.DefaultBufferPool()
+	between := pool.Get(room)
+	text, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend((*between)[:0], q.ModelInferRequest)
+	if err != nil {
+		pool.Put(between)
+		return nil, err
+	}
+	ends := make([]int, 0, len(tensors)) // of what goes before each tensor that lies elsewhere
+	for _, t := range tensors {
+		text = protowire.AppendTag(text, rawInputContents, protowire.BytesType)
+		text = protowire.AppendVarint(text, uint64(len(t)))
+		if len(t) <= shortTensor {
+			text = append(text, t...)
+			continue
+		}
+		ends = append(ends, len(text))
+	}
+	*between = text
+	buffer := mem.NewBuffer(between, pool)
+	defer buffer.Free()
+	message := make(mem.BufferSlice, 0, 2*len(ends)+1)
+	begin := 0
+	for _, t := range tensors {
+		if len(t) > shortTensor {
+			message = append(message, buffer.Slice(begin, ends[0]), wire.Lease(t, q.kept(), nil))
+			begin, ends = ends[0], ends[1:]
+		}
+	}
+	if begin < len(text) {
+		message = append(message, buffer.Slice(begin, len(text)))
+	}
+	return message, nil
+}
+
+// kept keeps the tensors' memory until the function that it gives is called. It is nil when nobody uses the memory again.
+func (q *question) kept() func() {
+	if q.keep == nil {
+		return nil
+	}
+	return q.keep()
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+	a, ok := v.(*answer)
+	if !ok {
+		return fmt.Errorf("codec: cannot read into %T", v)
+	}
+	whole := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer whole.Free()
+	a.err = proto.Unmarshal(whole.ReadOnlyData(), &a.message)
+	return nil
+}
