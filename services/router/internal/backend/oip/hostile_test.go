@@ -118,7 +118,7 @@ func wrongReplies() map[string]func(*response) *response {
 		"typed, only one of them": typed(sums, nil),
 		"another request's":       func(r *response) *response { r.Id += "0"; return r },
 		"the first request's":     func(r *response) *response { r.Id = strings.TrimRight(r.Id, "0123456789") + "1"; return r },
-		"another driver's":        func(r *response) *response { r.Id = r.Id[strings.Index(r.Id, "-"):]; return r },
+		"another driver's":        func(r *response) *response { r.Id = strings.ToLower(r.Id); return r },
 		"another version's":       func(r *response) *response { r.ModelVersion = "2"; return r },
 		"another model's":         func(r *response) *response { r.ModelName = secret; return r },
 		"oversized":               raw(make([]byte, 1<<21)...),
