@@ -146,6 +146,19 @@ func (b *books) credited(c credit) {
 	}
 }
 
+// refit forgets what is outstanding for inputs that the call does not have any more: the edge, too, begins anew with an input that comes back.
+func (b *books) refit(inputs map[uint32]media.Input) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.streams {
+		for id := range s.inputs {
+			if _, stays := inputs[id]; !stays {
+				delete(s.inputs, id)
+			}
+		}
+	}
+}
+
 // allSettled gives a channel that is closed when no frame is without its outcomes. No frame must be received after that.
 func (b *books) allSettled() <-chan struct{} {
 	b.mu.Lock()

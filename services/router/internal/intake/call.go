@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -40,34 +41,18 @@ type edge = grpc.BidiStreamingServer[sluicev1.StreamRequest, sluicev1.StreamResp
 type call struct {
 	service *Service
 	session string
+	wanted  []string // models by name; empty for all
 	started time.Time
-	models  map[string]media.Model
-	inputs  map[uint32]media.Input
-	opened  *sluicev1.Opened
+	view    atomic.Pointer[view] // of the models; changed under the service's lock
 	books   *books
 	out     *outbox
 }
 
-func newCall(s *Service, session string, models []media.Model) *call {
-	c := &call{
-		service: s, session: session, started: time.Now(), models: make(map[string]media.Model), inputs: make(map[uint32]media.Input),
-		opened: &sluicev1.Opened{Window: new(uint32(s.cfg.Window)), Router: new(s.cfg.Name)},
-		books:  newBooks(s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
+func newCall(s *Service, session string, wanted []string) *call {
+	return &call{
+		service: s, session: session, wanted: wanted, started: time.Now(),
+		books: newBooks(s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
 	}
-	for _, m := range models {
-		c.models[m.Name] = m
-		c.opened.Models = append(c.opened.Models, wire.ModelToProto(m))
-	}
-	for _, in := range s.cfg.Dispatcher.Inputs() {
-		for _, m := range models {
-			if m.InputID == in.ID {
-				c.inputs[in.ID] = in
-				c.opened.Inputs = append(c.opened.Inputs, wire.InputToProto(in))
-				break
-			}
-		}
-	}
-	return c
 }
 
 // Ended implements dispatch.Owner.
@@ -80,7 +65,8 @@ func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
 
 // Demand implements dispatch.Owner.
 func (c *call) Demand(d media.Demand) {
-	if picture := c.inputs[c.models[d.Model].InputID].Picture; d.MaxFramerate > 0 {
+	v := c.view.Load()
+	if picture := v.inputs[v.models[d.Model].InputID].Picture; d.MaxFramerate > 0 {
 		d.MaxWidth, d.MaxHeight = picture.Width, picture.Height
 	}
 	c.out.demand(d)
@@ -89,7 +75,7 @@ func (c *call) Demand(d media.Demand) {
 // send sends what the outbox holds until that is closed or the call is over.
 func (c *call) send(stream edge) {
 	defer c.out.close()
-	response := &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Opened{Opened: c.opened}}
+	response := c.opened()
 	for {
 		if err := stream.Send(response); err != nil {
 			return // The call is over; receive finds out why.
@@ -99,6 +85,8 @@ func (c *call) send(stream edge) {
 			return
 		}
 		switch {
+		case l.opened:
+			response = c.opened()
 		case l.demand != nil:
 			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Demand{Demand: wire.DemandToProto(*l.demand)}}
 		case l.drain:
@@ -112,6 +100,10 @@ func (c *call) send(stream edge) {
 			}}}
 		}
 	}
+}
+
+func (c *call) opened() *sluicev1.StreamResponse {
+	return &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Opened{Opened: c.view.Load().opened}}
 }
 
 // receive takes frames until the edge half-closes, which is no error.
@@ -139,15 +131,16 @@ func (c *call) receive(stream edge) error {
 
 // accept checks one frame and hands it on, its payload where gRPC received it. An error is the end of the call.
 func (c *call) accept(request *wire.Request, now time.Time) error {
-	f, err := c.frame(request, now)
+	v := c.view.Load()
+	f, err := c.frame(request, v, now)
 	if err != nil {
 		request.Free()
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	in, known := c.inputs[f.InputID]
+	in, known := v.inputs[f.InputID]
 	window := 0
 	if known {
-		if err := c.fits(f, in); err != nil {
+		if err := v.fits(f, in); err != nil {
 			f.Free()
 			return status.Error(codes.InvalidArgument, err.Error())
 		}
@@ -175,11 +168,7 @@ func (c *call) accept(request *wire.Request, now time.Time) error {
 
 // finish ends a half-closed call: what is left ends by its deadline, and its outcomes go out.
 func (c *call) finish(ctx context.Context, sent <-chan struct{}) error {
-	patience := settleGrace
-	for _, m := range c.models {
-		patience = max(patience, m.Deadline+settleGrace)
-	}
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(c.view.Load().longest + settleGrace)
 	defer timer.Stop()
 	select {
 	case <-c.books.allSettled():
@@ -208,7 +197,7 @@ func (c *call) forget() {
 }
 
 // frame translates a frame and checks what does not depend on its input.
-func (c *call) frame(request *wire.Request, now time.Time) (*dispatch.Frame, error) {
+func (c *call) frame(request *wire.Request, v *view, now time.Time) (*dispatch.Frame, error) {
 	if err := checkFrame(request.Message.GetFrame()); err != nil {
 		return nil, err
 	}
@@ -217,28 +206,11 @@ func (c *call) frame(request *wire.Request, now time.Time) (*dispatch.Frame, err
 		return nil, err
 	}
 	f := &dispatch.Frame{Frame: frame, Session: c.session, Owner: c, Arrived: now}
-	if err := c.agree(f, now); err != nil {
+	if err := v.agree(f, now); err != nil {
 		f.Free()
 		return nil, err
 	}
 	return f, nil
-}
-
-// agree checks the models that a frame is due for, and sets the time by which each must have answered.
-func (c *call) agree(f *dispatch.Frame, now time.Time) error {
-	for i, due := range f.Due {
-		model, known := c.models[due.Model]
-		if !known {
-			return breach("frame %d of stream %q is due for model %q, which is not of this call", f.Sequence, f.Stream, due.Model)
-		}
-		for _, other := range f.Due[:i] {
-			if other.Model == due.Model {
-				return breach("frame %d of stream %q is due for model %q twice", f.Sequence, f.Stream, due.Model)
-			}
-		}
-		f.Due[i].Deadline = answerBy(now, due.Deadline.Sub(now), model.Deadline)
-	}
-	return nil
 }
 
 // answerBy gives the time by which the answer for a frame that arrived now must leave. No edge has more time than the model gives; one that claims it would
@@ -246,22 +218,6 @@ func (c *call) agree(f *dispatch.Frame, now time.Time) error {
 func answerBy(now time.Time, remaining, most time.Duration) time.Time {
 	remaining = min(remaining, most)
 	return now.Add(remaining - max(0, min(wayBack, remaining/10)))
-}
-
-// fits checks a frame against its input.
-func (c *call) fits(f *dispatch.Frame, in media.Input) error {
-	for _, due := range f.Due {
-		if c.models[due.Model].InputID != in.ID {
-			return breach("frame %d of stream %q: model %q does not take input %d", f.Sequence, f.Stream, due.Model, in.ID)
-		}
-	}
-	if !in.Fits(f.Payload.Len()) {
-		return breach("frame %d of stream %q: payload of %d bytes, but input %d has %d", f.Sequence, f.Stream, f.Payload.Len(), in.ID, in.Bytes())
-	}
-	if in.Kind == media.KindPicture && f.Placement.Width <= 0 {
-		return breach("frame %d of stream %q: a picture without its placement", f.Sequence, f.Stream)
-	}
-	return nil
 }
 
 // checkFrame checks a message by the rules of its description: protovalidate would cost more than all else that intake does.

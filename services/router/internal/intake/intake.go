@@ -89,11 +89,10 @@ func (s *Service) Stream(stream edge) error {
 	if open == nil {
 		return status.Error(codes.FailedPrecondition, "the first message of a call must be open")
 	}
-	models, err := s.wanted(open.GetModels())
-	if err != nil {
+	if err := s.known(open.GetModels()); err != nil {
 		return err
 	}
-	c := newCall(s, open.GetSession(), models)
+	c := newCall(s, open.GetSession(), open.GetModels())
 	if !s.enter(c) {
 		return status.Error(codes.Unavailable, "this router is shutting down: open the call on another one")
 	}
@@ -111,18 +110,15 @@ func (s *Service) Stream(stream edge) error {
 	return c.finish(stream.Context(), sent)
 }
 
-// wanted gives the models of the names, all for none.
-func (s *Service) wanted(names []string) ([]media.Model, error) {
+// known tells whether there are models of these names.
+func (s *Service) known(names []string) error {
 	models := s.cfg.Dispatcher.Models()
-	if len(names) == 0 {
-		return models, nil
-	}
 	for _, name := range names {
 		if !slices.ContainsFunc(models, func(m media.Model) bool { return m.Name == name }) {
-			return nil, status.Errorf(codes.NotFound, "no model %q here: InspectService.ListModels tells the names", name)
+			return status.Errorf(codes.NotFound, "no model %q here: InspectService.ListModels tells the names", name)
 		}
 	}
-	return slices.DeleteFunc(models, func(m media.Model) bool { return !slices.Contains(names, m.Name) }), nil
+	return nil
 }
 
 func (s *Service) enter(c *call) bool {
@@ -131,9 +127,21 @@ func (s *Service) enter(c *call) bool {
 	if s.draining {
 		return false
 	}
+	c.refit(s.cfg.Dispatcher.Models(), s.cfg.Dispatcher.Inputs())
 	s.calls[c] = struct{}{}
 	s.metrics.sessions.Inc()
 	return true
+}
+
+// Refit tells the open calls that the dispatcher's models have changed: each gets an Opened with the models that it wants and that there are now. A call that wanted
+// all models gets new ones too.
+func (s *Service) Refit() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	models, inputs := s.cfg.Dispatcher.Models(), s.cfg.Dispatcher.Inputs()
+	for c := range s.calls {
+		c.refit(models, inputs)
+	}
 }
 
 func (s *Service) leave(c *call) {

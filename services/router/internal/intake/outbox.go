@@ -25,6 +25,7 @@ const maxCredits = 1024
 // letter is one message for the edge: exactly one of the fields is set.
 type letter struct {
 	drain   bool
+	opened  bool
 	outcome *media.Outcome
 	credit  *credit
 	demand  *media.Demand
@@ -44,6 +45,7 @@ type outbox struct {
 
 	mu                              sync.Mutex
 	toldDrain, drains, last, closed bool
+	reopens                         bool
 	outcomes                        []media.Outcome // a ring once it has grown to limit
 	first                           int             // of outcomes: the oldest
 	waiting                         int
@@ -122,6 +124,14 @@ func (b *outbox) drain() {
 	b.signal()
 }
 
+// reopen lets the edge know what the models need now.
+func (b *outbox) reopen() {
+	b.mu.Lock()
+	b.reopens = true
+	b.mu.Unlock()
+	b.signal()
+}
+
 // finish lets next return false once everything that is in has been taken.
 func (b *outbox) finish() {
 	b.mu.Lock()
@@ -165,6 +175,9 @@ func (b *outbox) take() (l letter, found, more bool) {
 	case b.drains && !b.toldDrain:
 		b.toldDrain = true
 		return letter{drain: true}, true, true
+	case b.reopens:
+		b.reopens = false
+		return letter{opened: true}, true, true
 	case len(b.demands) > 0: // before the outcomes, of which there may be too many for want of it
 		return letter{demand: b.anyDemand()}, true, true
 	case b.waiting > 0:

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
-// TestOutboxAgainstAModel compares an outbox with plain slices: the newest demands, then the newest outcomes in order, then the credits, every outcome taken or lost exactly once.
+// TestOutboxAgainstAModel compares an outbox with plain slices: drain and opened, the newest demands, then the newest outcomes in order, then the credits, every outcome taken or lost exactly once.
 func TestOutboxAgainstAModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -21,6 +21,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 		var order []creditKey
 		credits := map[creditKey]uint32{}
 		drains, added, taken := false, uint32(0), 0
+		reopens := false
 		demands := map[demandKey]media.Demand{}
 		t.Repeat(map[string]func(*rapid.T){
 			"outcome": func(*rapid.T) {
@@ -49,6 +50,10 @@ func TestOutboxAgainstAModel(t *testing.T) {
 				drains = drains || !b.toldDrain
 				b.drain()
 			},
+			"reopen": func(*rapid.T) {
+				reopens = true
+				b.reopen()
+			},
 			"take": func(t *rapid.T) {
 				l, found, more := b.take()
 				switch {
@@ -59,6 +64,11 @@ func TestOutboxAgainstAModel(t *testing.T) {
 						t.Fatalf("took %+v, want drain first", l)
 					}
 					drains = false
+				case reopens:
+					if !l.opened {
+						t.Fatalf("took %+v, want opened", l)
+					}
+					reopens = false
 				case len(demands) > 0:
 					if l.demand == nil || demands[demandKey{l.demand.Stream, l.demand.Model}] != *l.demand {
 						t.Fatalf("took %+v, want one of %+v", l, demands)
