@@ -61,7 +61,7 @@ func (r *Record) Measure(warmUp time.Duration) Measures {
 		}
 		took = append(took, f.ended.Sub(f.Arrived))
 		if f.batch > 0 {
-			m.Batch += 1
+			m.Batch++
 			batches += 1 / float64(f.batch)
 		}
 		if f.ended.After(f.Deadline) {

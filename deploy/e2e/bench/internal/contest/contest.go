@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,15 +32,10 @@ type Config struct {
 	Length, WarmUp time.Duration
 	// Part and Parts take one of several parts of the runs, from 1, each with all policies of a regime and seed; of 1 part the first is all.
 	Part, Parts int
+	// Only is matched against "setting, regime, policy, seed n" of each run; those that do not match are left out. nil leaves none out.
+	Only *regexp.Regexp
 	// Report takes the tables, Progress a line for each run.
 	Report, Progress io.Writer
-}
-
-func (cfg *Config) check() error {
-	if cfg.Dilation < 1 || len(cfg.Seeds) == 0 || cfg.WarmUp <= 0 || cfg.Length <= cfg.WarmUp || cfg.Part < 1 || cfg.Part > cfg.Parts {
-		return errors.New("a contest needs a dilation of at least 1, seeds, more than the warm-up, and a part that there is")
-	}
-	return nil
 }
 
 // calibrations is how often every size of batch is run to learn what the model can do.
@@ -47,8 +43,8 @@ const calibrations = 3
 
 // Run measures, writes the runs to a CSV file, and reports. It gives the number of goals that were missed. Of a part it holds against the goals what the part shows.
 func Run(ctx context.Context, cfg Config) (missed int, err error) {
-	if err := cfg.check(); err != nil {
-		return 0, err
+	if cfg.Dilation < 1 || len(cfg.Seeds) == 0 || cfg.WarmUp <= 0 || cfg.Length <= cfg.WarmUp || cfg.Part < 1 || cfg.Part > cfg.Parts {
+		return 0, errors.New("a contest needs a dilation of at least 1, seeds, more than the warm-up, and a part that there is")
 	}
 	var rows []Row
 	bounds := make(map[stub.Profile]Profile)
@@ -56,6 +52,10 @@ func Run(ctx context.Context, cfg Config) (missed int, err error) {
 	for _, seed := range cfg.Seeds {
 		for _, r := range regimes(cfg.Extent) {
 			if turn++; (turn-1)%cfg.Parts != cfg.Part-1 {
+				continue
+			}
+			chosen := cfg.chosen(r, seed)
+			if len(chosen) == 0 {
 				continue
 			}
 			profile := r.profile(cfg.Dilation)
@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config) (missed int, err error) {
 				bounds[profile.Profile] = measured
 				cfg.say("%s: l(b) is %.2f + %.3f·b ms, %.1f frames a second at best", r.setting(), millis(measured.Alpha), millis(measured.Beta), measured.capacity(1, cfg.Dilation))
 			}
-			for _, p := range policies(cfg.Extent) { // one after the other, so that what else the machine does meets all alike
+			for _, p := range chosen { // one after the other, so that what else the machine does meets all alike
 				row, err := cfg.run(ctx, p, r, seed, measured)
 				if err != nil {
 					return 0, fmt.Errorf("%s, %s, %s, seed %d: %w", p, r.setting(), r, seed, err)
@@ -77,26 +77,29 @@ func Run(ctx context.Context, cfg Config) (missed int, err error) {
 			}
 		}
 	}
-	if err := cfg.save("batch", rows); err != nil {
+	if err := cfg.save(rows); err != nil {
 		return 0, err
 	}
-	return questionOf(cfg.Extent).report(cfg.Report, rows)
+	return report(cfg.Report, cfg.Extent, rows)
 }
 
-func questionOf(e Extent) question {
-	return question{policies(Issue), func(r regime) []goal { return goalsOf(e, r) }}
+// chosen gives the policies that are to play a regime with a seed.
+func (cfg *Config) chosen(r regime, seed uint64) []policy {
+	return slices.DeleteFunc(policies(cfg.Extent), func(p policy) bool {
+		return cfg.Only != nil && !cfg.Only.MatchString(fmt.Sprintf("%s, %s, %s, seed %d", r.setting(), r, p, seed))
+	})
 }
 
 func (cfg *Config) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(cfg.Progress, format+"\n", args...) // progress is no result
 }
 
-// save writes rows to the CSV file of a part of the benchmark.
-func (cfg *Config) save(name string, rows []Row) (err error) {
+func (cfg *Config) save(rows []Row) (err error) {
+	name := "batch.csv"
 	if cfg.Parts > 1 {
-		name = fmt.Sprintf("%s-%dof%d", name, cfg.Part, cfg.Parts)
+		name = fmt.Sprintf("batch-%dof%d.csv", cfg.Part, cfg.Parts)
 	}
-	f, err := os.Create(filepath.Join(cfg.Files, name+".csv"))
+	f, err := os.Create(filepath.Join(cfg.Files, name))
 	if err != nil {
 		return err
 	}
@@ -106,27 +109,19 @@ func (cfg *Config) save(name string, rows []Row) (err error) {
 
 // Merge reports on runs of CSV files together.
 func Merge(files []string, extent Extent, to io.Writer) (missed int, err error) {
-	rows, err := load(files)
-	if err != nil {
-		return 0, err
-	}
-	return questionOf(extent).report(to, rows)
-}
-
-// load reads the rows of CSV files.
-func load(files []string) (rows []Row, err error) {
+	var rows []Row
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		more, err := readRows(f)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return 0, fmt.Errorf("%s: %w", name, err)
 		}
 		rows = append(rows, more...)
 	}
-	return rows, nil
+	return report(to, extent, rows)
 }
 
 // run plays one trace on one policy.
@@ -147,7 +142,15 @@ func (cfg *Config) run(ctx context.Context, p policy, r regime, seed uint64, mea
 	if err != nil {
 		return nil, err
 	}
-	record, busy, err := play(ctx, trace, profile.SLO, path)
+	before, err := readProcessors()
+	if err != nil {
+		return nil, errors.Join(err, path.Close())
+	}
+	record, err := batch.Replay(ctx, trace, profile.SLO, path)
+	if err != nil {
+		return nil, err
+	}
+	after, err := readProcessors()
 	if err != nil {
 		return nil, err
 	}
@@ -155,31 +158,24 @@ func (cfg *Config) run(ctx context.Context, p policy, r regime, seed uint64, mea
 	if err != nil {
 		return nil, err
 	}
-	row := rowOf(p, r, seed, cfg.Dilation, record.Measure(cfg.WarmUp))
-	row.Settings = settings(p, r)
-	row.Bound, row.Busy = min(row.Offered, measured.capacity(r.instances, cfg.Dilation)), busy
-	row.saw(journal, record.Measure(cfg.WarmUp).Wasted)
+	measures := record.Measure(cfg.WarmUp)
+	row := rowOf(p, r, seed, cfg.Dilation, measures)
+	row.Capacity = measured.capacity(r.instances, cfg.Dilation)
+	row.Bound, row.Busy = min(row.Offered, row.Capacity), after.since(before)
+	row.saw(journal, measures.Wasted)
+	if b.router != nil {
+		if row.Predicted, err = b.router.capacity(ctx); err != nil {
+			return nil, err
+		}
+	}
 	row.Void = row.void(cfg.Dilation)
 	return row, nil
-}
-
-// play replays a trace on a path, closes it, and gives the part of the processors' time that was used meanwhile.
-func play(ctx context.Context, trace *batch.Trace, slo time.Duration, path batch.Path) (record *batch.Record, busy float64, err error) {
-	before, err := readProcessors()
-	if err != nil {
-		return nil, 0, errors.Join(err, path.Close())
-	}
-	if record, err = batch.Replay(ctx, trace, slo, path); err != nil {
-		return nil, 0, err
-	}
-	after, err := readProcessors()
-	return record, after.since(before), err
 }
 
 // rowOf enters what was run and what came of it.
 func rowOf(p policy, r regime, seed uint64, dilation float64, m batch.Measures) *Row {
 	row := &Row{
-		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p),
+		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p), Settings: settings(p, r),
 		Seed: seed, Dilation: dilation, SLO: millis(stretch(slo, dilation)), Streams: m.Streams,
 		Offered: m.Offered, Goodput: m.Goodput, P50: millis(m.P50), P99: millis(m.P99), MeanAge: millis(m.MeanAge), WorstAge: millis(m.WorstAge),
 		Share: m.Share, Jain: m.Jain, Batch: m.Batch, Lateness: millis(m.Lateness),

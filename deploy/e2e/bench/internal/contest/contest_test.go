@@ -20,7 +20,7 @@ func good(r regime, seed uint64) []Row {
 	row := func(p policy, goodput, p50, p99, age, worst, share, jain float64) Row {
 		return Row{
 			Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p), Seed: seed,
-			SLO: 400, Bound: min(r.load, 1) * 865, Offered: r.load * 865, Goodput: goodput * min(r.load, 1) * 865, P50: p50, P99: p99, MeanAge: age, WorstAge: worst, Share: share, Jain: jain,
+			SLO: 400, Bound: min(r.load, 1) * 865, Capacity: 865, Offered: r.load * 865, Goodput: goodput * min(r.load, 1) * 865, P50: p50, P99: p99, MeanAge: age, WorstAge: worst, Share: share, Jain: jain,
 			Frames: 1000, Answered: 900, Superseded: 100, InFlight: 2, Sizes: "8:100 9:3", Batch: 8, Busy: 0.1,
 		}
 	}
@@ -100,7 +100,7 @@ func TestReport(t *testing.T) {
 				t.Errorf("missed %q, want %q", missed, c.want)
 			}
 			var text bytes.Buffer
-			n, err := questionOf(Issue).report(&text, rows)
+			n, err := report(&text, Issue, rows)
 			if err != nil || n != len(c.want) || strings.Count(text.String(), "MISSED")+strings.Count(text.String(), "NOT SHOWN") != n {
 				t.Errorf("%d missed, %v, want %d:\n%s", n, err, len(c.want), text.String())
 			}
@@ -117,7 +117,7 @@ func TestTooManyVoidRunsAreAnError(t *testing.T) {
 		}
 	}
 	var text bytes.Buffer
-	if _, err := questionOf(Issue).report(&text, rows); err == nil || !strings.Contains(text.String(), "19 of 75 runs are void") {
+	if _, err := report(&text, Issue, rows); err == nil || !strings.Contains(text.String(), "19 of 75 runs are void") {
 		t.Errorf("error %v, report:\n%s", err, text.String())
 	}
 }
@@ -158,7 +158,7 @@ func TestMerge(t *testing.T) {
 	var files []string
 	for i, part := range [][]Row{rows[:7], rows[7:]} {
 		cfg := Config{Files: t.TempDir(), Part: i + 1, Parts: 2}
-		if err := cfg.save("batch", part); err != nil {
+		if err := cfg.save(part); err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, filepath.Join(cfg.Files, fmt.Sprintf("batch-%dof2.csv", i+1)))

@@ -76,8 +76,12 @@ func goalsOf(e Extent, r regime) []goal {
 		own("", "batches at an instance at once", true, 2, func(r Row) float64 { return r.InFlight }),
 		own("", "failed frames", true, 0, func(r Row) float64 { return float64(r.Failed + r.Unanswered) }),
 	}
-	if e == Smoke {
-		return append([]goal{own("", "goodput, of the upper bound", false, 0.85, ofBound), own("", "worst share", false, 0.8, share)}, always[2:]...)
+	if e == Smoke { // loose: one short run must not fail by bad luck; starvation gives shares near 0
+		least := 0.8
+		if r.shape == batch.InPhase {
+			least = 0.5
+		}
+		return append([]goal{own("", "goodput, of the upper bound", false, 0.85, ofBound), own("", "worst share", false, least, share)}, always[2:]...)
 	}
 	periodic := r.shape == batch.Periodic
 	var list []goal

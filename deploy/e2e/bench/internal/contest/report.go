@@ -56,18 +56,12 @@ func (g group) seeds() (list []map[policy]Row) {
 	return list
 }
 
-// question is what runs are to show: which policies do better, by which goals.
-type question struct {
-	policies []policy
-	goals    func(regime) []goal
-}
-
 // report prints the tables and gives the number of goals missed. Too many void runs are an error.
-func (q question) report(to io.Writer, rows []Row) (missed int, err error) {
+func report(to io.Writer, e Extent, rows []Row) (missed int, err error) {
 	all := groups(rows)
 	var verdicts []verdict
 	for _, g := range all {
-		for _, goal := range q.goals(g.regime) {
+		for _, goal := range goalsOf(e, g.regime) {
 			verdicts = append(verdicts, goal.judge(g.regime.setting()+", "+g.regime.String(), g.seeds()))
 		}
 	}
@@ -83,7 +77,7 @@ func (q question) report(to io.Writer, rows []Row) (missed int, err error) {
 			}
 		}
 	})
-	text := q.results(all) + "\n" + judged(verdicts) + fmt.Sprintf("\n%d of %d runs are void.\n", len(void), len(rows))
+	text := results(all) + "\n" + judged(verdicts) + fmt.Sprintf("\n%d of %d runs are void.\n", len(void), len(rows))
 	for _, why := range void {
 		text += "  " + why + "\n"
 	}
@@ -106,27 +100,27 @@ func newTable(title string, header ...any) table.Writer {
 }
 
 // results prints regime × policy: means over the seeds.
-func (q question) results(all []group) string {
+func results(all []group) string {
 	var tables []string
 	for i, g := range all {
 		if i == 0 || all[i-1].regime.setting() != g.regime.setting() {
-			tables = append(tables, q.settingTable(all[i:]))
+			tables = append(tables, settingTable(all[i:]))
 		}
 	}
 	return strings.Join(tables, "\n")
 }
 
 // settingTable prints the regimes that have the first one's setting.
-func (q question) settingTable(all []group) string {
+func settingTable(all []group) string {
 	setting := all[0].regime.setting()
-	t := newTable(setting+"; means of the seeds that count, times in dilated ms",
-		"load", "policy", "goodput/s", "of bound", "p50", "p99", "mean age", "worst age", "worst share", "Jain", "batch", "seeds")
+	t := newTable(setting+"; means of the seeds that count, times in dilated ms; capacity is what the router thinks that the model can do, of what was measured",
+		"load", "policy", "goodput/s", "of bound", "p50", "p99", "mean age", "worst age", "worst share", "Jain", "batch", "capacity", "seeds")
 	for _, g := range all {
 		if g.regime.setting() != setting {
 			break
 		}
 		seeds := g.seeds()
-		for _, p := range q.policies {
+		for _, p := range policies(Issue) {
 			mean := func(of func(Row) float64) float64 {
 				var values []float64
 				for _, runs := range seeds {
@@ -149,12 +143,20 @@ func (q question) settingTable(all []group) string {
 			t.AppendRow(table.Row{
 				g.regime, p, whole(mean(goodput)), fmt.Sprintf("%.2f", mean(ofBound)), whole(mean(func(r Row) float64 { return r.P50 })), whole(mean(func(r Row) float64 { return r.P99 })),
 				whole(mean(meanAge)), whole(mean(worstAge)), fmt.Sprintf("%.2f", mean(share)), fmt.Sprintf("%.3f", mean(func(r Row) float64 { return r.Jain })),
-				fmt.Sprintf("%.1f", mean(func(r Row) float64 { return r.Batch })), n,
+				fmt.Sprintf("%.1f", mean(func(r Row) float64 { return r.Batch })), predicted(mean(func(r Row) float64 { return r.Predicted / r.Capacity })), n,
 			})
 		}
 		t.AppendSeparator()
 	}
 	return t.Render() + "\n"
+}
+
+// predicted prints what a policy thinks that the model can do, of what was measured.
+func predicted(part float64) string {
+	if part == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", part)
 }
 
 func whole(x float64) string { return fmt.Sprintf("%.0f", x) }

@@ -25,6 +25,9 @@ type Row struct {
 	// Bound is the upper bound of the goodput: what was offered, or what the model as it was measured can do.
 	Bound   float64 `csv:"bound"`
 	Streams int     `csv:"streams"`
+	// Capacity is what the model, as it was measured, can answer in time, in frames a second; Predicted is what the router says of that at the end of the run, 0 for the others.
+	Capacity  float64 `csv:"capacity"`
+	Predicted float64 `csv:"predicted"`
 
 	Offered  float64 `csv:"offered"`
 	Goodput  float64 `csv:"goodput"`

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	prometheus "github.com/prometheus/common/model"
+
 	"github.com/sluice-dev/sluice/deploy/e2e/bench/internal/proc"
 	"github.com/sluice-dev/sluice/deploy/e2e/bench/internal/stub"
 )
@@ -128,6 +131,24 @@ func startRouter(ctx context.Context, root string, p Profile, instances int, ser
 		return nil, err
 	}
 	return r, r.Await(ctx, readyLimit, func(ctx context.Context) error { return proc.Get(ctx, "http://"+r.admin+"/readyz", nil) })
+}
+
+// capacity asks what the router thinks that the model can do, in frames a second.
+func (r *router) capacity(ctx context.Context) (float64, error) {
+	var body bytes.Buffer
+	if err := proc.Get(ctx, "http://"+r.admin+"/metrics", &body); err != nil {
+		return 0, err
+	}
+	parser := expfmt.NewTextParser(prometheus.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(&body)
+	if err != nil {
+		return 0, err
+	}
+	metrics := families["sluice_router_capacity_frames"].GetMetric()
+	if len(metrics) != 1 {
+		return 0, fmt.Errorf("the router has its capacity for %d models, want one", len(metrics))
+	}
+	return metrics[0].GetGauge().GetValue(), nil
 }
 
 func (r *router) stop() error {

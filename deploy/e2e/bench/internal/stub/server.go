@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// Input and Output are the names of the model's tensors, both UINT8 [batch, bytes].
-	Input  = "INPUT"
+	// Input is the name of the model's input tensor, UINT8 [batch, Config.Width].
+	Input = "INPUT"
+	// Output is that of its output tensor, UINT8 [batch, Config.Echo].
 	Output = "OUTPUT"
 	// ComputeParameter is the response parameter that says what the batch took on its instance, in nanoseconds.
 	ComputeParameter = "compute_ns"

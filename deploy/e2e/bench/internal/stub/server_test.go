@@ -61,6 +61,7 @@ func frames(first, n int) *inference.ModelInferRequest {
 func TestBatchesTakeTurns(t *testing.T) {
 	t.Parallel()
 	serving(t, configured(nil), func(t *testing.T, s *Server) {
+		t.Helper()
 		start := time.Now()
 		var both sync.WaitGroup
 		for i, n := range []int{5, 10} {
@@ -71,7 +72,7 @@ func TestBatchesTakeTurns(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if got, want := time.Since(start), []time.Duration{40, 100}[i]*time.Millisecond; got != want {
+				if got, want := time.Since(start), []time.Duration{40e6, 100e6}[i]; got != want {
 					t.Errorf("batch of %d: answered after %s, want %s", n, got, want)
 				}
 				if got, want := answer.GetParameters()[ComputeParameter].GetInt64Param(), int64(20+4*n)*1e6; got != want {
@@ -121,6 +122,7 @@ func TestNoise(t *testing.T) {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	serving(t, configured(nil), func(t *testing.T, s *Server) {
+		t.Helper()
 		killed := false
 		control := s.Control(func() { killed = true })
 		tell := func(path string, want int) {
@@ -173,6 +175,7 @@ func TestFaults(t *testing.T) {
 func TestRefusesOtherRequests(t *testing.T) {
 	t.Parallel()
 	serving(t, configured(nil), func(t *testing.T, s *Server) {
+		t.Helper()
 		for name, change := range map[string]func(*inference.ModelInferRequest){
 			"model":    func(r *inference.ModelInferRequest) { r.ModelName = "other" },
 			"tensor":   func(r *inference.ModelInferRequest) { r.Inputs[0].Name = "other" },
@@ -197,6 +200,7 @@ func TestRefusesOtherRequests(t *testing.T) {
 func TestCancelledRequestsRunAllTheSame(t *testing.T) {
 	t.Parallel()
 	serving(t, configured(nil), func(t *testing.T, s *Server) {
+		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
 		if _, err := s.ModelInfer(ctx, frames(0, 5)); status.Code(err) != codes.Canceled {
