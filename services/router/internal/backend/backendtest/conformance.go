@@ -5,6 +5,7 @@ package backendtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,8 @@ func Conform(t *testing.T, h Harness) {
 	t.Helper()
 	for name, test := range map[string]func(*testing.T, Harness){
 		"Describe":                   describes,
+		"DescribesTheSameAgain":      describesTheSameAgain,
+		"MismatchShowsBothSides":     mismatchShowsBothSides,
 		"BatchEqualsSingles":         batchEqualsSingles,
 		"FramesKeepTheirPlaces":      framesKeepTheirPlaces,
 		"ConcurrentBatches":          concurrentBatches,
@@ -42,7 +45,10 @@ func Conform(t *testing.T, h Harness) {
 		"UnfitInputIsRejected":       unfitInputIsRejected,
 		"EndedContext":               endedContext,
 		"ContextEndsDuringInference": contextEndsDuringInference,
+		"CancelledDuringInference":   cancelledDuringInference,
+		"CancelledBesideOthers":      cancelledBesideOthers,
 		"Close":                      closes,
+		"CloseWhileInUse":            closesWhileInUse,
 		"StatesBatchedEqualAlone":    statesBatchedEqualAlone,
 		"FailedBatchKeepsTheStates":  failedBatchKeepsTheStates,
 		"GapsEndTheState":            gapsEndTheState,
@@ -193,6 +199,54 @@ func describes(t *testing.T, h Harness) {
 			t.Errorf("tensor %s: wanted are a name, a datatype and a free batch axis", s)
 		}
 	}
+}
+
+// describesTheSameAgain asks twice, and once more after a batch.
+func describesTheSameAgain(t *testing.T, h Harness) {
+	t.Helper()
+	driver := h.driver(t)
+	var texts []string
+	for range 3 {
+		d, err := driver.Describe(patient(t))
+		if err != nil {
+			t.Fatalf("Describe: %v", err)
+		}
+		texts = append(texts, fmt.Sprint(d))
+		_ = h.request(t, driver)
+	}
+	if texts[0] != texts[1] || texts[1] != texts[2] {
+		t.Errorf("a driver describes the same model as %v", texts)
+	}
+}
+
+// mismatchShowsBothSides wants an output that no model has: the error names it, what is served, and the key to change. The target is not spoiled by it.
+func mismatchShowsBothSides(t *testing.T, h Harness) {
+	t.Helper()
+	driver := h.driver(t)
+	wrong := h.Config
+	wrong.Outputs, wrong.Accept = []string{"an output of nobody's"}, nil
+	model, err := backend.New(wrong, driver) // not closed: the driver is used again
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := driver.Describe(patient(t))
+	if err != nil {
+		t.Fatalf("Describe: %v", err)
+	}
+	var mismatch *backend.Mismatch
+	if err := model.Check(patient(t)); !errors.As(err, &mismatch) {
+		t.Fatalf("Check = %v, want a mismatch", err)
+	}
+	text := mismatch.Error()
+	for _, want := range []string{driver.Target(), wrong.Outputs[0], d.Inputs[0].String(), d.Outputs[0].String(), "output.tensors"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the mismatch does not show %q:\n%s", want, text)
+		}
+	}
+	if _, err := model.Infer(patient(t), 0, h.frames(t, 1, 5)); backend.CodeOf(err) != media.BackendUnavailable {
+		t.Errorf("Infer on a target that does not fit = %v, want %s", err, media.BackendUnavailable)
+	}
+	_ = h.request(t, driver)
 }
 
 func batchEqualsSingles(t *testing.T, h Harness) {

@@ -3,6 +3,8 @@ package backendtest
 import (
 	"bytes"
 	"context"
+	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,17 +43,110 @@ func contextEndsDuringInference(t *testing.T, h Harness) {
 		if err != nil && backend.CodeOf(err) != media.BackendTimeout {
 			t.Errorf("Infer within %v = %v, want %s", limit, err, media.BackendTimeout)
 		}
-		for i := range got {
-			if !bytes.Equal(got[i], want[i]) {
-				t.Errorf("within %v frame %d got another answer", limit, i)
+		compare(t, got, want)
+	}
+	compare(t, mustInfer(t, model, frames), want)
+}
+
+// cancelledDuringInference gives a batch up at many moments: the answer is right or there is none, and the next batch is not touched.
+func cancelledDuringInference(t *testing.T, h Harness) {
+	t.Helper()
+	model := h.model(t)
+	frames := h.frames(t, h.Config.MaxBatch, 6)
+	want := mustInfer(t, model, frames)
+	for after := 50 * time.Microsecond; after < 100*time.Millisecond; after *= 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		timer := time.AfterFunc(after, cancel)
+		got, err := infer(ctx, model, frames)
+		timer.Stop()
+		cancel()
+		if err != nil && (backend.CodeOf(err) != media.BackendUnavailable || !errors.Is(err, context.Canceled)) {
+			t.Errorf("Infer given up after %v = %v, want %s", after, err, media.BackendUnavailable)
+		}
+		compare(t, got, want)
+	}
+	compare(t, mustInfer(t, model, frames), want)
+}
+
+// cancelledBesideOthers gives every other batch up while the rest go on beside it.
+func cancelledBesideOthers(t *testing.T, h Harness) {
+	t.Helper()
+	model := h.model(t)
+	ctx := patient(t)
+	var all sync.WaitGroup
+	for caller := range 4 {
+		frames := h.frames(t, 1+caller%h.Config.MaxBatch, uint64(20+caller))
+		want := mustInfer(t, model, frames)
+		all.Go(func() {
+			for round := range 6 {
+				limited, cancel := context.WithCancel(ctx)
+				stop := func() bool { return true }
+				given := round%2 == 0
+				if given {
+					stop = time.AfterFunc(time.Duration(1+caller)*time.Millisecond, cancel).Stop
+				}
+				got, err := infer(limited, model, frames)
+				stop()
+				cancel()
+				if err != nil && (!given || backend.CodeOf(err) != media.BackendUnavailable) {
+					t.Errorf("caller %d: %v", caller, err)
+				}
+				compare(t, got, want)
 			}
+		})
+	}
+	all.Wait()
+}
+
+// compare expects the answers of a batch, or none.
+func compare(t *testing.T, got, want [][]byte) {
+	t.Helper()
+	for i := range got {
+		if !bytes.Equal(got[i], want[i]) {
+			t.Errorf("frame %d got another answer", i)
 		}
 	}
-	for i, got := range mustInfer(t, model, frames) {
-		if !bytes.Equal(got, want[i]) {
-			t.Errorf("frame %d got another answer after batches that were given up", i)
-		}
+}
+
+// closesWhileInUse closes a driver under its callers: what is in progress ends well, what comes later does not begin.
+func closesWhileInUse(t *testing.T, h Harness) {
+	t.Helper()
+	driver := h.driver(t)
+	model, err := backend.New(h.Config, driver)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if err := model.Check(patient(t)); err != nil {
+		t.Fatalf("Check: %v", err)
+	}
+	const callers = 4
+	ctx := patient(t)
+	var all, begun sync.WaitGroup
+	begun.Add(callers)
+	for caller := range callers {
+		frames := h.frames(t, 1, uint64(30+caller))
+		want := mustInfer(t, model, frames)
+		all.Go(func() {
+			var once sync.Once
+			defer once.Do(begun.Done)
+			for {
+				got, err := infer(ctx, model, frames)
+				if err != nil {
+					if backend.CodeOf(err) != media.BackendUnavailable || ctx.Err() != nil {
+						t.Errorf("caller %d of a driver that was closed: %v, want %s", caller, err, media.BackendUnavailable)
+					}
+					return
+				}
+				compare(t, got, want)
+				once.Do(begun.Done)
+			}
+		})
+	}
+	begun.Wait()
+	if err := driver.Close(); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	all.Wait()
 }
 
 func closes(t *testing.T, h Harness) {
