@@ -11,6 +11,7 @@ package backend
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -46,6 +47,14 @@ type Driver interface {
 // Description is what a target says about its model.
 type Description struct {
 	Inputs, Outputs []media.TensorSpec
+}
+
+// equal tells whether two descriptions are of models that are used alike.
+func (d Description) equal(other Description) bool {
+	same := func(a, b media.TensorSpec) bool {
+		return a.Name == b.Name && a.Datatype == b.Datatype && slices.Equal(a.Shape, b.Shape)
+	}
+	return slices.EqualFunc(d.Inputs, other.Inputs, same) && slices.EqualFunc(d.Outputs, other.Outputs, same)
 }
 
 // Request is one batch for a driver.

@@ -93,13 +93,14 @@ func (m *Model) Infer(ctx context.Context, target int, frames []Frame) (*Reply, 
 	}
 	t := m.targets[target]
 	m.mu.Lock()
-	terms := t.terms
+	terms, ready := t.terms, t.err == nil
 	m.mu.Unlock()
-	if terms == nil {
+	if !ready {
 		return nil, &Error{Code: media.BackendUnavailable, Target: t.driver.Target(), Reason: "the target is not ready"}
 	}
 	reply, err := m.run(ctx, t.driver, terms, frames)
 	if err != nil {
+		m.doubt(t, err)
 		m.failures.Do(func() {
 			m.logger.WarnContext(ctx, "a batch failed; more of the kind are logged once a second", "frames", len(frames), "error", err)
 		})

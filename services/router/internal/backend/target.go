@@ -6,13 +6,17 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // target is a driver and what is known of it. Model.mu guards the rest.
 type target struct {
 	driver Driver
-	// terms is what the target agreed to; nil until it did, and again when it was not ready since.
+	// terms is what the target agreed to; nil until it did, and again when it has gone since.
 	terms *terms
+	// doubted is true from an answer that does not fit the terms until the target has described its model again: another version may have taken its place.
+	doubted bool
 	// err says why the target is not ready; nil when it is.
 	err error
 }
@@ -62,9 +66,9 @@ func (m *Model) Available() error {
 	return first
 }
 
-// Check asks every target whether it is ready. A target that was not ready before is compared with the configuration and warmed up with batches of
-// every size class, so that the first real batch is neither the first of its shape nor the one that shows that nothing fits. It returns what
-// Available says then.
+// Check asks every target whether it is ready. A target that is new, that was away, or whose model has changed is compared with the configuration and warmed up
+// with batches of every size class, so that the first real batch is neither the first of its shape nor the one that shows that nothing fits. It returns
+// what Available says then.
 func (m *Model) Check(ctx context.Context) error {
 	m.checks.Lock()
 	defer m.checks.Unlock()
@@ -99,8 +103,8 @@ func (m *Model) checkTarget(ctx context.Context, t *target) {
 	m.mu.Lock()
 	before := t.err
 	t.err = err
-	if err != nil {
-		t.terms = nil
+	if err != nil && CodeOf(err) != media.BackendTimeout { // What is only slow has not forgotten the model.
+		t.terms, t.doubted = nil, false
 	}
 	m.mu.Unlock()
 	switch {
@@ -119,24 +123,36 @@ func (m *Model) ask(ctx context.Context, t *target) error {
 		return attribute(short, t.driver, err)
 	}
 	m.mu.Lock()
-	agreed := t.terms != nil
+	agreed, doubted := t.terms, t.doubted
 	m.mu.Unlock()
-	if agreed {
+	if agreed != nil && !doubted {
 		return nil
 	}
 	description, err := t.driver.Describe(short)
 	if err != nil {
 		return attribute(short, t.driver, err)
 	}
-	terms, err := m.agree(t.driver.Target(), description)
-	if err != nil {
-		return err
-	}
-	if terms.profile, err = m.warm(ctx, t.driver, terms); err != nil {
-		return err
+	terms := agreed
+	if agreed == nil || !agreed.described.equal(description) {
+		if terms, err = m.agree(t.driver.Target(), description); err != nil {
+			return err
+		}
+		if terms.profile, err = m.warm(ctx, t.driver, terms); err != nil {
+			return err
+		}
 	}
 	m.mu.Lock()
-	t.terms = terms
+	t.terms, t.doubted = terms, false
 	m.mu.Unlock()
 	return nil
+}
+
+// doubt has a target describe its model again at the next check, when an answer is of a kind that another model would give.
+func (m *Model) doubt(t *target, err error) {
+	if code := CodeOf(err); code != media.BackendProtocol && code != media.BackendRejected {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t.doubted = true
 }

@@ -12,6 +12,7 @@ import (
 
 // terms is what a target and the configuration agree on: the form of every request and of every answer.
 type terms struct {
+	described Description
 	input     media.TensorSpec // its first axis is the batch's
 	states    []stateTerms
 	constants []constantTerms
@@ -24,7 +25,7 @@ type terms struct {
 
 // agree compares what a target says with what is configured.
 func (m *Model) agree(target string, d Description) (*terms, error) {
-	t := &terms{}
+	t := &terms{described: d}
 	err := m.agreeInputs(t, d.Inputs)
 	if err == nil {
 		err = m.agreeOutputs(t, d.Outputs)
