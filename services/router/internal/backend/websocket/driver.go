@@ -60,6 +60,7 @@ type Driver struct {
 // Open makes a driver. It connects in the background, so a server that is away is no error here.
 func Open(config Config) (*Driver, error) { return open(config, (&net.Dialer{}).DialContext) }
 
+//nolint:contextcheck // a driver outlives whatever opened it
 func open(config Config, dialTCP func(ctx context.Context, network, address string) (net.Conn, error)) (*Driver, error) {
 	address, err := CheckURL(config.URL)
 	if err != nil {
@@ -77,7 +78,7 @@ func open(config Config, dialTCP func(ctx context.Context, network, address stri
 	address.RawQuery = "" // it may hold a secret
 	d := &Driver{config: config, target: address.String(), dialTCP: dialTCP, settled: make(chan struct{})}
 	d.spaces.New = func() any { return &message{} }
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(context.Background()) // Close ends it
 	d.stop = stop
 	d.stopped.Go(func() { d.run(ctx) })
 	return d, nil

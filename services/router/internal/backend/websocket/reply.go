@@ -106,13 +106,17 @@ func sizeOf(datatype media.Datatype, shape []int, data []byte) (int, bool) {
 		return size, ok && size <= len(data)
 	}
 	elements := 1
+	if slices.Contains(shape, 0) {
+		elements = 0
+	}
 	for _, extent := range shape {
 		if elements *= extent; elements > len(data) { // each takes four bytes at least
 			return 0, false
 		}
 	}
-	rest, ok := data, true
+	rest := data
 	for range elements {
+		var ok bool
 		if _, rest, ok = media.CutElement(rest); !ok {
 			return 0, false
 		}
