@@ -72,7 +72,7 @@ func start(ctx context.Context, c *config.Config, logger *slog.Logger) error {
 		return err
 	}
 	defer admin.Close()
-	r, err := newRouter(c, logger)
+	r, err := newRouter(c, logger) //nolint:contextcheck // connections to model servers end when the router closes
 	if err != nil {
 		return err
 	}

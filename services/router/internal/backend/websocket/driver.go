@@ -60,7 +60,6 @@ type Driver struct {
 // Open makes a driver. It connects in the background, so a server that is away is no error here.
 func Open(config Config) (*Driver, error) { return open(config, (&net.Dialer{}).DialContext) }
 
-//nolint:contextcheck // a driver outlives whatever opened it
 func open(config Config, dialTCP func(ctx context.Context, network, address string) (net.Conn, error)) (*Driver, error) {
 	address, err := CheckURL(config.URL)
 	if err != nil {
