@@ -155,14 +155,33 @@ func (f *Fresh) revive(waiting []Item, now time.Time) {
 	}
 }
 
+// The orders are total, so that a choice does not depend on how the items came.
+
 func latestFirst(a, b candidate) int {
-	return cmp.Or(cmp.Compare(b.last, a.last), cmp.Compare(a.index, b.index))
+	if a.last != b.last {
+		return cmp.Compare(b.last, a.last)
+	}
+	return cmp.Compare(a.index, b.index)
 }
 
 func earliestFirst(a, b candidate) int {
-	return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.left, b.left), cmp.Compare(a.turn, b.turn), cmp.Compare(a.index, b.index))
+	switch {
+	case a.class != b.class:
+		return cmp.Compare(a.class, b.class)
+	case a.left != b.left:
+		return cmp.Compare(a.left, b.left)
+	case a.turn != b.turn:
+		return cmp.Compare(a.turn, b.turn)
+	}
+	return cmp.Compare(a.index, b.index)
 }
 
 func leastServedFirst(a, b candidate) int {
-	return cmp.Or(cmp.Compare(a.class, b.class), cmp.Compare(a.turn, b.turn), cmp.Compare(b.last, a.last), cmp.Compare(a.index, b.index))
+	switch {
+	case a.class != b.class:
+		return cmp.Compare(a.class, b.class)
+	case a.turn != b.turn:
+		return cmp.Compare(a.turn, b.turn)
+	}
+	return latestFirst(a, b)
 }

@@ -81,10 +81,15 @@ func Arrivals(shape Shape, periods []time.Duration, length time.Duration, random
 		}
 		all = camera(all, shape, stream, period, length, random)
 	}
+	inOrder(all)
+	return all
+}
+
+// inOrder sorts arrivals as they come.
+func inOrder(all []Arrival) {
 	slices.SortFunc(all, func(a, b Arrival) int {
 		return cmp.Or(cmp.Compare(a.At, b.At), cmp.Compare(a.Captured, b.Captured), cmp.Compare(a.Stream, b.Stream))
 	})
-	return all
 }
 
 // camera appends what comes of one stream.

@@ -69,6 +69,7 @@ type simulation struct {
 	policy  *batch.Fresh
 	queue   *queue.Queue[int, Arrival]
 	periods []time.Duration
+	trace   []Arrival
 	account *Account
 	servers []server
 	landing landings
@@ -119,6 +120,7 @@ func newSimulation(c scenario) *simulation {
 			s.policy.Observe(batch.Completion{Instance: i, Size: size, Sent: epoch.Add(-took), Done: epoch, Compute: took, End: batch.Rehearsed})
 		}
 	}
+	s.trace = Arrivals(s.shape, s.periods, s.length, s.random)
 	return s
 }
 
@@ -133,7 +135,7 @@ func (s *simulation) service(size int) time.Duration {
 
 // run simulates all of it.
 func (s *simulation) run() Report {
-	arrivals := Arrivals(s.shape, s.periods, s.length, s.random)
+	arrivals := s.trace
 	for {
 		next, what := never, 0
 		if len(arrivals) > 0 {
