@@ -83,6 +83,8 @@ const (
 	Silent
 	// Unreachable means that the instance could not be reached or that the connection broke.
 	Unreachable
+	// Broken means that the instance did not run what another one ran without trouble: it is not to be trusted for a while.
+	Broken
 	// Rehearsed means that the model ran it while it was warmed up, one batch at a time, before any frames. Such times are kept for good, as anchors of the model's profile.
 	Rehearsed
 )

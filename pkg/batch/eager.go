@@ -50,7 +50,7 @@ func (e *Eager) Load(time.Time) Load { return Load{} }
 
 // Observe remembers what a batch took. One that was given up would have taken even longer.
 func (e *Eager) Observe(c Completion) {
-	if c.Size <= 0 || c.End == Refused || c.End == Unreachable {
+	if c.Size <= 0 || c.End == Refused || c.End == Unreachable || c.End == Broken {
 		return
 	}
 	e.recent[e.next] = c

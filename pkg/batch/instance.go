@@ -180,6 +180,8 @@ func (f *Fresh) Observe(c Completion) {
 		}
 	case Unreachable:
 		in.suspect(c, false)
+	case Broken:
+		in.suspect(c, true)
 	}
 	in.free = later(in.free, c.Done.Add(-f.net))
 }
@@ -200,7 +202,8 @@ func (f *Fresh) ran(in *instance, c Completion, begin time.Time) {
 	}
 	factor := f.profile.observe(c.Size, took, scale, len(f.instances) == 1 || in.scale > tooQuick && in.scale < tooSlack)
 	for i := range f.instances {
-		f.instances[i].scale /= factor // The instances are as fast as before; that is how they differ now from the model.
+		other := &f.instances[i] // The instances are as fast as before; that is how they differ now from the model.
+		other.scale = max(1/maxScale, min(maxScale, other.scale/factor))
 	}
 }
 

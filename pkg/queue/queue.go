@@ -31,6 +31,8 @@ type Entry[K comparable, V any] struct {
 	Class  uint8
 	// Latest is the deadline of the stream's last entry that waits behind this one, zero when none does. The queue sets it where it offers an entry.
 	Latest time.Time
+	// Serial numbers what is taken of the stream. Take sets it, and Return wants it back.
+	Serial uint32
 }
 
 // Verdict says what Push did with an entry.
@@ -71,6 +73,7 @@ type lane[K comparable, V any] struct {
 	turn    uint64
 	step    uint64 // by which a service moves turn on
 	class   uint8
+	taken   uint32 // number of entries that were taken
 	// serving is true from Take to Done in an ordered queue.
 	serving bool
 	// removed is true when the stream was removed while it was served: the lane goes with Done.
@@ -156,8 +159,24 @@ func (q *Queue[K, V]) Take(key K) (Entry[K, V], bool) {
 	l.serving = q.ordered
 	q.shares.served(l.class, l.turn)
 	l.turn += l.step
+	l.taken++
+	e.Serial = l.taken
 	q.place(l)
 	return e, true
+}
+
+// Return lets what was taken of a stream wait again as if it had not been. It returns false, and does nothing, when that is no use any more: when something newer
+// of the stream was taken since, waits in its slot or leaves no room in its line, and when the stream was forgotten. In an ordered queue it comes before Done.
+func (q *Queue[K, V]) Return(e Entry[K, V]) bool {
+	l := q.lanes[e.Key]
+	if l == nil || l.removed || l.taken != e.Serial || len(l.entries) == q.depth {
+		return false
+	}
+	l.turn -= min(l.turn, l.step)
+	l.entries = slices.Insert(l.entries, 0, e)
+	q.len++
+	q.place(l)
+	return true
 }
 
 // Done says that what was taken of a stream has been served. It does nothing if nothing was, and in a queue of slots.

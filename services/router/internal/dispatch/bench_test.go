@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func (*nobody) Demand(media.Demand)           {}
 
 // BenchmarkFrame is the cost of one frame, from submission to outcome, with 500 streams and a model that answers at once.
 func BenchmarkFrame(b *testing.B) {
-	answers := reply.All(16, media.BackendRejected)
+	answers := results(16)
 	cfg := modelConfig("faces", &instant{answers})
 	cfg.MaxBatch, cfg.Streams = 16, 500
 	d, err := newForTest(Config{Models: []ModelConfig{cfg}})
@@ -37,22 +38,38 @@ func BenchmarkFrame(b *testing.B) {
 			Frame: media.Frame{Stream: names[i%500], Sequence: uint32(i), Due: []media.Due{{Model: "faces", Deadline: now.Add(time.Second)}}},
 			Owner: owner, Arrived: now,
 		})
-		if i%16 == 15 { // what run and fly do, without their goroutines
-			m.mu.Lock()
-			m.reap()
-			decision := m.decide(now)
-			f := m.launch(decision.Instance, decision.Send, now)
-			m.mu.Unlock()
-			m.settle(f, m.ask(context.Background(), f.instance, f.frames), now)
-			close(f.landed)
+		if i%16 == 15 {
+			once(b, m, now)
 		}
 	}
+}
+
+// once does what run does, and waits for the batch.
+func once(b *testing.B, m *model, now time.Time) {
+	b.Helper()
+	m.step(b.Context(), now)
+	m.mu.Lock()
+	flights := slices.Clone(m.instances[0].flights)
+	m.mu.Unlock()
+	for _, f := range flights {
+		<-f.landed
+	}
+}
+
+func results(n int) []reply.Answer {
+	answers := make([]reply.Answer, n)
+	for i := range answers {
+		answers[i].Result = &media.Result{}
+	}
+	return answers
 }
 
 type instant struct{ answers []reply.Answer }
 
 func (r *instant) Instances() int  { return 1 }
 func (r *instant) Ready(int) error { return nil }
+
+func (r *instant) Profile(int) []backend.Timing { return nil }
 func (r *instant) Run(_ context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	return r.answers[:len(frames)]
 }

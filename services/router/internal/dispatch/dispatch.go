@@ -28,6 +28,8 @@ type Runner interface {
 	Instances() int
 	// Ready returns nil when an instance, from 0 to Instances()-1, can take a batch. It answers at once.
 	Ready(instance int) error
+	// Profile gives what batches took on an instance when it was warmed up, before it became ready; nil when that is not known.
+	Profile(instance int) []backend.Timing
 	// Run runs the frames as one batch on an instance and gives one answer for each, in their order. It should return when ctx ends, which is when the last of the
 	// frames' deadlines has passed; until it does return, the batch keeps its slot. It reads the payloads and uses the states until it returns and not after.
 	Run(ctx context.Context, instance int, frames []backend.Frame) []reply.Answer
@@ -60,7 +62,7 @@ type ModelConfig struct {
 type Config struct {
 	// Models have distinct names.
 	Models []ModelConfig
-	// Policy makes the policy of one model; nil means batch.Eager.
+	// Policy makes the policy of one model; nil means batch.Fresh.
 	Policy func() batch.Policy
 	// Observe is told every outcome before its owner is, from any goroutine. It must not block. nil means nobody.
 	Observe  func(media.Outcome)
@@ -84,7 +86,7 @@ type Dispatcher struct {
 // New makes a dispatcher. Frames wait until Run.
 func New(cfg Config) (*Dispatcher, error) {
 	if cfg.Policy == nil {
-		cfg.Policy = func() batch.Policy { return &batch.Eager{} }
+		cfg.Policy = func() batch.Policy { return batch.NewFresh(batch.Options{}) }
 	}
 	if cfg.Observe == nil {
 		cfg.Observe = func(media.Outcome) {}

@@ -261,8 +261,8 @@ func TestStopDoesNotWaitForAHungBackend(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		cfg := modelConfig("faces", &runner{run: hang(release)})
-		cfg.Slots, cfg.MaxBatch = 2, 1
+		cfg := modelConfig("faces", &runner{run: hang(release), more: 1})
+		cfg.MaxBatch = 1
 		b := newBed(t, cfg)
 		s := b.session("s")
 		b.submit(s, "1", 1, "", 5*time.Second, "faces")
@@ -323,7 +323,7 @@ func TestIdleModelHoldsNoOwner(t *testing.T) {
 				t.Errorf("the model still holds the owner of stream %q", l.stream)
 			}
 		}
-		for _, f := range m.flights[:cap(m.flights)] {
+		for _, f := range m.instances[0].flights[:cap(m.instances[0].flights)] {
 			if f != nil {
 				t.Error("the model still holds a batch that came back")
 			}

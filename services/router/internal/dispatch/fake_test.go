@@ -23,13 +23,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // runner is a scripted model: run says what it does with a batch. It records the batches.
 type runner struct {
 	run func(ctx context.Context, frames []backend.Frame) []reply.Answer
+	// more is the number of instances beyond the first.
+	more int
 
 	mu      sync.Mutex
 	batches [][]string // payloads, as texts
 }
 
-func (r *runner) Instances() int  { return 1 }
+func (r *runner) Instances() int  { return 1 + r.more }
 func (r *runner) Ready(int) error { return nil }
+
+func (r *runner) Profile(int) []backend.Timing { return nil }
 
 func (r *runner) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	var texts []string

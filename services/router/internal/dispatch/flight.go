@@ -8,67 +8,120 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/queue"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
-// flight is one batch that was sent and has not come back. The jobs do not change; the model's lock guards what their ended says.
+// flight is one batch that was sent and has not come back. Its seats do not change once it is sent, but for what their moved says.
 type flight struct {
 	instance int
-	jobs     []*job
+	seats    []seat
 	frames   []backend.Frame
 	sent     time.Time
 	// over is the last of the jobs' deadlines: then nobody waits for the answer any more.
 	over time.Time
+	// expected is when the policy believes that it comes back; zero when it has no belief.
+	expected time.Time
+	// cancel gives it up: its context ends.
+	cancel context.CancelFunc
+	// givenUp is true once that was done because it is overdue. The model's lock guards it.
+	givenUp bool
+	// again is what it was before, for a batch that runs again.
+	again *rerun
+	// ended is what the policy is told of it, once landed is closed; charged says that it has been kept back as a charge against the instance.
+	ended   batch.Completion
+	charged bool
 	// landed is closed when the runner has returned and the batch has been settled and delivered. The model keeps the flight until then.
 	landed chan struct{}
+}
+
+// seat is a job's place in a batch. When the batch came back without the job's outcome, the job has moved on: it waits again, or is to run again as part of a
+// smaller batch. Only the flight's own goroutine and then, once it has landed, reap use moved and held.
+type seat struct {
+	job *job
+	// moved is true when the job has moved on, with its payload.
+	moved bool
+	// held is true when its stream goes on being served, as far as the queue knows.
+	held bool
 }
 
 // nextDeadline gives the first deadline that has not ended its job, zero when there is none. The caller holds the model's lock.
 func (f *flight) nextDeadline() time.Time {
 	var next time.Time
-	for _, j := range f.jobs {
-		if !j.ended {
+	for i := range f.seats {
+		if j := f.seats[i].job; !j.ended {
 			next = earliest(next, j.deadline)
 		}
 	}
 	return next
 }
 
-// launch takes a decision's items out of the queue, for an instance; nil when there are none. The caller holds the lock and starts fly.
-func (m *model) launch(instance int, send []int, now time.Time) *flight {
-	f := &flight{instance: instance, sent: now, landed: make(chan struct{})}
+// launch takes a decision's items out of the queue and sends them to an instance; false when there are none. The caller holds the lock.
+func (m *model) launch(ctx context.Context, instance int, send []int, now time.Time) bool {
+	f := m.newFlight(instance, len(send), now)
 	for _, i := range send {
 		e, waited := m.queue.Take(m.lanes[i])
 		if !waited {
 			continue
 		}
-		j := e.Value
-		j.flight = f
-		f.jobs = append(f.jobs, j)
-		f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: m.remembered(e.Key)})
-		if j.deadline.After(f.over) {
-			f.over = j.deadline
-		}
+		e.Value.serial = e.Serial
+		m.board(f, e.Value)
 	}
-	if len(f.jobs) == 0 {
-		return nil
+	if len(f.seats) == 0 {
+		return false
 	}
-	m.flights = append(m.flights, f)
-	m.metrics.sent(f, now)
-	return f
+	m.budget.sent(now)
+	m.start(ctx, f)
+	return true
+}
+
+func (m *model) newFlight(instance, size int, now time.Time) *flight {
+	return &flight{
+		instance: instance, seats: make([]seat, 0, size), frames: make([]backend.Frame, 0, size), sent: now, landed: make(chan struct{}),
+	}
+}
+
+// board gives a job a place in a batch. The caller holds the lock.
+func (m *model) board(f *flight, j *job) {
+	j.reading = true
+	f.seats = append(f.seats, seat{job: j})
+	if j.state == nil {
+		j.state = m.remembered(j.frame.lane())
+	}
+	f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: j.state})
+	if j.deadline.After(f.over) {
+		f.over = j.deadline
+	}
+}
+
+// start sends a batch. The caller holds the lock.
+func (m *model) start(ctx context.Context, f *flight) {
+	for i := range f.seats {
+		j := f.seats[i].job
+		j.sent, j.size = f.sent, len(f.seats)
+	}
+	ctx, f.cancel = context.WithDeadline(ctx, f.over)
+	in := &m.instances[f.instance]
+	in.flights = append(in.flights, f)
+	if m.forecaster != nil {
+		f.expected = m.forecaster.Forecast(f.instance, m.view()[f.instance].Flights)
+	}
+	m.metrics.sent(f)
+	go m.fly(ctx, f) // joined by stop
 }
 
 // fly runs one batch and settles it.
 func (m *model) fly(ctx context.Context, f *flight) {
 	defer m.wake()
 	defer close(f.landed)
-	ctx, cancel := context.WithDeadline(ctx, f.over)
-	defer cancel()
+	defer f.cancel()
 	answers := m.ask(ctx, f.instance, f.frames)
 	m.settle(f, answers, time.Now())
-	for _, j := range f.jobs {
-		j.frame.release()
+	for i := range f.seats {
+		if !f.seats[i].moved {
+			f.seats[i].job.frame.release()
+		}
 	}
 }
 
@@ -88,47 +141,72 @@ func (m *model) ask(ctx context.Context, instance int, frames []backend.Frame) (
 	return answers
 }
 
-// settle ends the jobs of a batch that came back, but for those whose time was over: their answers are late and thrown away.
+// settle ends the jobs of a batch that came back, but for those whose time was over: their answers are late and thrown away. Those that failed through no fault of
+// their own may get another chance.
 func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 	m.mu.Lock()
-	ends, late, ran := make([]end, 0, len(f.jobs)), 0, false
-	for i, j := range f.jobs {
-		a := answers[i]
-		ran = ran || a.Error == media.NoError || a.Error == media.BackendTimeout
+	ends, late := make([]end, 0, len(f.seats)), 0
+	var lost, refused []*seat
+	for i := range f.seats {
+		s, a := &f.seats[i], answers[i]
 		switch {
-		case j.ended:
+		case s.job.ended:
 			if a.Result != nil {
 				late++
 			}
 		case a.Result == nil && a.Error == media.NoError:
-			ends = m.failed(ends, j, media.Internal, now)
+			ends = m.failed(ends, s.job, media.Internal, now)
+		case a.Error == media.BackendUnavailable:
+			lost = append(lost, s)
+		case a.Error == media.BackendRejected || a.Error == media.BackendProtocol:
+			s.job.code = a.Error
+			refused = append(refused, s)
 		case a.Error != media.NoError:
-			ends = m.failed(ends, j, a.Error, now)
-		case j.deadline.Before(now):
-			ends = m.failed(ends, j, media.BackendTimeout, now)
+			ends = m.failed(ends, s.job, a.Error, now)
+		case s.job.deadline.Before(now):
+			ends = m.failed(ends, s.job, media.BackendTimeout, now)
 			late++
 		default:
-			o := m.sentOutcome(j, now)
+			o := m.sentOutcome(s.job, now)
 			o.Result = a.Result
 			m.counts.Results++
-			ends = m.finish(ends, j, o)
+			m.suspicions.clear(s.job.frame.lane())
+			ends = m.finish(ends, s.job, o)
 		}
 	}
 	m.counts.Late += uint32(late)
-	if ran {
-		m.policy.Observe(batch.Completion{Instance: f.instance, Size: len(f.jobs), Sent: f.sent, Done: now})
-	}
+	f.ended = batch.Completion{Instance: f.instance, Size: len(f.seats), Sent: f.sent, Done: now, End: howEnded(f, answers)}
+	ends = m.lost(f, lost, now, ends)
+	ends = m.refused(f, refused, now, ends)
 	m.mu.Unlock()
-	m.metrics.landed(f, now, late)
+	m.metrics.landed(f, late)
 	m.deliver(ends)
+}
+
+// howEnded says what a batch's answers tell of its instance. The caller holds the lock.
+func howEnded(f *flight, answers []reply.Answer) batch.End {
+	if slices.ContainsFunc(answers, func(a reply.Answer) bool { return a.Error == media.NoError && a.Result != nil }) {
+		return batch.Ran
+	}
+	switch answers[0].Error {
+	case media.BackendUnavailable:
+		if f.givenUp {
+			return batch.Silent
+		}
+		return batch.Unreachable
+	case media.BackendTimeout:
+		return batch.Silent
+	default:
+		return batch.Refused
+	}
 }
 
 // abandon ends what is left of a batch that does not come back. Its payloads are not released: the runner may still read them.
 func (m *model) abandon(f *flight) {
 	m.mu.Lock()
 	var ends []end
-	for _, j := range f.jobs {
-		if !j.ended {
+	for i := range f.seats {
+		if j := f.seats[i].job; !j.ended && !f.seats[i].moved {
 			ends = m.failed(ends, j, media.BackendTimeout, time.Now())
 		}
 	}
@@ -136,7 +214,7 @@ func (m *model) abandon(f *flight) {
 	m.deliver(ends)
 }
 
-// failed ends a job that was sent. The caller holds the lock.
+// failed ends a job with an error. The caller holds the lock.
 func (m *model) failed(ends []end, j *job, code media.ErrorCode, now time.Time) []end {
 	o := m.sentOutcome(j, now)
 	o.Error = code
@@ -144,11 +222,13 @@ func (m *model) failed(ends []end, j *job, code media.ErrorCode, now time.Time) 
 	return m.finish(ends, j, o)
 }
 
-// sentOutcome begins the outcome of a job that was sent.
+// sentOutcome begins the outcome of a job, with what is known of its sending if it was sent.
 func (m *model) sentOutcome(j *job, now time.Time) media.Outcome {
 	o := j.frame.outcome(m.cfg.Name)
-	o.BatchSize = len(j.flight.jobs)
-	o.Timings.Queue, o.Timings.Infer = j.flight.sent.Sub(j.frame.Arrived), now.Sub(j.flight.sent)
+	if j.size > 0 {
+		o.BatchSize = j.size
+		o.Timings.Queue, o.Timings.Infer = j.sent.Sub(j.frame.Arrived), now.Sub(j.sent)
+	}
 	return o
 }
 
@@ -166,17 +246,34 @@ func (m *model) remembered(key lane) *backend.State {
 	return s
 }
 
-// reap forgets the flights that have landed, which frees their slots and lets their streams' next windows go. The caller holds the lock.
+// reap forgets the flights that have landed, which frees their slots and lets their streams' next windows go, and tells the policy how they ended. The caller holds
+// the lock.
 func (m *model) reap() {
-	m.flights = slices.DeleteFunc(m.flights, func(f *flight) bool {
-		select {
-		case <-f.landed:
-		default:
-			return false
-		}
-		for _, j := range f.jobs {
-			m.queue.Done(j.frame.lane())
-		}
-		return true
-	})
+	for i := range m.instances {
+		in := &m.instances[i]
+		in.flights = slices.DeleteFunc(in.flights, func(f *flight) bool {
+			select {
+			case <-f.landed:
+			default:
+				return false
+			}
+			for k := range f.seats {
+				if s := &f.seats[k]; !s.held {
+					m.queue.Done(s.job.frame.lane())
+				}
+			}
+			m.landed = append(m.landed, f)
+			return true
+		})
+	}
+	for _, f := range m.landed {
+		m.judge(f)
+	}
+	clear(m.landed)
+	m.landed = m.landed[:0]
+}
+
+// entry gives a job as what the queue holds.
+func (j *job) entry() queue.Entry[lane, *job] {
+	return queue.Entry[lane, *job]{Key: j.frame.lane(), Value: j, Arrived: j.frame.Arrived, Deadline: j.deadline, Serial: j.serial}
 }

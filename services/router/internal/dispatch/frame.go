@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
 // Owner takes the outcomes of the frames that it submitted.
@@ -30,6 +31,17 @@ type Frame struct {
 	Arrived time.Time
 
 	users atomic.Int32 // models that may still read the payload
+	// only is the job of a frame that is due for one model, as most are: it saves an allocation.
+	only job
+}
+
+// job makes the frame's job for a model.
+func (f *Frame) job(deadline time.Time) *job {
+	if len(f.Due) == 1 {
+		f.only = job{frame: f, deadline: deadline}
+		return &f.only
+	}
+	return &job{frame: f, deadline: deadline}
 }
 
 // release gives up one model's use of the payload.
@@ -56,17 +68,28 @@ type lane struct {
 // lane names the frame's stream.
 func (f *Frame) lane() lane { return lane{f.Owner, f.Stream} }
 
-// job is one frame for one model, from submission to outcome. The model's lock guards ended; the other fields never change, but for flight, which is set
-// under the lock as the job is sent.
+// job is one frame for one model, from submission to outcome. The model's lock guards it, but for frame and deadline, which never change.
 type job struct {
 	frame    *Frame
 	deadline time.Time
-	flight   *flight
-	ended    bool
+	// sent is when it was sent last, and size the number of frames that went together; zero for one that was not sent.
+	sent time.Time
+	size int
+	// serial is of its taking from the queue.
+	serial uint32
+	// state is what the model remembers of its stream, from when it is first sent; nil for pictures.
+	state *backend.State
+	// code is why it came back when it was sent before: it has no third chance, and if it does not get its second one, that was the reason.
+	code media.ErrorCode
+	// reading is true while a runner may read the payload: from when it is sent until the batch has come back.
+	reading bool
+	ended   bool
 }
 
 // end is an outcome on its way out: made under the model's lock, delivered without it.
 type end struct {
 	job     *job
 	outcome media.Outcome
+	// release says that nobody reads the payload for this model any more.
+	release bool
 }

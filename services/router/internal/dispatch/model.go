@@ -18,7 +18,7 @@ import (
 // stopGrace bounds how long run waits, after its context ended, for batches to come back.
 const stopGrace = time.Second
 
-// model is one model's queue, policy and batches in flight, with the goroutine that drives them.
+// model is one model's queue, policy, instances and batches in flight, with the goroutine that drives them.
 type model struct {
 	cfg     ModelConfig
 	inputID uint32
@@ -32,28 +32,42 @@ type model struct {
 	queue *queue.Queue[lane, *job]
 	// states are what the model remembers of the streams of sound that the queue knows; nil for models of other kinds. A state belongs to the batch in flight that
 	// holds its stream's window.
-	states  map[lane]*backend.State
-	policy  batch.Policy
-	flights []*flight // oldest first
-	counts  media.ModelCounts
-	scales  scales
-	stopped bool
-	retired bool // by Replace: run ends by itself
-	// Scratch of decide.
-	items     []batch.Item
-	lanes     []lane
-	instances []batch.Instance // as the policy sees the runner's
+	states     map[lane]*backend.State
+	policy     batch.Policy
+	forecaster forecaster // the policy, if it is one
+	instances  []instance
+	reruns     []*rerun // first come, first run
+	budget     budget
+	suspicions suspicions
+	counts     media.ModelCounts
+	scales     scales
+	stopped    bool
+	retired    bool // by Replace: run ends by itself
+	// Scratch of step.
+	items  []batch.Item
+	lanes  []lane
+	views  []batch.Instance
+	send   []int
+	landed []*flight
 
 	over chan struct{} // closed when run has returned
 	err  error         // of run; set before over is closed
 }
 
+// forecaster is what a policy may also be: one that says when the last of the batches that an instance holds will be answered, zero when it does not know.
+type forecaster interface {
+	Forecast(instance int, flights []batch.Flight) time.Time
+}
+
 func newModel(c ModelConfig, inputID uint32, cfg Config, metrics *modelMetrics) *model {
+	instances := c.Runner.Instances()
 	m := &model{
 		cfg: c, inputID: inputID, observe: cfg.Observe, metrics: metrics, logger: cfg.Logger.With("model", c.Name),
 		changed: make(chan struct{}, 1), policy: cfg.Policy(), counts: media.ModelCounts{Model: c.Name},
-		instances: make([]batch.Instance, c.Runner.Instances()), over: make(chan struct{}),
+		instances: make([]instance, instances), views: make([]batch.Instance, instances), suspicions: make(suspicions),
+		over: make(chan struct{}),
 	}
+	m.forecaster, _ = m.policy.(forecaster)
 	if c.Input.Kind == media.KindSound {
 		m.queue, m.states = queue.NewOrdered[lane, *job](c.Streams, lineOf(c)), make(map[lane]*backend.State)
 	} else {
@@ -69,17 +83,6 @@ func (m *model) describe() media.Model {
 	}
 }
 
-// ready returns nil when any instance is, else why the first is not.
-func (m *model) ready() error {
-	first := m.cfg.Runner.Ready(0)
-	for i := 1; first != nil && i < m.cfg.Runner.Instances(); i++ {
-		if m.cfg.Runner.Ready(i) == nil {
-			return nil
-		}
-	}
-	return first
-}
-
 func (m *model) totals() media.ModelCounts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -88,16 +91,18 @@ func (m *model) totals() media.ModelCounts {
 
 // submit lets a frame wait, in place of an older one of its stream where there is no room for both.
 func (m *model) submit(f *Frame, deadline time.Time) {
-	j := &job{frame: f, deadline: deadline}
+	j := f.job(deadline)
 	var ends []end
 	m.mu.Lock()
 	m.accept()
 	m.policy.Arrived(f.Arrived, 1)
 	if m.stopped {
 		ends = m.dropped(ends, j, media.Draining)
+	} else if code, barred := m.suspicions.barred(f.lane(), f.Arrived); barred {
+		ends = m.failed(ends, j, code, f.Arrived)
 	} else {
 		m.scales.arrived(f.lane())
-		switch other, verdict := m.queue.Push(queue.Entry[lane, *job]{Key: f.lane(), Value: j, Arrived: f.Arrived, Deadline: deadline}); verdict {
+		switch other, verdict := m.queue.Push(j.entry()); verdict {
 		case queue.Replaced:
 			ends = m.dropped(ends, other.Value, media.Superseded)
 		case queue.Overflowed:
@@ -116,7 +121,7 @@ func (m *model) submit(f *Frame, deadline time.Time) {
 func (m *model) drop(f *Frame, reason media.DropReason) {
 	m.mu.Lock()
 	m.accept()
-	ends := m.dropped(nil, &job{frame: f}, reason)
+	ends := m.dropped(nil, f.job(time.Time{}), reason)
 	m.mu.Unlock()
 	m.deliver(ends)
 }
@@ -129,6 +134,7 @@ func (m *model) forget(key lane) {
 	}
 	delete(m.states, key)
 	m.scales.forget(key)
+	m.suspicions.clear(key)
 	m.mu.Unlock()
 	m.deliver(ends)
 }
@@ -166,90 +172,11 @@ func (m *model) run(ctx context.Context) error {
 func (m *model) spent(now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	_, waiting := m.queue.NextDeadline()
-	return m.retired && !waiting && !slices.ContainsFunc(m.flights, func(f *flight) bool { return now.Before(f.over) })
-}
-
-// step does all that is to do now and says when to look again if nothing happens before.
-func (m *model) step(ctx context.Context, now time.Time) time.Time {
-	m.mu.Lock()
-	m.reap()
-	ends := m.sweep(now, nil)
-	var started []*flight
-	var wake time.Time
-	for {
-		d := m.decide(now)
-		wake = d.Wake
-		dropped := 0
-		for _, i := range d.Expire {
-			if e, waited := m.queue.Drop(m.lanes[i]); waited {
-				ends = m.dropped(ends, e.Value, media.Expired)
-				dropped++
-			}
-		}
-		f := m.launch(d.Instance, d.Send, now)
-		if f != nil {
-			started = append(started, f)
-		} else if dropped == 0 {
-			break // Behind what was dropped in a line of sound, another window may have time enough.
-		}
+	if _, waiting := m.queue.NextDeadline(); !m.retired || waiting || len(m.reruns) > 0 {
+		return false
 	}
-	words, weigh := m.weigh(now)
-	wake = earliest(wake, weigh)
-	clear(m.lanes) // What is idle holds nobody's call.
-	if next, waiting := m.queue.NextDeadline(); waiting {
-		wake = earliest(wake, next)
-	}
-	for _, f := range m.flights {
-		wake = earliest(wake, f.nextDeadline())
-	}
-	m.mu.Unlock()
-	m.deliver(ends)
-	tell(words)
-	for _, f := range started {
-		go m.fly(ctx, f) // joined by stop
-	}
-	return wake
-}
-
-// sweep ends what is past its deadline, waiting or in flight. The queue's part does not depend on the policy: nothing waits beyond its deadline.
-func (m *model) sweep(now time.Time, ends []end) []end {
-	for e, expired := m.queue.Expire(now); expired; e, expired = m.queue.Expire(now) {
-		ends = m.dropped(ends, e.Value, media.Expired)
-	}
-	for _, f := range m.flights {
-		for _, j := range f.jobs {
-			if !j.ended && !j.deadline.After(now) {
-				ends = m.failed(ends, j, media.BackendTimeout, now)
-			}
-		}
-	}
-	return ends
-}
-
-// decide asks the policy about what waits now. Index i of its decision is the stream m.lanes[i].
-func (m *model) decide(now time.Time) batch.Decision {
-	clear(m.lanes)
-	m.items, m.lanes = m.items[:0], m.lanes[:0]
-	for i := range m.queue.Offered() {
-		e := m.queue.At(i)
-		m.items = append(m.items, batch.Item{Arrived: e.Arrived, Deadline: e.Deadline, Turn: e.Turn, Latest: e.Latest})
-		m.lanes = append(m.lanes, e.Key)
-	}
-	none := m.ready() != nil // Then a batch fails at once, wherever it goes.
-	for i := range m.instances {
-		m.instances[i].Ready = none || m.cfg.Runner.Ready(i) == nil
-		m.instances[i].Flights = m.instances[i].Flights[:0]
-	}
-	for _, f := range m.flights {
-		instance := &m.instances[f.instance]
-		instance.Flights = append(instance.Flights, batch.Flight{Size: len(f.jobs), Sent: f.sent})
-	}
-	d := m.policy.Decide(m.items, batch.State{Now: now, Max: m.cfg.MaxBatch, Slots: m.cfg.Slots, Instances: m.instances})
-	if d.Instance < 0 || d.Instance >= len(m.instances) || len(m.instances[d.Instance].Flights) >= m.cfg.Slots || len(d.Send) > m.cfg.MaxBatch {
-		d.Send = nil // No policy is trusted with the limits.
-	}
-	return d
+	hopeful := func(f *flight) bool { return now.Before(f.over) }
+	return !slices.ContainsFunc(m.instances, func(in instance) bool { return slices.ContainsFunc(in.flights, hopeful) })
 }
 
 // stop ends what waits and joins the batches in flight, whose context has ended.
@@ -260,7 +187,11 @@ func (m *model) stop() error {
 	for _, e := range m.queue.RemoveAll() {
 		ends = m.dropped(ends, e.Value, media.Draining)
 	}
-	left := append([]*flight(nil), m.flights...)
+	now := time.Now()
+	var left []*flight
+	for i := range m.instances {
+		left = append(left, m.instances[i].flights...)
+	}
 	m.mu.Unlock()
 	m.deliver(ends)
 
@@ -281,6 +212,10 @@ func (m *model) stop() error {
 			m.abandon(f)
 		}
 	}
+	m.mu.Lock()
+	ends = m.giveUpReruns(now, nil)
+	m.mu.Unlock()
+	m.deliver(ends)
 	if lost > 0 {
 		return fmt.Errorf("model %s: %d batches never came back from the backend", m.cfg.Name, lost)
 	}
@@ -295,8 +230,11 @@ func (m *model) accept() {
 	m.metrics.inFlight.Inc()
 }
 
-// dropped ends a job that was not sent. The caller holds the lock.
+// dropped ends a job that waits. One that was sent before failed then, and only waited for a second chance. The caller holds the lock.
 func (m *model) dropped(ends []end, j *job, reason media.DropReason) []end {
+	if j.code != media.NoError {
+		return m.failed(ends, j, j.code, time.Now())
+	}
 	o := j.frame.outcome(m.cfg.Name)
 	o.Drop = reason
 	m.counts.Drops[reason]++
@@ -307,17 +245,18 @@ func (m *model) dropped(ends []end, j *job, reason media.DropReason) []end {
 func (m *model) finish(ends []end, j *job, o media.Outcome) []end {
 	j.ended = true
 	m.counts.InFlight--
-	return append(ends, end{j, o})
+	return append(ends, end{j, o, !j.reading}) // What is in flight is released when the runner has returned.
 }
 
 // deliver hands out outcomes. The caller does not hold the lock: owners have locks of their own.
 func (m *model) deliver(ends []end) {
-	for _, e := range ends {
+	for i := range ends {
+		e := &ends[i]
 		m.metrics.ended(e.outcome)
 		m.observe(e.outcome)
 		e.job.frame.Owner.Ended(e.job.frame, e.outcome)
-		if e.job.flight == nil {
-			e.job.frame.release() // What is in flight is released when the runner has returned.
+		if e.release {
+			e.job.frame.release()
 		}
 	}
 }

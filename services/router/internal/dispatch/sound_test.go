@@ -224,7 +224,7 @@ func TestForgottenWhileInFlight(t *testing.T) {
 
 // BenchmarkWindow is the cost of one window of sound around the model, from submission to outcome, with ten streams.
 func BenchmarkWindow(b *testing.B) {
-	cfg := listener("speech", &instant{reply.All(16, media.BackendRejected)})
+	cfg := listener("speech", &instant{results(16)})
 	cfg.MaxBatch, cfg.Streams = 16, 10
 	d, err := newForTest(Config{Models: []ModelConfig{cfg}})
 	if err != nil {
@@ -238,11 +238,6 @@ func BenchmarkWindow(b *testing.B) {
 			Frame: media.Frame{Stream: strconv.Itoa(i % 10), Sequence: uint32(i), Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}}},
 			Owner: owner, Arrived: now,
 		})
-		m.mu.Lock()
-		m.reap()
-		f := m.launch(0, m.decide(now).Send, now)
-		m.mu.Unlock()
-		m.settle(f, m.ask(context.Background(), f.instance, f.frames), now)
-		close(f.landed)
+		once(b, m, now)
 	}
 }

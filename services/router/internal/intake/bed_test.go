@@ -42,6 +42,8 @@ type model struct {
 func (m *model) Instances() int  { return 1 }
 func (m *model) Ready(int) error { return nil }
 
+func (m *model) Profile(int) []backend.Timing { return nil }
+
 func (m *model) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
 	if m.runs != nil {
 		m.runs(frames)

@@ -178,7 +178,7 @@ func rowOf(p policy, r regime, seed uint64, dilation float64, m batch.Measures) 
 		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p), Settings: settings(p, r),
 		Seed: seed, Dilation: dilation, SLO: millis(stretch(slo, dilation)), Streams: m.Streams,
 		Offered: m.Offered, Goodput: m.Goodput, P50: millis(m.P50), P99: millis(m.P99), MeanAge: millis(m.MeanAge), WorstAge: millis(m.WorstAge),
-		Share: m.Share, Jain: m.Jain, Lateness: millis(m.Lateness),
+		Share: m.Share, Jain: m.Jain, Batch: m.Batch, Lateness: millis(m.Lateness),
 		Frames: m.Frames, Answered: m.Fates[batch.Answered], Superseded: m.Fates[batch.Superseded], Expired: m.Fates[batch.Expired], Shed: m.Fates[batch.Shed],
 		Failed: m.Fates[batch.Failed], Unanswered: m.Fates[batch.Unanswered],
 	}
@@ -202,7 +202,6 @@ func (r *Row) saw(j stub.Journal, dropped map[uint64]bool) {
 	}
 	var list []string
 	for _, size := range slices.Sorted(maps.Keys(sizes)) {
-		r.Batch += float64(size*sizes[size]) / float64(len(j.Batches))
 		list = append(list, fmt.Sprintf("%d:%d", size, sizes[size]))
 	}
 	r.Sizes = strings.Join(list, " ")
