@@ -123,15 +123,17 @@ func (e *echoer) choose(answer *inference.ModelInferResponse) (kind int, delay t
 	switch n := e.rng.IntN(100); {
 	case e.asked < warm:
 		return kinds, 0, nil
-	case e.asked%rare == 0:
+	case e.asked%rare == warm:
 		return hung, 0, nil
+	case e.asked%rare == rare/2:
+		return unreachable, 0, nil
 	case n < 10:
 		return overtaken, delay, nil
 	case n < 15:
 		return swapped, delay, nil
 	case n < 20:
 		return stale, 0, last
-	case n < 24:
+	case n < 23:
 		return shortened + n - 20, 0, nil
 	default:
 		return kinds, 0, nil
