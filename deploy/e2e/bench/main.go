@@ -69,7 +69,7 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	o.batch.bind(flags)
 	flags.BoolVar(&o.inside, "inside", false, "the program is in its network namespace; it sets this itself")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu|batch…")
+		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu|batch|triton…")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(arguments); err != nil {
@@ -91,8 +91,10 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 			n, err = runCPU(ctx, root, o, arguments[:len(arguments)-flags.NArg()])
 		case "batch":
 			n, err = runBatch(ctx, root, o)
+		case "triton":
+			n, err = runTriton(ctx, root, o)
 		default:
-			err = fmt.Errorf("no part %q: there are loss, cpu and batch", part)
+			err = fmt.Errorf("no part %q: there are loss, cpu, batch and triton", part)
 		}
 		missed += n
 		if err != nil {

@@ -13,15 +13,20 @@ import (
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 )
 
-// calibrate measures l(b), with what gRPC adds to it: batches of every size, each sent so early that it is there when the one before ends. The line through them is what the upper bound is
-// computed from.
+// calibrate measures the l(b) of a model server of its own.
 func calibrate(ctx context.Context, root string, p Profile, rounds int) (_ Profile, err error) {
 	server, err := startServer(ctx, root, serverFlags(p, 1, 1)...)
 	if err != nil {
 		return p, err
 	}
 	defer func() { err = errors.Join(err, server.Stop()) }()
-	conn, err := grpc.NewClient(server.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	return calibrateAt(ctx, server.address, p, rounds)
+}
+
+// calibrateAt measures l(b), with what gRPC adds to it: batches of every size, each sent so early that it is there when the one before ends. The line through them is what the upper bound is
+// computed from.
+func calibrateAt(ctx context.Context, address string, p Profile, rounds int) (_ Profile, err error) {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return p, err
 	}

@@ -38,13 +38,20 @@ type Config struct {
 	Report, Progress io.Writer
 }
 
+func (cfg *Config) check() error {
+	if cfg.Dilation < 1 || len(cfg.Seeds) == 0 || cfg.WarmUp <= 0 || cfg.Length <= cfg.WarmUp || cfg.Part < 1 || cfg.Part > cfg.Parts {
+		return errors.New("a contest needs a dilation of at least 1, seeds, more than the warm-up, and a part that there is")
+	}
+	return nil
+}
+
 // calibrations is how often every size of batch is run to learn what the model can do.
 const calibrations = 3
 
 // Run measures, writes the runs to a CSV file, and reports. It gives the number of goals that were missed. Of a part it holds against the goals what the part shows.
 func Run(ctx context.Context, cfg Config) (missed int, err error) {
-	if cfg.Dilation < 1 || len(cfg.Seeds) == 0 || cfg.WarmUp <= 0 || cfg.Length <= cfg.WarmUp || cfg.Part < 1 || cfg.Part > cfg.Parts {
-		return 0, errors.New("a contest needs a dilation of at least 1, seeds, more than the warm-up, and a part that there is")
+	if err := cfg.check(); err != nil {
+		return 0, err
 	}
 	var rows []Row
 	bounds := make(map[stub.Profile]Profile)
@@ -77,10 +84,14 @@ func Run(ctx context.Context, cfg Config) (missed int, err error) {
 			}
 		}
 	}
-	if err := cfg.save(rows); err != nil {
+	if err := cfg.save("batch", rows); err != nil {
 		return 0, err
 	}
-	return report(cfg.Report, cfg.Extent, rows)
+	return questionOf(cfg.Extent).report(cfg.Report, rows)
+}
+
+func questionOf(e Extent) question {
+	return question{policies(Issue), func(r regime) []goal { return goalsOf(e, r) }}
 }
 
 // chosen gives the policies that are to play a regime with a seed.
@@ -94,12 +105,12 @@ func (cfg *Config) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(cfg.Progress, format+"\n", args...) // progress is no result
 }
 
-func (cfg *Config) save(rows []Row) (err error) {
-	name := "batch.csv"
+// save writes rows to the CSV file of a part of the benchmark.
+func (cfg *Config) save(name string, rows []Row) (err error) {
 	if cfg.Parts > 1 {
-		name = fmt.Sprintf("batch-%dof%d.csv", cfg.Part, cfg.Parts)
+		name = fmt.Sprintf("%s-%dof%d", name, cfg.Part, cfg.Parts)
 	}
-	f, err := os.Create(filepath.Join(cfg.Files, name))
+	f, err := os.Create(filepath.Join(cfg.Files, name+".csv"))
 	if err != nil {
 		return err
 	}
@@ -109,19 +120,27 @@ func (cfg *Config) save(rows []Row) (err error) {
 
 // Merge reports on runs of CSV files together.
 func Merge(files []string, extent Extent, to io.Writer) (missed int, err error) {
-	var rows []Row
+	rows, err := load(files)
+	if err != nil {
+		return 0, err
+	}
+	return questionOf(extent).report(to, rows)
+}
+
+// load reads the rows of CSV files.
+func load(files []string) (rows []Row, err error) {
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		more, err := readRows(f)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return 0, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("%s: %w", name, err)
 		}
 		rows = append(rows, more...)
 	}
-	return report(to, extent, rows)
+	return rows, nil
 }
 
 // run plays one trace on one policy.
@@ -142,15 +161,7 @@ func (cfg *Config) run(ctx context.Context, p policy, r regime, seed uint64, mea
 	if err != nil {
 		return nil, err
 	}
-	before, err := readProcessors()
-	if err != nil {
-		return nil, errors.Join(err, path.Close())
-	}
-	record, err := batch.Replay(ctx, trace, profile.SLO, path)
-	if err != nil {
-		return nil, err
-	}
-	after, err := readProcessors()
+	record, busy, err := play(ctx, trace, profile.SLO, path)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +171,9 @@ func (cfg *Config) run(ctx context.Context, p policy, r regime, seed uint64, mea
 	}
 	measures := record.Measure(cfg.WarmUp)
 	row := rowOf(p, r, seed, cfg.Dilation, measures)
+	row.Settings = settings(p, r)
 	row.Capacity = measured.capacity(r.instances, cfg.Dilation)
-	row.Bound, row.Busy = min(row.Offered, row.Capacity), after.since(before)
+	row.Bound, row.Busy = min(row.Offered, row.Capacity), busy
 	row.saw(journal, measures.Wasted)
 	if b.router != nil {
 		if row.Predicted, err = b.router.capacity(ctx); err != nil {
@@ -172,10 +184,23 @@ func (cfg *Config) run(ctx context.Context, p policy, r regime, seed uint64, mea
 	return row, nil
 }
 
+// play replays a trace on a path, closes it, and gives the part of the processors' time that was used meanwhile.
+func play(ctx context.Context, trace *batch.Trace, slo time.Duration, path batch.Path) (record *batch.Record, busy float64, err error) {
+	before, err := readProcessors()
+	if err != nil {
+		return nil, 0, errors.Join(err, path.Close())
+	}
+	if record, err = batch.Replay(ctx, trace, slo, path); err != nil {
+		return nil, 0, err
+	}
+	after, err := readProcessors()
+	return record, after.since(before), err
+}
+
 // rowOf enters what was run and what came of it.
 func rowOf(p policy, r regime, seed uint64, dilation float64, m batch.Measures) *Row {
 	row := &Row{
-		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p), Settings: settings(p, r),
+		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p),
 		Seed: seed, Dilation: dilation, SLO: millis(stretch(slo, dilation)), Streams: m.Streams,
 		Offered: m.Offered, Goodput: m.Goodput, P50: millis(m.P50), P99: millis(m.P99), MeanAge: millis(m.MeanAge), WorstAge: millis(m.WorstAge),
 		Share: m.Share, Jain: m.Jain, Batch: m.Batch, Lateness: millis(m.Lateness),

@@ -100,7 +100,7 @@ func TestReport(t *testing.T) {
 				t.Errorf("missed %q, want %q", missed, c.want)
 			}
 			var text bytes.Buffer
-			n, err := report(&text, Issue, rows)
+			n, err := questionOf(Issue).report(&text, rows)
 			if err != nil || n != len(c.want) || strings.Count(text.String(), "MISSED")+strings.Count(text.String(), "NOT SHOWN") != n {
 				t.Errorf("%d missed, %v, want %d:\n%s", n, err, len(c.want), text.String())
 			}
@@ -117,7 +117,7 @@ func TestTooManyVoidRunsAreAnError(t *testing.T) {
 		}
 	}
 	var text bytes.Buffer
-	if _, err := report(&text, Issue, rows); err == nil || !strings.Contains(text.String(), "19 of 75 runs are void") {
+	if _, err := questionOf(Issue).report(&text, rows); err == nil || !strings.Contains(text.String(), "19 of 75 runs are void") {
 		t.Errorf("error %v, report:\n%s", err, text.String())
 	}
 }
@@ -158,7 +158,7 @@ func TestMerge(t *testing.T) {
 	var files []string
 	for i, part := range [][]Row{rows[:7], rows[7:]} {
 		cfg := Config{Files: t.TempDir(), Part: i + 1, Parts: 2}
-		if err := cfg.save(part); err != nil {
+		if err := cfg.save("batch", part); err != nil {
 			t.Fatal(err)
 		}
 		files = append(files, filepath.Join(cfg.Files, fmt.Sprintf("batch-%dof2.csv", i+1)))

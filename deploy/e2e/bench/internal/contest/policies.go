@@ -89,6 +89,7 @@ func batcherFlags(p policy, r regime, dilation float64) []string {
 	case tritonTuned:
 		rules = r.model.triton
 	case gated, tritonDefault:
+	case realDefault, realTuned, realTrial: // see triton.go
 	}
 	return []string{
 		"-batcher", "triton", "-max", strconv.Itoa(rules.Max), "-delay", stretch(rules.Delay, dilation).String(), "-timeout", stretch(rules.Timeout, dilation).String(),
@@ -111,6 +112,7 @@ func (b *bench) open(ctx context.Context, p policy, r regime, dilation float64, 
 		return batch.OpenGate(ctx, b.server.address, frameModel(), streams)
 	case tritonDefault, tritonTuned:
 		return batch.OpenServer(ctx, b.server.address, frameModel())
+	case realDefault, realTuned, realTrial: // see triton.go
 	}
 	return nil, fmt.Errorf("no policy %q", p)
 }

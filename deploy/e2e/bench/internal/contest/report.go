@@ -56,12 +56,18 @@ func (g group) seeds() (list []map[policy]Row) {
 	return list
 }
 
+// question is what runs are to show: which policies do better, by which goals.
+type question struct {
+	policies []policy
+	goals    func(regime) []goal
+}
+
 // report prints the tables and gives the number of goals missed. Too many void runs are an error.
-func report(to io.Writer, e Extent, rows []Row) (missed int, err error) {
+func (q question) report(to io.Writer, rows []Row) (missed int, err error) {
 	all := groups(rows)
 	var verdicts []verdict
 	for _, g := range all {
-		for _, goal := range goalsOf(e, g.regime) {
+		for _, goal := range q.goals(g.regime) {
 			verdicts = append(verdicts, goal.judge(g.regime.setting()+", "+g.regime.String(), g.seeds()))
 		}
 	}
@@ -77,7 +83,7 @@ func report(to io.Writer, e Extent, rows []Row) (missed int, err error) {
 			}
 		}
 	})
-	text := results(all) + "\n" + judged(verdicts) + fmt.Sprintf("\n%d of %d runs are void.\n", len(void), len(rows))
+	text := q.results(all) + "\n" + judged(verdicts) + fmt.Sprintf("\n%d of %d runs are void.\n", len(void), len(rows))
 	for _, why := range void {
 		text += "  " + why + "\n"
 	}
@@ -100,18 +106,18 @@ func newTable(title string, header ...any) table.Writer {
 }
 
 // results prints regime × policy: means over the seeds.
-func results(all []group) string {
+func (q question) results(all []group) string {
 	var tables []string
 	for i, g := range all {
 		if i == 0 || all[i-1].regime.setting() != g.regime.setting() {
-			tables = append(tables, settingTable(all[i:]))
+			tables = append(tables, q.settingTable(all[i:]))
 		}
 	}
 	return strings.Join(tables, "\n")
 }
 
 // settingTable prints the regimes that have the first one's setting.
-func settingTable(all []group) string {
+func (q question) settingTable(all []group) string {
 	setting := all[0].regime.setting()
 	t := newTable(setting+"; means of the seeds that count, times in dilated ms; capacity is what the router thinks that the model can do, of what was measured",
 		"load", "policy", "goodput/s", "of bound", "p50", "p99", "mean age", "worst age", "worst share", "Jain", "batch", "capacity", "seeds")
@@ -120,7 +126,7 @@ func settingTable(all []group) string {
 			break
 		}
 		seeds := g.seeds()
-		for _, p := range policies(Issue) {
+		for _, p := range q.policies {
 			mean := func(of func(Row) float64) float64 {
 				var values []float64
 				for _, runs := range seeds {
@@ -143,7 +149,7 @@ func settingTable(all []group) string {
 			t.AppendRow(table.Row{
 				g.regime, p, whole(mean(goodput)), fmt.Sprintf("%.2f", mean(ofBound)), whole(mean(func(r Row) float64 { return r.P50 })), whole(mean(func(r Row) float64 { return r.P99 })),
 				whole(mean(meanAge)), whole(mean(worstAge)), fmt.Sprintf("%.2f", mean(share)), fmt.Sprintf("%.3f", mean(func(r Row) float64 { return r.Jain })),
-				fmt.Sprintf("%.1f", mean(func(r Row) float64 { return r.Batch })), predicted(mean(func(r Row) float64 { return r.Predicted / r.Capacity })), n,
+				known("%.1f", mean(func(r Row) float64 { return r.Batch })), known("%.2f", mean(func(r Row) float64 { return r.Predicted / r.Capacity })), n,
 			})
 		}
 		t.AppendSeparator()
@@ -151,12 +157,12 @@ func settingTable(all []group) string {
 	return t.Render() + "\n"
 }
 
-// predicted prints what a policy thinks that the model can do, of what was measured.
-func predicted(part float64) string {
-	if part == 0 {
+// known prints a number that is 0 where nobody knows it.
+func known(format string, x float64) string {
+	if x == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%.2f", part)
+	return fmt.Sprintf(format, x)
 }
 
 func whole(x float64) string { return fmt.Sprintf("%.0f", x) }
