@@ -21,7 +21,9 @@ const (
 	Expired
 	// Shed frames were more than there was room for.
 	Shed
-	// Failed frames got an error, or an answer that was another frame's.
+	// TimedOut frames were sent to the model, which did not answer in time; the router then says so and throws the answer away.
+	TimedOut
+	// Failed frames got another error, or an answer that was another frame's.
 	Failed
 	// Unanswered frames had got no answer when the run was over.
 	Unanswered
@@ -31,7 +33,7 @@ const (
 
 // String names a fate.
 func (f Fate) String() string {
-	return [fates]string{"open", "answered", "superseded", "expired", "shed", "failed", "unanswered"}[f]
+	return [fates]string{"open", "answered", "superseded", "expired", "shed", "timed out", "failed", "unanswered"}[f]
 }
 
 // Frame is one frame under way. Its path ends it, from any goroutine.

@@ -274,6 +274,8 @@ func TestRouter(t *testing.T) {
 			return result(9, 9, 9, 9, 9, 9, 9, 9) // another frame's
 		case 5:
 			return result(1)
+		case 6:
+			return &sluicev1.Outcome{End: &sluicev1.Outcome_Error{Error: &sluicev1.Error{Code: sluicev1.Error_BACKEND_TIMEOUT.Enum()}}}
 		default:
 			return result(float64(p[0]), 0, 0, 0, float64(p[4]), 0, 0, 0)
 		}
@@ -281,7 +283,7 @@ func TestRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	expect(t, got, map[Fate]int{Superseded: 1, Expired: 1, Shed: 1, Failed: 3, Answered: 4})
+	expect(t, got, map[Fate]int{Superseded: 1, Expired: 1, Shed: 1, TimedOut: 1, Failed: 3, Answered: 3})
 }
 
 // TestRouterKeepsWindows sends a burst of one stream to a router that keeps what it gets: no more goes than the window, and the newest waits.

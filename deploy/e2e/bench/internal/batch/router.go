@@ -220,6 +220,8 @@ func (c *call) settle(o *sluicev1.Outcome, now time.Time) {
 
 func fateOf(f *Frame, o *sluicev1.Outcome) Fate {
 	switch {
+	case o.GetError().GetCode() == sluicev1.Error_BACKEND_TIMEOUT:
+		return TimedOut
 	case o.GetError() != nil:
 		return Failed
 	case o.GetDrop() != nil:

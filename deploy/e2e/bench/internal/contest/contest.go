@@ -205,10 +205,10 @@ func rowOf(p policy, r regime, seed uint64, dilation float64, m batch.Measures) 
 		Offered: m.Offered, Goodput: m.Goodput, P50: millis(m.P50), P99: millis(m.P99), MeanAge: millis(m.MeanAge), WorstAge: millis(m.WorstAge),
 		Share: m.Share, Jain: m.Jain, Batch: m.Batch, Lateness: millis(m.Lateness),
 		Frames: m.Frames, Answered: m.Fates[batch.Answered], Superseded: m.Fates[batch.Superseded], Expired: m.Fates[batch.Expired], Shed: m.Fates[batch.Shed],
-		Failed: m.Fates[batch.Failed], Unanswered: m.Fates[batch.Unanswered],
+		TimedOut: m.Fates[batch.TimedOut], Failed: m.Fates[batch.Failed], Unanswered: m.Fates[batch.Unanswered],
 	}
-	if row.Answered > 0 {
-		row.Late = float64(m.Late) / float64(row.Answered)
+	if asked := row.Answered + row.TimedOut; asked > 0 {
+		row.Late = float64(m.Late+row.TimedOut) / float64(asked)
 	}
 	return row
 }

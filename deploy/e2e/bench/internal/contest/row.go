@@ -31,7 +31,7 @@ type Row struct {
 
 	Offered  float64 `csv:"offered"`
 	Goodput  float64 `csv:"goodput"`
-	Late     float64 `csv:"late"` // part of the answers
+	Late     float64 `csv:"late"` // part of what the model was asked: answered after the SLO, or given up then
 	P50      float64 `csv:"p50"`
 	P99      float64 `csv:"p99"`
 	MeanAge  float64 `csv:"mean_age"`
@@ -45,6 +45,7 @@ type Row struct {
 	Superseded int `csv:"superseded"`
 	Expired    int `csv:"expired"`
 	Shed       int `csv:"shed"`
+	TimedOut   int `csv:"timed_out"`
 	Failed     int `csv:"failed"`
 	Unanswered int `csv:"unanswered"`
 	// Wasted counts frames that were dropped, and that the model saw all the same.

@@ -19,5 +19,3 @@ func (d *direct) take(_ time.Time, free bool) (run, expired []*request, wake tim
 	d.queue = d.queue[1:]
 	return run, nil, time.Time{}
 }
-
-func (d *direct) waiting() int { return len(d.queue) }

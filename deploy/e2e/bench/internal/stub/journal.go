@@ -22,7 +22,7 @@ type Journal struct {
 	Lost int `json:"lost"`
 	// Rejected counts requests that were refused, or had waited for too long.
 	Rejected int `json:"rejected"`
-	// Most is the largest number of requests that waited or ran at once, for each instance of the server.
+	// Most is the largest number of requests whose clients waited at once, for each instance of the server.
 	Most float64 `json:"most"`
 }
 
@@ -32,7 +32,7 @@ const kept = 1 << 16
 type journal struct {
 	batches        []Batch
 	lost, rejected int
-	most           int // requests that waited, and batches that ran
+	inHand, most   int // requests whose clients wait
 }
 
 func (j *journal) add(b Batch) {
@@ -44,7 +44,10 @@ func (j *journal) add(b Batch) {
 	j.batches = append(j.batches, b)
 }
 
-func (j *journal) inHand(waiting, running int) { j.most = max(j.most, waiting+running) }
+func (j *journal) enter() {
+	j.inHand++
+	j.most = max(j.most, j.inHand)
+}
 
 // Journal tells what the server has done since it was last asked to forget.
 func (s *Server) Journal() Journal {
@@ -60,5 +63,5 @@ func (s *Server) Journal() Journal {
 func (s *Server) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.journal = journal{}
+	s.journal = journal{inHand: s.journal.inHand}
 }

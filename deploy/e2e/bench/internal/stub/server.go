@@ -64,8 +64,6 @@ type batcher interface {
 	push(r *request) error
 	// take gives the next batch for a free instance, and requests that have waited for too long. wake is when to ask again if nothing happens before; zero means not at all.
 	take(now time.Time, free bool) (run, expired []*request, wake time.Time)
-	// waiting counts the requests that wait.
-	waiting() int
 }
 
 // request is one ModelInfer call.
@@ -149,7 +147,6 @@ func (s *Server) schedule(now time.Time) (wake time.Time) {
 		}
 		i := s.free[0]
 		s.free = s.free[1:]
-		s.journal.inHand(s.batcher.waiting(), s.cfg.Instances-len(s.free))
 		i.work <- run
 	}
 }
@@ -215,6 +212,8 @@ func (s *Server) execute(ctx context.Context, i *instance, batch []*request) {
 func (s *Server) infer(ctx context.Context, size int, heads []uint64) (time.Duration, error) {
 	r := &request{size: size, heads: heads, arrived: time.Now(), done: make(chan verdict, 1)}
 	s.mu.Lock()
+	s.journal.enter()
+	defer s.leave()
 	if code := s.faults.code; code != codes.OK {
 		s.mu.Unlock()
 		return 0, failure{code, errors.New("out of order, as it was told to be")}
@@ -222,8 +221,6 @@ func (s *Server) infer(ctx context.Context, size int, heads []uint64) (time.Dura
 	err := s.batcher.push(r)
 	if err != nil {
 		s.journal.rejected++
-	} else {
-		s.journal.inHand(s.batcher.waiting(), s.cfg.Instances-len(s.free))
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -239,6 +236,12 @@ func (s *Server) infer(ctx context.Context, size int, heads []uint64) (time.Dura
 	case <-ctx.Done(): // it runs all the same: what was sent cannot be called back
 		return 0, failure{codes.Canceled, ctx.Err()}
 	}
+}
+
+func (s *Server) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.journal.inHand--
 }
 
 // failure is an error with its gRPC code.

@@ -115,5 +115,3 @@ func (t *triton) form(now time.Time) (n int, wake time.Time) {
 		return 0, due
 	}
 }
-
-func (t *triton) waiting() int { return len(t.queue) }
