@@ -11,7 +11,7 @@ stop() {
   stopping=yes # A second Ctrl-C sends the second signal, which ends a service at once.
   for pid in $edge $router; do kill -TERM "$pid" 2>/dev/null || true; done
 }
-trap stop INT TERM
+trap stop INT TERM HUP # the terminal's end too: to the router a hangup means something else
 
 # ready PORT: does the admin endpoint there say that the service is ready?
 ready() {

@@ -62,6 +62,14 @@ func Signals() (ctx context.Context, stop func()) {
 	}
 }
 
+// Hangups gives a channel that holds a value when SIGHUP has come since the last one was taken. From now on the signal does not end the process. The caller calls stop when the
+// process is done.
+func Hangups() (hangups <-chan os.Signal, stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGHUP)
+	return signals, func() { signal.Stop(signals) }
+}
+
 // Listen opens a TCP listener. Its errors name the configuration key that the address came from and say what to do.
 func Listen(key, address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)

@@ -18,7 +18,9 @@ import (
 func main() {
 	serve.RouteGRPCLogs()
 	ctx, stop := serve.Signals()
-	err := command(os.Environ(), os.Stderr).ExecuteContext(ctx)
+	hangups, ignore := serve.Hangups()
+	err := command(os.Environ(), hangups, os.Stderr).ExecuteContext(ctx)
+	ignore()
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sluice-router:", err)
@@ -26,23 +28,31 @@ func main() {
 	}
 }
 
-// command gives the command line.
-func command(environ []string, logs io.Writer) *cobra.Command {
-	c := config.Default()
+// command gives the command line. With each hangup a running router reads its configuration again.
+func command(environ []string, hangups <-chan os.Signal, logs io.Writer) *cobra.Command {
+	defaults := config.Default()
 	var file string
 	var check bool
 	cmd := &cobra.Command{
-		Use:           "sluice-router",
-		Short:         "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale",
+		Use:   "sluice-router",
+		Short: "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale",
+		Long: "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale.\n\n" +
+			"SIGTERM drains and ends it, a second one ends it at once. SIGHUP has it read the configuration again: models are added, changed and removed\n" +
+			"while sessions go on. What --check-config refuses, SIGHUP refuses too, and all stays as it was.",
 		Version:       serve.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := c.Load(cmd.Flags(), file, environ); err != nil {
-				return err
+			load := func() (*config.Config, error) {
+				c := config.Default()
+				if err := c.Load(cmd.Flags(), file, environ); err != nil {
+					return nil, err
+				}
+				return &c, c.CheckFiles()
 			}
-			if err := c.CheckFiles(); err != nil {
+			c, err := load()
+			if err != nil {
 				return err
 			}
 			if check {
@@ -51,17 +61,17 @@ func command(environ []string, logs io.Writer) *cobra.Command {
 			}
 			log := logger(c.Log, logs)
 			slog.SetDefault(log) // for libraries that log by themselves
-			return start(cmd.Context(), &c, log)
+			return start(cmd.Context(), c, reloads{load: load, hangups: hangups}, log)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
 	cmd.Flags().BoolVar(&check, "check-config", false, "check the configuration and the files that it names, and end")
-	sharedconfig.Bind(cmd.Flags(), &c)
+	sharedconfig.Bind(cmd.Flags(), &defaults)
 	return cmd
 }
 
 // start opens what the configuration names and runs the router until ctx ends and it has drained.
-func start(ctx context.Context, c *config.Config, logger *slog.Logger) error {
+func start(ctx context.Context, c *config.Config, again reloads, logger *slog.Logger) error {
 	grpc, err := serve.Listen("listen", c.Listen)
 	if err != nil {
 		return err
@@ -72,7 +82,7 @@ func start(ctx context.Context, c *config.Config, logger *slog.Logger) error {
 		return err
 	}
 	defer admin.Close()
-	r, err := newRouter(c, logger) //nolint:contextcheck // connections to model servers end when the router closes
+	r, err := newRouter(c, again, logger) //nolint:contextcheck // connections to model servers end when the router closes
 	if err != nil {
 		return err
 	}

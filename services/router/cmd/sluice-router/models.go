@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,12 +26,24 @@ import (
 // maxStreams is the number of streams, of all sessions, that may use one model at a time.
 const maxStreams = 8192
 
-// models are the configured models with all that they hold open.
+// opened is a model with all that it holds open.
+type opened struct {
+	config config.Model
+	// stamp tells a file that the configuration names from another one in its place.
+	stamp   string
+	backend *backend.Model
+	model   dispatch.ModelConfig
+}
+
+// models are the models in service.
 type models struct {
 	runtime *onnx.Runtime // nil without onnx backends
-	all     []*backend.Model
-	configs []dispatch.ModelConfig
 	logger  *slog.Logger
+
+	mu  sync.Mutex
+	all []*opened
+	// out are those whose batches in flight have not come back.
+	out []*opened
 }
 
 // openModels opens the backends of all models. No model server is called yet.
@@ -42,21 +55,35 @@ func openModels(c *config.Config, logger *slog.Logger) (_ *models, err error) {
 		}
 	}()
 	for i := range c.Models {
-		if err := m.open(c, &c.Models[i]); err != nil {
+		s, err := m.open(c.ONNX, &c.Models[i])
+		if err != nil {
 			return nil, fmt.Errorf("models[%d] (%s): %w", i, c.Models[i].Name, err)
 		}
+		m.all = append(m.all, s)
 	}
 	return m, nil
 }
 
-func (m *models) open(c *config.Config, model *config.Model) error {
+// stamp tells when the files that a model's configuration names were written, and how large they are.
+func stamp(model *config.Model) string {
+	var b strings.Builder
+	for _, path := range model.Files() {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintln(&b, path, info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return b.String()
+}
+
+func (m *models) open(runtime config.ONNX, model *config.Model) (*opened, error) {
 	decoder, err := detect.New(model.Detect())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	drivers, instances, err := m.drivers(c, model)
+	s := &opened{config: *model, stamp: stamp(model)}
+	drivers, instances, err := m.drivers(runtime, model)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	described := backend.Config{
 		Name: model.Name, InputName: model.Input.Name, Input: model.Input.Tensor(), Windows: model.Input.Sound(), Outputs: model.Output.Tensors,
@@ -68,24 +95,22 @@ func (m *models) open(c *config.Config, model *config.Model) error {
 	for _, c := range model.Constants {
 		described.Constants = append(described.Constants, backend.Constant(c))
 	}
-	b, err := backend.New(described, drivers...)
-	if err != nil {
-		return errors.Join(err, closeAll(drivers))
+	if s.backend, err = backend.New(described, drivers...); err != nil {
+		return nil, errors.Join(err, closeAll(drivers))
 	}
-	m.all = append(m.all, b)
-	m.configs = append(m.configs, dispatch.ModelConfig{
+	s.model = dispatch.ModelConfig{
 		Name: model.Name, Input: model.Input.Form(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline),
 		Result:   decoder.Kind(),
 		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight, Streams: maxStreams,
-		Runner: reply.New(b, instances, decoder, m.logger.With("model", model.Name)),
-	})
-	return nil
+		Runner: reply.New(s.backend, instances, decoder, m.logger.With("model", model.Name)),
+	}
+	return s, nil
 }
 
 // drivers opens a model's targets and gives the number of instances behind each.
-func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Driver, int, error) {
+func (m *models) drivers(runtime config.ONNX, model *config.Model) ([]backend.Driver, int, error) {
 	if model.Backend.ONNX != nil {
-		drivers, err := m.embedded(c, model.Backend.ONNX)
+		drivers, err := m.embedded(runtime, model.Backend.ONNX)
 		return drivers, 1, err
 	}
 	if model.Backend.WebSocket != nil {
@@ -108,9 +133,9 @@ func (m *models) drivers(c *config.Config, model *config.Model) ([]backend.Drive
 }
 
 // embedded opens a model in this process, each instance as a target of its own.
-func (m *models) embedded(c *config.Config, model *config.ONNXBackend) ([]backend.Driver, error) {
+func (m *models) embedded(library config.ONNX, model *config.ONNXBackend) ([]backend.Driver, error) {
 	if m.runtime == nil {
-		runtime, err := onnx.Load(string(c.ONNX.Library))
+		runtime, err := onnx.Load(string(library.Library))
 		if err != nil {
 			return nil, fmt.Errorf("onnx.library: %w", err)
 		}
@@ -158,20 +183,20 @@ func openAll(n int, open func(i int) (backend.Driver, error)) ([]backend.Driver,
 	return drivers, nil
 }
 
-// check asks all models at once whether they are ready and warms them up. A model that serves something else than is configured is an error; one that is
+// check asks models, all at once, whether they are ready and warms them up. A model that serves something else than is configured is an error; one that is
 // not there yet is not, for it may come.
-func (m *models) check(ctx context.Context) error {
-	errs := make([]error, len(m.all))
+func (m *models) check(ctx context.Context, all []*opened) error {
+	errs := make([]error, len(all))
 	var checks sync.WaitGroup
-	for i, b := range m.all {
+	for i, s := range all {
 		checks.Go(func() {
-			err := b.Check(ctx)
+			err := s.backend.Check(ctx)
 			var mismatch *backend.Mismatch
 			switch {
 			case errors.As(err, &mismatch):
 				errs[i] = err
 			case err != nil && ctx.Err() == nil:
-				m.logger.Warn("a model is not ready; it is asked again every second", "model", m.configs[i].Name, "error", err)
+				m.logger.Warn("a model is not ready; it is asked again every second", "model", s.model.Name, "error", err)
 			}
 		})
 	}
@@ -179,20 +204,46 @@ func (m *models) check(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// watch keeps the models' readiness current until ctx ends.
-func (m *models) watch(ctx context.Context) {
-	var watches sync.WaitGroup
-	for _, b := range m.all {
-		watches.Go(func() { b.Watch(ctx) })
+// list gives the models in service.
+func (m *models) list() []*opened {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all
+}
+
+// replace puts other models in service. Those that are not among them are out, and closed by release.
+func (m *models) replace(all []*opened) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.all {
+		if !slices.Contains(all, s) {
+			m.out = append(m.out, s)
+		}
 	}
-	watches.Wait()
+	m.all = all
+}
+
+// release closes the models that are out. No batch is in flight on them.
+func (m *models) release() error {
+	m.mu.Lock()
+	out := m.out
+	m.out = nil
+	m.mu.Unlock()
+	return closeModels(out)
+}
+
+// abandon leaves the models that are out open for good: batches of theirs never came back and may still use them.
+func (m *models) abandon() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out = nil
 }
 
 // ready returns nil when any model is: a router with one of two model servers down still serves the other's sessions.
 func (m *models) ready() error {
 	var errs []error
-	for _, b := range m.all {
-		err := b.Available()
+	for _, s := range m.list() {
+		err := s.backend.Available()
 		if err == nil {
 			return nil
 		}
@@ -201,13 +252,21 @@ func (m *models) ready() error {
 	return errors.Join(errs...)
 }
 
-// close frees the models, after the batches in progress.
+// close frees all models, after the batches in progress.
 func (m *models) close() error {
-	err := closeAll(m.all)
+	err := errors.Join(closeModels(m.list()), m.release())
 	if m.runtime != nil {
 		err = errors.Join(err, m.runtime.Close())
 	}
 	return err
+}
+
+func closeModels(all []*opened) error {
+	var errs []error
+	for _, s := range all {
+		errs = append(errs, s.backend.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func closeAll[T interface{ Close() error }](all []T) error {

@@ -26,10 +26,10 @@ func TestInstancesOfEmbeddedModels(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if err := m.check(t.Context()); err != nil {
+	if err := m.check(t.Context(), m.all); err != nil {
 		t.Fatal(err)
 	}
-	runner := m.configs[0].Runner
+	runner := m.all[0].model.Runner
 	if runner.Instances() != 2 {
 		t.Fatalf("%d instances, want 2", runner.Instances())
 	}

@@ -38,6 +38,8 @@ const (
 	callsPerSecond = 2000
 	// envelope is room for what a frame carries beside its payload.
 	envelope = 64 << 10
+	// roomiest is the size of a message that is taken at least, whatever the models need at the start: reloads may bring models of larger pictures.
+	roomiest = 8 << 20
 	// maxCallWindow bounds what a call may have on the way unread, in bytes.
 	maxCallWindow = 64 << 20
 	// firstCheck bounds how long the start waits for model servers that are there but slow to warm up.
@@ -60,12 +62,15 @@ type router struct {
 	intake     *intake.Service
 	feed       *inspect.Feed
 	grpc       *serve.GRPC
+	again      reloads
+	reloaded   *prometheus.CounterVec
+	largest    int                   // message that is taken, in bytes
 	state      atomic.Pointer[error] // why the router is not ready, whatever its models are; nil when it is
 }
 
 // newRouter builds a router. run must be called: it frees what the router holds.
-func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
-	r := &router{config: c, logger: logger, registry: serve.NewRegistry(), feed: inspect.NewFeed()}
+func newRouter(c *config.Config, again reloads, logger *slog.Logger) (_ *router, err error) {
+	r := &router{config: c, again: again, logger: logger, registry: serve.NewRegistry(), feed: inspect.NewFeed()}
 	r.state.Store(&errStarting)
 	if r.models, err = openModels(c, logger); err != nil {
 		return nil, err
@@ -75,8 +80,11 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 			err = errors.Join(err, r.models.close())
 		}
 	}()
+	if r.reloaded, err = newReloaded(r.registry); err != nil {
+		return nil, err
+	}
 	if r.dispatcher, err = dispatch.New(dispatch.Config{
-		Models: r.models.configs, Observe: r.feed.Publish, Registry: r.registry, Logger: logger,
+		Models: configs(r.models.all), Observe: r.feed.Publish, Registry: r.registry, Logger: logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -93,13 +101,14 @@ func newRouter(c *config.Config, logger *slog.Logger) (_ *router, err error) {
 	if err != nil {
 		return nil, err
 	}
-	largest, unread := 0, 0
+	unread := 0
+	r.largest = roomiest
 	for _, in := range r.dispatcher.Inputs() {
 		message := in.Bytes() + envelope
-		largest, unread = max(largest, message), max(unread, cmp.Or(in.Window, window)*message)
+		r.largest, unread = max(r.largest, message), max(unread, cmp.Or(in.Window, window)*message)
 	}
 	r.grpc, err = serve.NewGRPC(serve.GRPCConfig{
-		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: largest, Codec: wire.Codec{},
+		Logger: logger, Registry: r.registry, MaxStreams: callsPerConnection, MaxMessage: r.largest, Codec: wire.Codec{},
 		CallWindow: min(unread, maxCallWindow), CallsPerSecond: callsPerSecond,
 		Grace: time.Duration(c.Drain), Credentials: secure,
 	}, func(to grpc.ServiceRegistrar) {
@@ -141,14 +150,14 @@ func (r *router) run(ctx context.Context, calls, admin net.Listener) error {
 // serve checks the models, then takes calls until ctx ends and they are over.
 func (r *router) serve(ctx context.Context, calls net.Listener, group *sync.WaitGroup) error {
 	bounded, cancel := context.WithTimeout(ctx, firstCheck)
-	err := r.models.check(bounded)
+	err := r.models.check(bounded, r.models.list())
 	cancel()
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	group.Go(func() { r.models.watch(watching) })
+	group.Go(func() { r.tend(watching) })
 	group.Go(func() {
 		<-watching.Done()
 		r.state.Store(&errDraining)
@@ -157,11 +166,7 @@ func (r *router) serve(ctx context.Context, calls net.Listener, group *sync.Wait
 	})
 	r.state.Store(nil)
 	r.grpc.SetServing(true)
-	names := make([]string, 0, len(r.models.configs))
-	for _, m := range r.models.configs {
-		names = append(names, m.Name)
-	}
-	r.logger.Info("the router takes frames", "listen", calls.Addr().String(), "models", names, "version", serve.Version())
+	r.logger.Info("the router takes frames", "listen", calls.Addr().String(), "models", names(r.models.list()), "version", serve.Version())
 	return r.grpc.Serve(ctx, calls)
 }
 

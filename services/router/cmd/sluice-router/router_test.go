@@ -51,9 +51,11 @@ func shipped(t *testing.T, old, changed string) string {
 
 // running is a router started as from the command line.
 type running struct {
-	conn  *grpc.ClientConn
-	admin string
-	stop  func() error
+	conn    *grpc.ClientConn
+	admin   string
+	hangups chan<- os.Signal
+	logs    *logs
+	stop    func() error
 }
 
 // logs collects what a router writes and finds the addresses that it listens on.
@@ -78,12 +80,13 @@ func launch(t *testing.T, args ...string) *running {
 	t.Helper()
 	admin := freeAddress(t)
 	out := &logs{}
-	cmd := command(nil, out)
+	hangups := make(chan os.Signal, 1)
+	cmd := command(nil, hangups, out)
 	cmd.SetArgs(append([]string{"--listen", "127.0.0.1:0", "--admin.listen", admin, "--drain", "5s"}, args...))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.ExecuteContext(ctx) }()
-	r := &running{admin: "http://" + admin}
+	r := &running{admin: "http://" + admin, hangups: hangups, logs: out}
 	r.stop = sync.OnceValue(func() error {
 		if r.conn != nil {
 			_ = r.conn.Close()
@@ -344,7 +347,7 @@ func TestRefusesToStart(t *testing.T) {
 		"bad certificate":    {`cert: "", key: ""`, fmt.Sprintf("cert: %q, key: %q", broken, broken), nil, []string{"tls"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := command(nil, io.Discard)
+			cmd := command(nil, nil, io.Discard)
 			cmd.SetArgs(append([]string{"--config", shipped(t, c.old, c.new), "--listen", "127.0.0.1:0", "--admin.listen", "127.0.0.1:0"}, c.args...))
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
@@ -363,7 +366,7 @@ func TestRefusesToStart(t *testing.T) {
 
 func TestCheckConfig(t *testing.T) {
 	var out bytes.Buffer
-	cmd := command(nil, io.Discard)
+	cmd := command(nil, nil, io.Discard)
 	cmd.SetOut(&out)
 	cmd.SetArgs([]string{"--config", shipped(t, "", ""), "--check-config"})
 	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "valid") {

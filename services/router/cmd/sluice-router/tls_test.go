@@ -165,11 +165,11 @@ models:
 				t.Fatal(err)
 			}
 			defer m.close()
-			if err := m.check(t.Context()); err != nil {
+			if err := m.check(t.Context(), m.all); err != nil {
 				t.Error(err)
 			}
-			if got := backend.CodeOf(m.all[0].Available()); got != c.want {
-				t.Errorf("%v (%v), want %v", got, m.all[0].Available(), c.want)
+			if got := backend.CodeOf(m.all[0].backend.Available()); got != c.want {
+				t.Errorf("%v (%v), want %v", got, m.all[0].backend.Available(), c.want)
 			}
 		})
 	}

@@ -190,6 +190,27 @@ func (m *Model) Detect() detect.Config {
 	}
 }
 
+// Files gives the paths of the files that the model is made of, but for tokens, which are read again whenever they are needed.
+func (m *Model) Files() []string {
+	var paths []string
+	add := func(files ...config.Path) {
+		for _, f := range files {
+			if f != "" {
+				paths = append(paths, string(f))
+			}
+		}
+	}
+	switch b := m.Backend; {
+	case b.ONNX != nil:
+		add(b.ONNX.Path)
+	case b.OIP != nil:
+		add(b.OIP.TLS.CA, b.OIP.TLS.Cert, b.OIP.TLS.Key)
+	case b.WebSocket != nil:
+		add(b.WebSocket.TLS.CA, b.WebSocket.TLS.Cert, b.WebSocket.TLS.Key)
+	}
+	return paths
+}
+
 // CheckFiles tells which of the files that the configuration names are not there.
 func (c *Config) CheckFiles() error {
 	var wrong complaints
