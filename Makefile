@@ -16,7 +16,7 @@ TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
 # Bounds of the long targets.
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
-BENCH ?= loss cpu batch triton go
+BENCH ?= loss cpu batch triton transport go
 CELL ?= 12s
 BENCHFLAGS ?= $(if $(QUICK),-quick)
 E2E ?=
@@ -55,7 +55,7 @@ soak: deps-e2e build models clips ## Sessions opened, closed and broken off in e
 	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
 
 .PHONY: bench
-bench: deps-bench build $(if $(filter loss cpu,$(BENCH)),models clips bench-native) $(if $(filter batch,$(BENCH)),oipstub) ## Packet loss, processor time beside the peers, the scheduler beside others' rules and a real Triton, micro-benchmarks (BENCH="loss cpu batch triton go" CELL=12s BENCHTIME=1s)
+bench: deps-bench build $(if $(filter loss cpu,$(BENCH)),models clips bench-native) $(if $(filter batch,$(BENCH)),oipstub) ## Packet loss, processor time beside the peers, the scheduler beside others' rules and a real Triton, the transport, micro-benchmarks (BENCH="loss cpu batch triton transport go" CELL=12s BENCHTIME=1s)
 	@mkdir -p .build/bench && go build -o .build/bench/bench ./deploy/e2e/bench
 	@status=0; \
 	parts="$(filter-out go,$(BENCH))"; [ -z "$$parts" ] || .build/bench/bench -cell $(CELL) $(BENCHFLAGS) $$parts || status=$$?; \

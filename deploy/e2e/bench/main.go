@@ -69,7 +69,7 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 	o.batch.bind(flags)
 	flags.BoolVar(&o.inside, "inside", false, "the program is in its network namespace; it sets this itself")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu|batch|triton…")
+		_, _ = fmt.Fprintln(flags.Output(), "usage: bench [FLAG…] loss|cpu|batch|triton|transport…")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(arguments); err != nil {
@@ -89,12 +89,14 @@ func run(ctx context.Context, arguments []string) (missed int, err error) {
 			n, err = runLoss(ctx, root, o)
 		case "cpu":
 			n, err = runCPU(ctx, root, o, arguments[:len(arguments)-flags.NArg()])
+		case "transport":
+			n, err = runTransport(ctx, root, o)
 		case "batch":
 			n, err = runBatch(ctx, root, o)
 		case "triton":
 			n, err = runTriton(ctx, root, o)
 		default:
-			err = fmt.Errorf("no part %q: there are loss, cpu, batch and triton", part)
+			err = fmt.Errorf("no part %q: there are loss, cpu, batch, triton and transport", part)
 		}
 		missed += n
 		if err != nil {

@@ -1,6 +1,7 @@
 package uplink
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -21,10 +22,16 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
+	"github.com/sluice-dev/sluice/pkg/wire/wiretest"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if wiretest.Play(map[string]func(*bufio.Reader, io.Writer) error{"router": routerPeer}) {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var (
 	small = media.PictureInput{Width: 4, Height: 2, Fit: media.Letterbox, Color: media.RGB}
