@@ -41,8 +41,9 @@ type connection struct {
 	last    uint64
 	limit   int // largest message that is read
 	pending map[uint64]*call
-	// description is what the server said on this connection; nil before.
+	// description is what the server said last on this connection; nil before. handed is true once it was handed out.
 	description *backend.Description
+	handed      bool
 }
 
 func newConnection(socket *websocket.Conn, cut func(), spaces *sync.Pool) *connection {

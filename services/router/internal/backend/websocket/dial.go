@@ -135,12 +135,14 @@ func refusal(response *http.Response, err error) error {
 	return backend.Fail(code, fmt.Sprintf("the server answers the handshake with status %d", response.StatusCode), string(words))
 }
 
-// describe asks what the server takes and gives, once.
-func (c *connection) describe(ctx context.Context, model string) (backend.Description, error) {
+// describe gives what the server takes and gives. It is asked once, and again for each description that is handed out after the first: another model may have taken the place
+// of the one that was described.
+func (c *connection) describe(ctx context.Context, model string, hand bool) (backend.Description, error) {
 	c.mu.Lock()
-	known := c.description
+	known, stale := c.description, hand && c.handed
+	c.handed = c.handed || hand && known != nil
 	c.mu.Unlock()
-	if known != nil {
+	if known != nil && !stale {
 		return *known, nil
 	}
 	r, err := c.ask(ctx, maxControl, func(id uint64) (websocket.MessageType, []byte, error) {
@@ -160,6 +162,6 @@ func (c *connection) describe(ctx context.Context, model string) (backend.Descri
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.description = &described
+	c.description, c.handed = &described, hand
 	return described, nil
 }

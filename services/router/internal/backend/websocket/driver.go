@@ -121,7 +121,7 @@ func (d *Driver) Ready(ctx context.Context) error {
 		return err
 	}
 	defer d.leave()
-	described, err := d.describe(ctx)
+	described, err := d.describe(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -134,13 +134,13 @@ func (d *Driver) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Describe gives what the configuration or the server says.
+// Describe gives what the configuration or the server says. The server is asked again when it has told before.
 func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
 	if err := d.enter(); err != nil {
 		return backend.Description{}, err
 	}
 	defer d.leave()
-	described, err := d.describe(ctx)
+	described, err := d.describe(ctx, true)
 	if err != nil {
 		return backend.Description{}, err
 	}
@@ -150,7 +150,7 @@ func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
 	return described, nil
 }
 
-func (d *Driver) describe(ctx context.Context) (backend.Description, error) {
+func (d *Driver) describe(ctx context.Context, hand bool) (backend.Description, error) {
 	conn, err := d.connected(ctx)
 	if err != nil {
 		return backend.Description{}, err
@@ -158,7 +158,7 @@ func (d *Driver) describe(ctx context.Context) (backend.Description, error) {
 	if len(d.config.Described.Outputs) > 0 {
 		return d.config.Described, nil
 	}
-	return conn.describe(ctx, d.config.Model)
+	return conn.describe(ctx, d.config.Model, hand)
 }
 
 // connected gives the connection, or says why there is none. It waits for the first attempt, so that a driver that was just opened is not refused.

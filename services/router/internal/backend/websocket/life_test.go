@@ -522,7 +522,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// TestDescriptions asks once a connection, and tells when the server has come back with another model.
+// TestDescriptions asks once for each description, and tells when the server has come back with another model.
 func TestDescriptions(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -578,16 +578,20 @@ func TestDescriptions(t *testing.T) {
 		}
 		describe(2)
 		describe(2)
-		if questions != 1 {
-			t.Errorf("%d questions, want one", questions)
+		if questions != 2 {
+			t.Errorf("%d questions, want one for each description", questions)
 		}
-		restart(2)
-		describe(2) // the same model: nothing to tell
+		mu.Lock()
+		width = 4 // another model on the same connection
+		mu.Unlock()
+		describe(4)
+		restart(4)
+		describe(4) // the same model: nothing to tell
 		restart(3)
 		expect(t, d.Ready(t.Context()), media.BackendUnavailable)
 		describe(3)
-		if questions != 3 {
-			t.Errorf("%d questions, want one each time that the server came", questions)
+		if questions != 5 {
+			t.Errorf("%d questions, want one for each description", questions)
 		}
 		if err := d.Close(); err != nil {
 			t.Error(err)
