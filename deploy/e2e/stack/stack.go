@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -36,6 +37,7 @@ type Stack struct {
 
 	options Options
 	root    string
+	config  string // the router's, if it is not the shipped one
 }
 
 // Root gives the root of the repository.
@@ -102,15 +104,36 @@ func (s *Stack) StartRouter(t testing.TB) {
 	t.Helper()
 	config := filepath.Join(s.root, "deploy", "config", "router.yaml")
 	if s.options.Router != "" {
-		config = filepath.Join(t.TempDir(), "router.yaml")
-		text := strings.ReplaceAll(s.options.Router, "@CACHE@", filepath.Join(s.root, ".cache"))
-		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		s.config = filepath.Join(t.TempDir(), "router.yaml")
+		config = s.config
+		s.write(t, s.options.Router)
 	}
 	arguments := []string{"--config", config, "--listen", s.RouterGRPC, "--admin.listen", s.RouterAdmin}
 	s.Router = Run(t, s.options.Namespace, Binary(t, "sluice-router"), append(arguments, s.options.RouterFlags...)...)
 	s.await(t, s.Router, s.RouterAdmin)
+}
+
+func (s *Stack) write(t testing.TB, router string) {
+	t.Helper()
+	text := strings.ReplaceAll(router, "@CACHE@", filepath.Join(s.root, ".cache"))
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Reload writes another configuration in the place of Options.Router, has the router read it, and waits until it has been applied or refused as often as given.
+func (s *Stack) Reload(t testing.TB, router, result string, times int) {
+	t.Helper()
+	s.write(t, router)
+	if err := syscall.Kill(s.Router.PID(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	Eventually(t, readyLimit, "the configuration is "+result, func() error {
+		if n := s.Metric(t, s.RouterAdmin, "sluice_router_config_reloads_total", "result="+result); n < float64(times) {
+			return fmt.Errorf("%g times of %d", n, times)
+		}
+		return nil
+	})
 }
 
 // StartEdge starts the edge, again on the same ports if it was stopped.
