@@ -178,10 +178,14 @@ func killedAndRestarted(t *testing.T, b *serverBed) {
 		return !back.IsZero()
 	})
 	load(span(time.Second))
-	lost, others := 0, 0
+	lost, others, superseded := 0, 0, 0
 	fates := wait(t, s)
 	for _, f := range fates {
-		if f.Outcome.GetResult() != nil {
+		switch {
+		case f.Outcome.GetResult() != nil:
+			continue
+		case f.Outcome.GetDrop().GetReason() == sluicev1.Drop_SUPERSEDED: // a newer one of the stream was there before it went anywhere
+			superseded++
 			continue
 		}
 		lost++
@@ -191,8 +195,8 @@ func killedAndRestarted(t *testing.T, b *serverBed) {
 			}
 		}
 	}
-	t.Logf("of %d frames %d were lost, %d of them not in the dead server's hands; %d were held back; the new server answered %.1f s after the kill",
-		len(fates), lost, others, held, back.Sub(killed).Seconds())
+	t.Logf("of %d frames %d were lost, %d of them not in the dead server's hands; %d were superseded, %d held back; the new server answered %.1f s after the kill",
+		len(fates), lost, others, superseded, held, back.Sub(killed).Seconds())
 	if most := inFlight * maxBatch; lost > most {
 		t.Errorf("%d frames are lost, and the server had at most %d in its hands", lost, most)
 	}
