@@ -203,7 +203,7 @@ func rowOf(p policy, r regime, seed uint64, dilation float64, m batch.Measures) 
 		Alpha: millis(r.model.alpha), Beta: millis(r.model.beta), Instances: r.instances, Load: r.load, Shape: string(r.shape), Policy: string(p),
 		Seed: seed, Dilation: dilation, SLO: millis(stretch(slo, dilation)), Streams: m.Streams,
 		Offered: m.Offered, Goodput: m.Goodput, P50: millis(m.P50), P99: millis(m.P99), MeanAge: millis(m.MeanAge), WorstAge: millis(m.WorstAge),
-		Share: m.Share, Jain: m.Jain, Batch: m.Batch, Lateness: millis(m.Lateness),
+		Share: m.Share, Jain: m.Jain, Lateness: millis(m.Lateness),
 		Frames: m.Frames, Answered: m.Fates[batch.Answered], Superseded: m.Fates[batch.Superseded], Expired: m.Fates[batch.Expired], Shed: m.Fates[batch.Shed],
 		TimedOut: m.Fates[batch.TimedOut], Failed: m.Fates[batch.Failed], Unanswered: m.Fates[batch.Unanswered],
 	}
