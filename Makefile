@@ -44,6 +44,7 @@ test: deps-test models clips ## Every test but the long ones, with the race dete
 	go test -race -timeout 10m work
 	go test -run '^TestEdgeCase21' ./services/edge/internal/session  # once more without the race detector, which one of them cannot have
 	go test -run '^TestWatermark$$' ./services/router/internal/dispatch  # all of its million frames: with the race detector it sends a tenth
+	go test ./pkg/batch/batchtest  # the whole table of simulations: with the race detector it is an eighth
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e

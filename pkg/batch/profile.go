@@ -197,11 +197,11 @@ func (w *window) add(v float64) {
 
 func (w *window) clear() { w.values, w.next = w.values[:0], 0 }
 
-// at gives the value that a share of the values is below. There must be one.
+// at gives the value that a share of the others is below, rounded down. There must be one.
 func (w *window) at(share float64) float64 {
 	w.sorted = append(w.sorted[:0], w.values...)
 	slices.Sort(w.sorted)
-	return w.sorted[min(len(w.sorted)-1, int(share*float64(len(w.sorted))))]
+	return w.sorted[int(share*float64(len(w.sorted)-1))]
 }
 
 func (w *window) count(is func(float64) bool) int {

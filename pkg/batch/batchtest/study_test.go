@@ -13,6 +13,7 @@ import (
 // expected is a row of the study's table.
 type expected struct {
 	scenario scenario
+	seeds    int
 	streams  int
 	goodput  float64       // answers in time a second
 	age      time.Duration // of information, mean
@@ -40,32 +41,36 @@ func readStudy(t *testing.T) []expected {
 			}
 		}
 		table = append(table, expected{
-			scenario: scenario{shape: Shape(row[0]), base: times(time.Millisecond, n[1]), each: times(time.Millisecond, n[2]), instances: int(n[3]), load: n[4]},
-			streams:  int(n[5]), goodput: n[6], age: times(time.Millisecond, n[7]),
+			scenario: scenario{shape: Shape(row[0]), base: times(time.Millisecond, n[1]), each: times(time.Millisecond, n[2]), instances: int(n[3]), load: n[4], length: 10 * time.Second},
+			seeds:    int(n[5]), streams: int(n[6]), goodput: n[7], age: times(time.Millisecond, n[8]),
 		})
 	}
 	return table
 }
 
 // TestStudy has the policy and the queue, in virtual time, agree with the study that the policy comes from: goodput within 5 %, age of information within 10 %.
-// A mean of two seeds is compared with the study's of five.
+// Means over seeds are compared, of several where few frames come. Most are needed for a model whose best batches differ little in throughput and much in size: the
+// profile that is learnt decides which of them it gets.
 func TestStudy(t *testing.T) {
 	t.Parallel()
-	const seeds, goodputWithin, ageWithin = 2, 0.05, 0.10
+	const goodputWithin, ageWithin = 0.05, 0.10
 	table := readStudy(t)
 	if len(table) != 96 {
 		t.Fatalf("%d rows, want three profiles, one and four instances, four loads and four kinds of arrivals", len(table))
 	}
-	for _, want := range table {
+	for i, want := range table {
+		if raced && i%8 != 0 {
+			continue // There is nothing for the race detector to find in a single-threaded value; the whole table is for a run without it.
+		}
 		c := want.scenario
 		t.Run(fmt.Sprintf("%s, %v+%v·n, %d instances, %gx", c.shape, c.base, c.each, c.instances, c.load), func(t *testing.T) {
 			t.Parallel()
 			var goodput, age float64
-			for seed := range uint64(seeds) {
-				c.seed, c.length = seed+1, 10*time.Second
+			for seed := range want.seeds {
+				c.seed = uint64(seed + 1)
 				s := newSimulation(c)
 				r := s.run()
-				goodput, age = goodput+r.Goodput/seeds, age+r.Age.Seconds()/seeds
+				goodput, age = goodput+r.Goodput/float64(want.seeds), age+r.Age.Seconds()/float64(want.seeds)
 				if len(s.periods) != want.streams {
 					t.Fatalf("%d streams, the study had %d", len(s.periods), want.streams)
 				}

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -51,12 +52,15 @@ type swap struct {
 	back chan *inference.ModelInferResponse
 }
 
-// echoer is a model server that gives every frame its own bytes back, and one in four batches something else than that.
+// markBytes is the size of a mark.
+const markBytes = 32
+
+// echoer is a model server that gives every frame its own mark back, and one in four batches something else than that.
 type echoer struct {
 	inference.UnimplementedGRPCInferenceServiceServer
 
-	counts *mischiefCounts
-	swaps  chan swap // of all servers
+	bed   *watermarkBed
+	swaps chan swap // of all servers
 
 	mu    sync.Mutex
 	rng   *rand.Rand
@@ -64,8 +68,8 @@ type echoer struct {
 	last  *inference.ModelInferResponse
 }
 
-func newEchoer(seed uint64, counts *mischiefCounts, swaps chan swap) *echoer {
-	return &echoer{counts: counts, swaps: swaps, rng: rand.New(rand.NewPCG(seed, 7))}
+func newEchoer(seed uint64, bed *watermarkBed, swaps chan swap) *echoer {
+	return &echoer{bed: bed, swaps: swaps, rng: rand.New(rand.NewPCG(seed, 7))}
 }
 
 func (*echoer) ModelReady(context.Context, *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
@@ -73,20 +77,20 @@ func (*echoer) ModelReady(context.Context, *inference.ModelReadyRequest) (*infer
 }
 
 func (*echoer) ModelMetadata(context.Context, *inference.ModelMetadataRequest) (*inference.ModelMetadataResponse, error) {
-	tensor := func(name string) []*inference.ModelMetadataResponse_TensorMetadata {
-		return []*inference.ModelMetadataResponse_TensorMetadata{{Name: name, Datatype: "INT64", Shape: []int64{-1, 4}}}
+	tensor := func(name string, size int64) []*inference.ModelMetadataResponse_TensorMetadata {
+		return []*inference.ModelMetadataResponse_TensorMetadata{{Name: name, Datatype: "INT64", Shape: []int64{-1, size}}}
 	}
-	return &inference.ModelMetadataResponse{Name: "echo", Inputs: tensor("marks"), Outputs: tensor("echoes")}, nil
+	return &inference.ModelMetadataResponse{Name: "echo", Inputs: tensor("marks", 4*copies), Outputs: tensor("echoes", 4)}, nil
 }
 
 func (e *echoer) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
 	answer := &inference.ModelInferResponse{
-		ModelName: "echo", Id: r.GetId(), RawOutputContents: r.GetRawInputContents(),
-		Outputs: []*inference.ModelInferResponse_InferOutputTensor{{Name: "echoes", Datatype: "INT64", Shape: r.GetInputs()[0].GetShape()}},
+		ModelName: "echo", Id: r.GetId(), RawOutputContents: [][]byte{e.marks(r.GetRawInputContents()[0])},
+		Outputs: []*inference.ModelInferResponse_InferOutputTensor{{Name: "echoes", Datatype: "INT64", Shape: []int64{r.GetInputs()[0].GetShape()[0], 4}}},
 	}
 	kind, delay, last := e.choose(answer)
 	if kind < kinds {
-		e.counts[kind].Add(1)
+		e.bed.mischief[kind].Add(1)
 	}
 	switch kind {
 	case overtaken:
@@ -112,6 +116,19 @@ func (e *echoer) ModelInfer(ctx context.Context, r *inference.ModelInferRequest)
 	return answer, nil
 }
 
+// marks reads the frames of a batch.
+func (e *echoer) marks(frames []byte) []byte {
+	marks := make([]byte, 0, len(frames)/copies)
+	for frame := range slices.Chunk(frames, markBytes*copies) {
+		mark := frame[:markBytes]
+		if !bytes.Equal(frame, bytes.Repeat(mark, copies)) {
+			e.bed.torn.Add(1)
+		}
+		marks = append(marks, mark...)
+	}
+	return marks
+}
+
 // choose says what to do with an answer, how long, and which one was the last before it. The first few are good ones, so that the model gets ready.
 func (e *echoer) choose(answer *inference.ModelInferResponse) (kind int, delay time.Duration, last *inference.ModelInferResponse) {
 	e.mu.Lock()
@@ -119,7 +136,7 @@ func (e *echoer) choose(answer *inference.ModelInferResponse) (kind int, delay t
 	e.asked++
 	last, e.last = e.last, answer
 	delay = time.Duration(e.rng.IntN(int(10 * time.Millisecond)))
-	const warm, rare = 100, 200 // requests
+	const warm, rare = 100, 400 // requests
 	switch n := e.rng.IntN(100); {
 	case e.asked < warm:
 		return kinds, 0, nil
@@ -157,10 +174,9 @@ func (e *echoer) exchange(ctx context.Context, answer *inference.ModelInferRespo
 
 // resized makes an answer for some frames more or less.
 func resized(answer *inference.ModelInferResponse, by int) *inference.ModelInferResponse {
-	const frame = 32 // bytes
 	other := proto.CloneOf(answer)
 	other.Outputs[0].Shape[0] += int64(by)
-	data := slices.Concat(other.RawOutputContents[0], make([]byte, frame))
-	other.RawOutputContents[0] = data[:len(data)-frame+by*frame]
+	data := slices.Concat(other.RawOutputContents[0], make([]byte, markBytes))
+	other.RawOutputContents[0] = data[:len(data)+(by-1)*markBytes]
 	return other
 }

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +28,8 @@ import (
 const (
 	sessions, streams = 50, 8
 	servers           = 4
+	// copies is how often a frame holds its mark. A batch is then large enough to be sent from where it was gathered, and a torn one shows.
+	copies = 16
 	// patience is the deadline of a frame: long, for what is looked for are wrong answers and not late ones.
 	patience = 2 * time.Second
 )
@@ -58,6 +62,9 @@ func TestWatermark(t *testing.T) {
 	if results < watermarks/2 {
 		t.Errorf("only %d of %d frames have results", results, watermarks)
 	}
+	if torn := bed.torn.Load(); torn > 0 {
+		t.Errorf("%d frames came to the servers in pieces of several", torn)
+	}
 	for i := range bed.mischief {
 		if bed.mischief[i].Load() == 0 {
 			t.Errorf("no answer was %s", mischiefs()[i])
@@ -70,6 +77,7 @@ type watermarkBed struct {
 	dispatcher *dispatch.Dispatcher
 	sessions   [sessions]marked
 	mischief   mischiefCounts // what the servers did
+	torn       atomic.Int64   // frames that were not whole when they came there
 	stop       func(*testing.T)
 }
 
@@ -80,7 +88,7 @@ func newWatermarks(t *testing.T) *watermarkBed {
 	var drivers []backend.Driver
 	swaps := make(chan swap)
 	for i := range servers {
-		address := backendtest.Serve(t, newEchoer(uint64(i), &bed.mischief, swaps))
+		address := backendtest.Serve(t, newEchoer(uint64(i), bed, swaps))
 		driver, err := oip.Open(oip.Config{Target: address, Model: "echo"})
 		if err != nil {
 			t.Fatal(err)
@@ -91,9 +99,9 @@ func newWatermarks(t *testing.T) *watermarkBed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	form := media.TensorInput{Datatype: media.Int64, Shape: "4"}
+	form := media.TensorInput{Datatype: media.Int64, Shape: media.Shape(strconv.Itoa(4 * copies))}
 	model, err := backend.New(backend.Config{
-		Name: "echo", Input: tensor.Raw{Datatype: form.Datatype, Shape: []int{4}}, MaxBatch: maxBatch, Accept: decoder.Accept,
+		Name: "echo", Input: tensor.Raw{Datatype: form.Datatype, Shape: []int{4 * copies}}, MaxBatch: maxBatch, Accept: decoder.Accept,
 	}, drivers...)
 	if err != nil {
 		t.Fatal(err)
@@ -202,7 +210,7 @@ func payload(mark []float64) []byte {
 	for _, v := range mark {
 		data = binary.LittleEndian.AppendUint64(data, uint64(v))
 	}
-	return data
+	return bytes.Repeat(data, copies)
 }
 
 // check compares an outcome with the frame that it should be of, and gives the frame's stream.

@@ -20,7 +20,7 @@ type Measures struct {
 	MeanAge, WorstAge time.Duration
 	// Share is the least part that a stream had of its max-min fair share of the goodput, and Jain is Jain's index of these parts. Both are 0 when there was almost no goodput to share.
 	Share, Jain float64
-	// Batch is the mean size of the batches in which frames were answered, as far as the path knows it.
+	// Batch is the mean size of the batches in which frames were answered: those that the path made, which a server's own batcher may put together.
 	Batch float64
 	// Lateness is the 99th percentile of how late frames were sent.
 	Lateness time.Duration

@@ -227,6 +227,7 @@ func (r *Row) saw(j stub.Journal, dropped map[uint64]bool) {
 	}
 	var list []string
 	for _, size := range slices.Sorted(maps.Keys(sizes)) {
+		r.Batch += float64(size*sizes[size]) / float64(len(j.Batches))
 		list = append(list, fmt.Sprintf("%d:%d", size, sizes[size]))
 	}
 	r.Sizes = strings.Join(list, " ")

@@ -119,7 +119,7 @@ func (q question) results(all []group) string {
 // settingTable prints the regimes that have the first one's setting.
 func (q question) settingTable(all []group) string {
 	setting := all[0].regime.setting()
-	t := newTable(setting+"; means of the seeds that count, times in dilated ms; capacity is what the router thinks that the model can do, of what was measured",
+	t := newTable(setting+"; means of the seeds that count, times in stretched ms",
 		"load", "policy", "goodput/s", "of bound", "p50", "p99", "mean age", "worst age", "worst share", "Jain", "batch", "capacity", "seeds")
 	for _, g := range all {
 		if g.regime.setting() != setting {

@@ -38,7 +38,7 @@ type Row struct {
 	WorstAge float64 `csv:"worst_age"`
 	Share    float64 `csv:"worst_share"`
 	Jain     float64 `csv:"jain"`
-	Batch    float64 `csv:"batch"` // mean size
+	Batch    float64 `csv:"batch"` // mean size at the server
 
 	Frames     int `csv:"frames"`
 	Answered   int `csv:"answered"`
