@@ -6,7 +6,7 @@ const (
 	// together is the number of batches that an instance is given at most: one that it runs, and one that waits there for the first to end.
 	together = 2
 	// The speed of an instance is an average of the last ratios, each bounded.
-	scaleWeight, maxScale = 0.2, 8.0
+	scaleWeight, maxScale = 0.2, 16.0
 	// An instance whose speed is outside of these says nothing about the model.
 	tooQuick, tooSlack = 0.7, 1.4
 	// A batch is overdue when it takes several times what nearly every batch takes, and some more. It is never overdue sooner than the least: a busy machine

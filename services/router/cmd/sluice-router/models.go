@@ -98,10 +98,15 @@ func (m *models) open(runtime config.ONNX, model *config.Model) (*opened, error)
 	if s.backend, err = backend.New(described, drivers...); err != nil {
 		return nil, errors.Join(err, closeAll(drivers))
 	}
+	slots := model.Batch.InFlight
+	if model.Batch.Max == 1 && slots > 2 {
+		// The server makes batches of its own: what is there at once runs at once, and does not wait there for what came before.
+		instances, slots = instances*slots, 1
+	}
 	s.model = dispatch.ModelConfig{
 		Name: model.Name, Input: model.Input.Form(), Rate: model.Rate, KeyOnly: model.Input.KeyOnly(), Deadline: time.Duration(model.Deadline),
 		Result:   decoder.Kind(),
-		MaxBatch: model.Batch.Max, Slots: model.Batch.InFlight, Streams: maxStreams,
+		MaxBatch: model.Batch.Max, Slots: slots, Streams: maxStreams,
 		Runner: reply.New(s.backend, instances, decoder, m.logger.With("model", model.Name)),
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -23,6 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // runner is a scripted model: run says what it does with a batch. It records the batches.
 type runner struct {
 	run func(ctx context.Context, frames []backend.Frame) []reply.Answer
+	// on, when set, takes the place of run and is told the instance.
+	on func(ctx context.Context, instance int, frames []backend.Frame) []reply.Answer
+	// away, when set, tells which instances are not ready.
+	away func(instance int) bool
 	// more is the number of instances beyond the first.
 	more int
 
@@ -30,12 +35,18 @@ type runner struct {
 	batches [][]string // payloads, as texts
 }
 
-func (r *runner) Instances() int  { return 1 + r.more }
-func (r *runner) Ready(int) error { return nil }
+func (r *runner) Instances() int { return 1 + r.more }
+
+func (r *runner) Ready(instance int) error {
+	if r.away != nil && r.away(instance) {
+		return errors.New("away")
+	}
+	return nil
+}
 
 func (r *runner) Profile(int) []backend.Timing { return nil }
 
-func (r *runner) Run(ctx context.Context, _ int, frames []backend.Frame) []reply.Answer {
+func (r *runner) Run(ctx context.Context, instance int, frames []backend.Frame) []reply.Answer {
 	var texts []string
 	for _, f := range frames {
 		texts = append(texts, string(f.Payload.Whole()))
@@ -43,6 +54,9 @@ func (r *runner) Run(ctx context.Context, _ int, frames []backend.Frame) []reply
 	r.mu.Lock()
 	r.batches = append(r.batches, texts)
 	r.mu.Unlock()
+	if r.on != nil {
+		return r.on(ctx, instance, frames)
+	}
 	return r.run(ctx, frames)
 }
 
