@@ -30,7 +30,7 @@ func (s Sound) packing() (packing, error) {
 	case media.FP32:
 		form.write = floats
 	case media.Int16:
-		form.write = verbatim
+		form.write, form.verbatim = verbatim, true
 	default:
 		return packing{}, fmt.Errorf("dtype %q: must be FP32 or INT16", s.Datatype)
 	}
@@ -73,7 +73,7 @@ func (r Raw) packing() (packing, error) {
 	}
 	return packing{
 		datatype: r.Datatype, shapes: [][]int{slices.Clone(r.Shape)}, payload: size, sample: make([]byte, size),
-		write: verbatim,
+		write: verbatim, verbatim: true,
 	}, nil
 }
 

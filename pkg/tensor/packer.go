@@ -24,6 +24,8 @@ type packing struct {
 	// write fills the part of a batch that is a payload's from one piece of the payload, which begins at byte at of it. It is called for the pieces in their
 	// order; frame is the whole part, and both frame and payload have their sizes.
 	write func(frame []byte, at int, piece []byte)
+	// verbatim is true when write only copies.
+	verbatim bool
 	// sample is a payload that every model of this input should be able to take; nil when there is none.
 	sample []byte
 }
@@ -75,15 +77,26 @@ func (k *Packer) FrameBytes(payload media.Payload) int {
 // Sample gives a payload without content for trying a model: black, silent, zero. It is nil when there is none that any model must take. The caller may only read it.
 func (k *Packer) Sample() []byte { return k.form.sample }
 
+// Verbatim tells whether payloads of one size are the model's tensor already, so that a batch is nothing but its payloads one after the other.
+func (k *Packer) Verbatim() bool { return k.form.verbatim && k.bytes > 0 }
+
+// Check tells what is wrong with the size of a payload.
+func (k *Packer) Check(payload media.Payload) error {
+	length := payload.Len()
+	if k.bytes == 0 && (length == 0 || length > k.form.payload) {
+		return fmt.Errorf("payload of %d bytes: must be from 1 to %d", length, k.form.payload)
+	}
+	if k.bytes > 0 && length != k.form.payload {
+		return fmt.Errorf("payload of %d bytes: %s %v has %d", length, k.form.datatype, k.form.shapes[0], k.form.payload)
+	}
+	return nil
+}
+
 // Pack appends one payload to a batch and gives the longer batch. Each byte of the payload is read once, in the piece in which it lies. It fails when the payload has
 // not its size; the batch is unchanged then.
 func (k *Packer) Pack(batch []byte, payload media.Payload) ([]byte, error) {
-	length := payload.Len()
-	if k.bytes == 0 && (length == 0 || length > k.form.payload) {
-		return batch, fmt.Errorf("payload of %d bytes: must be from 1 to %d", length, k.form.payload)
-	}
-	if k.bytes > 0 && length != k.form.payload {
-		return batch, fmt.Errorf("payload of %d bytes: %s %v has %d", length, k.form.datatype, k.form.shapes[0], k.form.payload)
+	if err := k.Check(payload); err != nil {
+		return batch, err
 	}
 	size, begin := k.FrameBytes(payload), len(batch)
 	batch = slices.Grow(batch, size)[:begin+size]

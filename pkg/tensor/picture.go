@@ -51,7 +51,7 @@ func (p Picture) packing() (packing, error) {
 	form := packing{datatype: p.Datatype, shapes: [][]int{shape}, payload: size, sample: make([]byte, size)}
 	switch {
 	case p.Datatype == media.Uint8 && p.Layout == NHWC:
-		form.write = verbatim
+		form.write, form.verbatim = verbatim, true
 	case p.Datatype == media.Uint8:
 		form.write = writer(planes8, plane8)
 	default:

@@ -26,6 +26,21 @@ type Frame struct {
 	// State is what the model remembers of the frame's stream, for models that keep state. nil stands for a stream that has just begun and ends
 	// with this frame. No other batch may use it at the same time, nor another frame of this one.
 	State *State
+	// Holder keeps the payload where it lies for drivers that send it from there. nil says that the payload is valid until Infer returns, so that it is copied.
+	Holder Holder
+}
+
+// Holder is who owns a payload. Its methods are safe for concurrent use.
+type Holder interface {
+	// Hold keeps the payload until Release is called as often as Hold was.
+	Hold()
+	Release()
+}
+
+// Scatterer is a Driver that may take a batch's payloads from where they lie.
+type Scatterer interface {
+	// Scatters tells whether it does.
+	Scatters() bool
 }
 
 // Driver runs one model on one target. All methods are safe for concurrent use, and each returns soon after its context ends. Their errors
@@ -61,11 +76,14 @@ func (d Description) equal(other Description) bool {
 type Request struct {
 	// Inputs are the tensors that the target describes, each once, in no particular order.
 	Inputs []media.RawTensor
+	// Pieces are the bytes of the first of Inputs, one piece after the other, if that has no Data: for drivers that are a [Scatterer], where the batch is nothing but its
+	// payloads. Otherwise there are none.
+	Pieces media.Payload
 	// Outputs are the tensors wanted, as the target describes them.
 	Outputs []tensor.Declared
 	// Frames say whose frames they are, in the batch's order. Their payloads are in Inputs already.
 	Frames []Frame
-	// Keep leaves the inputs' Data as it is beyond Infer, until each function that it gave was called, once and from any goroutine. A driver calls it, within
+	// Keep leaves the inputs' Data and Pieces as they are beyond Infer, until each function that it gave was called, once and from any goroutine. A driver calls it, within
 	// Infer, for a library that may read on. nil says that nobody uses the memory again.
 	Keep func() (done func())
 }

@@ -113,11 +113,13 @@ func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []F
 	space := m.spaces.Get().(*workspace)
 	space.users.Store(1)
 	defer space.leave()
-	inputs, err := space.gather(m.packer, terms, frames, m.config.Windows.Rate) // a gap of a second
+	scatterer, scatters := driver.(Scatterer)
+	scatters = scatters && scatterer.Scatters()
+	inputs, err := space.gather(m.packer, terms, frames, m.config.Windows.Rate, scatters) // a gap of a second
 	if err != nil {
 		return nil, &Error{Code: media.Internal, Reason: "the batch cannot be gathered", Err: err}
 	}
-	output, err := driver.Infer(ctx, Request{Inputs: inputs, Outputs: terms.outputs, Frames: frames, Keep: space.keep})
+	output, err := driver.Infer(ctx, Request{Inputs: inputs, Pieces: space.pieces, Outputs: terms.outputs, Frames: frames, Keep: space.keep})
 	if err != nil {
 		return nil, attribute(ctx, driver, err)
 	}
@@ -129,7 +131,7 @@ func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []F
 		e.Target = driver.Target()
 		return nil, e
 	}
-	scatter(terms, tensors, frames, m.config.Windows.Hop)
+	remember(terms, tensors, frames, m.config.Windows.Hop)
 	reply.tensors = tensors[:terms.read]
 	return reply, nil
 }

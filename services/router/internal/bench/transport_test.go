@@ -36,8 +36,8 @@ import (
 
 func TestMain(m *testing.M) {
 	peers := map[string]func(*bufio.Reader, io.Writer) error{"edge": edgePeer}
-	for _, datatype := range datatypes {
-		peers["model "+string(datatype)] = func(in *bufio.Reader, out io.Writer) error { return modelPeer(datatype, in, out) }
+	for name, taken := range inputs() {
+		peers["model "+name] = func(in *bufio.Reader, out io.Writer) error { return modelPeer(taken, in, out) }
 	}
 	if !wiretest.Play(peers) {
 		os.Exit(m.Run())
@@ -47,25 +47,28 @@ func TestMain(m *testing.M) {
 // picture is the input of the benchmark's model.
 var picture = media.PictureInput{Width: 640, Height: 360, Fit: media.Letterbox, Color: media.RGB}
 
-// datatypes are the models to measure: one that takes bytes as they are, and one that takes floats, four times as large.
-var datatypes = []media.Datatype{media.Uint8, media.FP32}
+// inputs are what the models to measure take: the pictures as they are, planes of bytes, and planes of floats, four times as large.
+func inputs() map[string]tensor.Picture {
+	in := tensor.Picture{Width: picture.Width, Height: picture.Height, Layout: tensor.NHWC, Datatype: media.Uint8, Scale: [3]float64{1, 1, 1}}
+	planes := in
+	planes.Layout = tensor.NCHW
+	floats := planes
+	floats.Datatype, floats.Mean, floats.Scale = media.FP32, [3]float64{127, 127, 127}, [3]float64{1. / 128, 1. / 128, 1. / 128}
+	return map[string]tensor.Picture{"NHWC-UINT8": in, "NCHW-UINT8": planes, "NCHW-FP32": floats}
+}
 
-func configured(datatype media.Datatype) backend.Config {
-	in := tensor.Picture{Width: picture.Width, Height: picture.Height, Layout: tensor.NCHW, Datatype: datatype, Scale: [3]float64{1, 1, 1}}
-	if datatype == media.FP32 {
-		in.Mean, in.Scale = [3]float64{127, 127, 127}, [3]float64{1. / 128, 1. / 128, 1. / 128}
-	}
+func configured(in tensor.Picture) backend.Config {
 	return backend.Config{Name: "m", Input: in, Outputs: []string{"checksum"}, MaxBatch: 8}
 }
 
 // modelPeer is a model server.
-func modelPeer(datatype media.Datatype, in *bufio.Reader, out io.Writer) error {
+func modelPeer(taken tensor.Picture, in *bufio.Reader, out io.Writer) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64<<20), grpc.InitialWindowSize(32<<20), grpc.InitialConnWindowSize(64<<20))
-	inference.RegisterGRPCInferenceServiceServer(server, &backendtest.Server{Model: "m", Driver: backendtest.NewFake("m", configured(datatype))})
+	inference.RegisterGRPCInferenceServiceServer(server, &backendtest.Server{Model: "m", Driver: backendtest.NewFake("m", configured(taken))})
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
 		server.Stop()
@@ -139,16 +142,16 @@ func edgePeer(in *bufio.Reader, out io.Writer) error {
 	}
 }
 
-// BenchmarkTransport takes pictures of 640×360 from an edge to a model server, each in a process of its own: the router's part of the way, received, gathered into planes of
-// bytes or of normalised floats, and sent, with payloads and tensors copied by the plain codec and with the codecs in use.
+// BenchmarkTransport takes pictures of 640×360 from an edge to a model server, each in a process of its own: the router's part of the way, received, made the model's
+// input, and sent, with payloads and tensors copied by the plain codec and with the codecs in use.
 func BenchmarkTransport(b *testing.B) {
-	for _, datatype := range datatypes {
+	for name, taken := range inputs() {
 		for _, c := range wiretest.Codecs() {
-			b.Run(string(datatype)+"/"+c.Name, func(b *testing.B) {
-				address, stop := wiretest.Start(b, "model "+string(datatype), "")
+			b.Run(name+"/"+c.Name, func(b *testing.B) {
+				address, stop := wiretest.Start(b, "model "+name, "")
 				defer stop()
 				outcomes := make(chan media.Outcome, 64)
-				router := newRouter(b, datatype, address, c.Codec, outcomes)
+				router := newRouter(b, taken, address, c.Codec, outcomes)
 				defer router.stop()
 				_, quit := wiretest.Start(b, "edge", router.address)
 				defer quit()
@@ -185,7 +188,7 @@ type router struct {
 }
 
 // newRouter starts a router with one model on a server. codec, unless it is nil, is for frames and for requests to the server. The outcomes are told.
-func newRouter(b *testing.B, datatype media.Datatype, server string, codec encoding.CodecV2, outcomes chan<- media.Outcome) *router {
+func newRouter(b *testing.B, taken tensor.Picture, server string, codec encoding.CodecV2, outcomes chan<- media.Outcome) *router {
 	b.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -195,7 +198,7 @@ func newRouter(b *testing.B, datatype media.Datatype, server string, codec encod
 	logger, registry := slog.New(slog.DiscardHandler), prometheus.NewRegistry()
 	driver, err := oip.Open(oip.Config{Target: "passthrough:///" + server, Model: "m", Codec: codec})
 	must(err)
-	m, err := backend.New(configured(datatype), driver)
+	m, err := backend.New(configured(taken), driver)
 	must(err)
 	must(m.Check(b.Context()))
 	decoder, err := detect.New(detect.Config{Decoder: "tensors", Outputs: []string{"checksum"}})

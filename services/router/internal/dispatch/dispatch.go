@@ -172,7 +172,7 @@ func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
 		o := f.outcome(due.Model)
 		o.Error = media.Internal
 		f.Owner.Ended(f, o)
-		f.release()
+		f.Release()
 	}
 }
 

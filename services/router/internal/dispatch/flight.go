@@ -89,7 +89,7 @@ func (m *model) board(f *flight, j *job) {
 	if j.state == nil {
 		j.state = m.remembered(j.frame.lane())
 	}
-	f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: j.state})
+	f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: j.state, Holder: j.frame})
 	if j.deadline.After(f.over) {
 		f.over = j.deadline
 	}
@@ -120,7 +120,7 @@ func (m *model) fly(ctx context.Context, f *flight) {
 	m.settle(f, answers, time.Now())
 	for i := range f.seats {
 		if !f.seats[i].moved {
-			f.seats[i].job.frame.release()
+			f.seats[i].job.frame.Release()
 		}
 	}
 }

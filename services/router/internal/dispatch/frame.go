@@ -30,7 +30,7 @@ type Frame struct {
 	// Arrived is when the frame came to the router.
 	Arrived time.Time
 
-	users atomic.Int32 // models that may still read the payload
+	users atomic.Int32 // models and holders that may still read the payload
 	// only is the job of a frame that is due for one model, as most are: it saves an allocation.
 	only job
 }
@@ -44,8 +44,11 @@ func (f *Frame) job(deadline time.Time) *job {
 	return &job{frame: f, deadline: deadline}
 }
 
-// release gives up one model's use of the payload.
-func (f *Frame) release() {
+// Hold implements backend.Holder.
+func (f *Frame) Hold() { f.users.Add(1) }
+
+// Release gives up one use of the payload, a model's or that of a Hold.
+func (f *Frame) Release() {
 	if f.users.Add(-1) == 0 {
 		f.Free()
 	}

@@ -256,7 +256,7 @@ func (m *model) deliver(ends []end) {
 		m.observe(e.outcome)
 		e.job.frame.Owner.Ended(e.job.frame, e.outcome)
 		if e.release {
-			e.job.frame.release()
+			e.job.frame.Release()
 		}
 	}
 }

@@ -2,12 +2,14 @@ package oip
 
 import (
 	"fmt"
+	"slices"
 
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 )
@@ -18,9 +20,14 @@ const rawInputContents protowire.Number = 7
 // shortTensor is the size up to which a tensor is copied beside the request's other fields: a buffer of its own would cost more.
 const shortTensor = 4 << 10
 
+// leastLease is the size up to which gRPC does not count the references to a buffer.
+const leastLease = 1 << 10
+
 // question is a ModelInferRequest whose tensors gRPC may read until it has written them, which may be after the call.
 type question struct {
 	*inference.ModelInferRequest
+	// pieces are the first tensor if that is empty.
+	pieces media.Payload
 	// keep is backend.Request.Keep.
 	keep func() (done func())
 }
@@ -49,11 +56,17 @@ func (q *question) gather() (mem.BufferSlice, error) {
 	tensors := q.RawInputContents
 	q.RawInputContents = nil
 	defer func() { q.RawInputContents = tensors }()
+	size := func(i int) int {
+		if i == 0 && len(q.pieces) > 0 {
+			return q.pieces.Len()
+		}
+		return len(tensors[i])
+	}
 	room := proto.Size(q.ModelInferRequest)
-	for _, t := range tensors {
-		room += protowire.SizeTag(rawInputContents) + protowire.SizeVarint(uint64(len(t)))
-		if len(t) <= shortTensor {
-			room += len(t)
+	for i := range tensors {
+		room += protowire.SizeTag(rawInputContents) + protowire.SizeVarint(uint64(size(i)))
+		if size(i) <= shortTensor {
+			room += size(i)
 		}
 	}
 	pool := mem.DefaultBufferPool()
@@ -64,10 +77,10 @@ func (q *question) gather() (mem.BufferSlice, error) {
 		return nil, err
 	}
 	ends := make([]int, 0, len(tensors)) // of what goes before each tensor that lies elsewhere
-	for _, t := range tensors {
+	for i, t := range tensors {
 		text = protowire.AppendTag(text, rawInputContents, protowire.BytesType)
-		text = protowire.AppendVarint(text, uint64(len(t)))
-		if len(t) <= shortTensor {
+		text = protowire.AppendVarint(text, uint64(size(i)))
+		if size(i) <= shortTensor {
 			text = append(text, t...)
 			continue
 		}
@@ -76,18 +89,43 @@ func (q *question) gather() (mem.BufferSlice, error) {
 	*between = text
 	buffer := mem.NewBuffer(between, pool)
 	defer buffer.Free()
-	message := make(mem.BufferSlice, 0, 2*len(ends)+1)
+	message := make(mem.BufferSlice, 0, 2*len(ends)+1+len(q.pieces))
 	begin := 0
-	for _, t := range tensors {
-		if len(t) > shortTensor {
-			message = append(message, buffer.Slice(begin, ends[0]), wire.Lease(t, q.kept(), nil))
-			begin, ends = ends[0], ends[1:]
+	for i, t := range tensors {
+		if size(i) <= shortTensor {
+			continue
+		}
+		message = append(message, buffer.Slice(begin, ends[0]))
+		if begin, ends = ends[0], ends[1:]; i == 0 && len(q.pieces) > 0 {
+			message = q.scatter(message)
+		} else {
+			message = append(message, wire.Lease(t, q.kept(), nil))
 		}
 	}
 	if begin < len(text) {
 		message = append(message, buffer.Slice(begin, len(text)))
 	}
 	return message, nil
+}
+
+// scatter adds the pieces to a message. gRPC reads them in their order, so that the last of them is let go when all have been written, and a lease on that one holds all.
+// What is behind it and too short for a lease is copied.
+func (q *question) scatter(message mem.BufferSlice) mem.BufferSlice {
+	last := len(q.pieces) - 1
+	for last > 0 && len(q.pieces[last]) <= leastLease {
+		last--
+	}
+	if len(q.pieces[last]) <= leastLease {
+		return append(message, mem.SliceBuffer(slices.Concat(q.pieces...)))
+	}
+	for _, p := range q.pieces[:last] {
+		message = append(message, mem.SliceBuffer(p))
+	}
+	message = append(message, wire.Lease(q.pieces[last], q.kept(), nil))
+	if rest := slices.Concat(q.pieces[last+1:]...); len(rest) > 0 {
+		message = append(message, mem.SliceBuffer(rest))
+	}
+	return message
 }
 
 // kept keeps the tensors' memory until the function that it gives is called. It is nil when nobody uses the memory again.

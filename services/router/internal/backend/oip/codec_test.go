@@ -2,10 +2,12 @@ package oip
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 )
 
@@ -33,7 +35,7 @@ func TestCodecWritesWhatProtobufDoes(t *testing.T) {
 			}
 			want := proto.CloneOf(m)
 			kept := 0
-			data, err := codec{}.Marshal(&question{m, func() func() { kept++; return func() { kept-- } }})
+			data, err := codec{}.Marshal(&question{m, nil, func() func() { kept++; return func() { kept-- } }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,6 +55,65 @@ func TestCodecWritesWhatProtobufDoes(t *testing.T) {
 			data.Free()
 			if kept != 0 || copied != 0 {
 				t.Errorf("%d tensors are kept after the end, %d were copied", kept, copied)
+			}
+		})
+	}
+}
+
+// TestCodecScatters sends the first tensor from where its pieces lie, which are kept as long as any of them may be read.
+func TestCodecScatters(t *testing.T) {
+	t.Parallel()
+	for name, sizes := range map[string][]int{
+		"one": {9000}, "several": {16000, 16000, 5000}, "a short one behind": {16000, 16000, 3}, "short ones behind": {9000, 1024, 1, 0}, "short ones only": {1000, 1000, 1000, 1000, 1000},
+		"a short one in front": {3, 16000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pieces := make(media.Payload, len(sizes))
+			long, lent := 0, 0
+			for i, size := range sizes {
+				pieces[i] = make([]byte, size)
+				for k := range pieces[i] {
+					pieces[i][k] = byte(i + k*k>>4)
+				}
+				if size > leastLease {
+					long, lent = long+1, 1
+				}
+			}
+			second := make([]byte, 2*shortTensor)
+			want := &inference.ModelInferRequest{ModelName: "m", RawInputContents: [][]byte{slices.Concat(pieces...), second}}
+			kept := 0
+			data, err := codec{}.Marshal(&question{
+				&inference.ModelInferRequest{ModelName: "m", RawInputContents: [][]byte{nil, second}}, pieces, func() func() { kept++; return func() { kept-- } },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := &inference.ModelInferRequest{}
+			if err := proto.Unmarshal(data.Materialize(), got); err != nil || !proto.Equal(got, want) {
+				t.Errorf("it reads as %.200v, %v", got, err)
+			}
+			if kept != lent+1 {
+				t.Errorf("kept %d times, want %d and once for the second tensor", kept, lent)
+			}
+			shared := 0
+			for _, b := range data {
+				for _, p := range pieces {
+					if len(p) > leastLease && len(b.ReadOnlyData()) > 0 && &b.ReadOnlyData()[0] == &p[0] {
+						shared++
+					}
+				}
+			}
+			if shared != long {
+				t.Errorf("%d of %d long pieces are sent from where they lie", shared, long)
+			}
+			for i, b := range data { // as gRPC frees them: in their order
+				if b.Free(); i < len(data)-2 && kept < 1 {
+					t.Errorf("the memory is free before buffer %d of %d was read", i+1, len(data))
+				}
+			}
+			if kept != 0 {
+				t.Errorf("kept %d times after the end", kept)
 			}
 		})
 	}

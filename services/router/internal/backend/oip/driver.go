@@ -153,13 +153,16 @@ func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
 	return description, nil
 }
 
+// Scatters tells that payloads are sent from where they lie.
+func (d *Driver) Scatters() bool { return d.config.Codec == nil }
+
 // Infer sends one batch and waits for its answer.
 func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Output, error) {
 	if err := d.enter(); err != nil {
 		return backend.Output{}, err
 	}
 	defer d.leave()
-	request := &question{d.request(batch), batch.Keep}
+	request := &question{d.request(batch), batch.Pieces, batch.Keep}
 	var reply answer
 	ctx, seen := watchTrailer(ctx)
 	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
