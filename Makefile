@@ -48,7 +48,7 @@ test: deps-test models clips ## Every test but the long ones, with the race dete
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e
-e2e: deps-e2e build tools models clips e2e-node ## Real browser, real model servers, real clips (E2E=regexp for some of them)
+e2e: deps-e2e build tools models clips e2e-node oipstub ## Real browser, real model servers, real clips (E2E=regexp for some of them)
 	PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: soak

@@ -184,6 +184,9 @@ func (f *Fresh) Observe(c Completion) {
 		in.suspect(c, true)
 	}
 	in.free = later(in.free, c.Done.Add(-f.net))
+	if c.End == Silent { // Few servers stop working on what nobody waits for any more.
+		in.free = later(in.free, begin.Add(f.profile.took(c.Size, in.scale)))
+	}
 }
 
 // ran learns from a batch that an instance ran.

@@ -8,6 +8,9 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 )
 
+// surveyEvery is the longest time between two looks at which instances are ready.
+const surveyEvery = time.Second
+
 // step does all that is to do now and says when to look again if nothing happens before.
 func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	m.mu.Lock()
@@ -19,7 +22,7 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	words, weigh := m.weigh(now)
 	wake = earliest(wake, weigh)
 	clear(m.lanes) // What is idle holds nobody's call.
-	wake = earliest(wake, m.nextDeadline())
+	wake = earliest(earliest(wake, m.nextDeadline()), now.Add(surveyEvery))
 	m.mu.Unlock()
 	m.deliver(ends)
 	tell(words)
