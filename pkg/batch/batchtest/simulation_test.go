@@ -21,7 +21,7 @@ type scenario struct {
 	load       float64 // offered, of the best throughput
 	shape      Shape
 	seed       uint64
-	length     time.Duration // the first fifth of it warms up
+	length     time.Duration // of which the first part warms up
 	// hidden is true when the instances do not tell how long they computed.
 	hidden bool
 	// cold is true when the model was not warmed up.
@@ -42,7 +42,8 @@ type fault struct {
 const (
 	budget   = 100 * time.Millisecond // of a frame
 	network  = time.Millisecond       // each way
-	largest  = 32                     // frames in a batch
+	warmUp   = 2 * time.Second
+	largest  = 32 // frames in a batch
 	noise    = 0.03
 	spikes   = 0.005
 	spikeBy  = 1.5
@@ -108,7 +109,7 @@ func newSimulation(c scenario) *simulation {
 	periods := Periods(c.load * c.peak())
 	s := &simulation{
 		scenario: c, random: random, policy: batch.NewFresh(batch.Options{NetworkDelay: network}), queue: queue.New[int, Arrival](len(periods)),
-		periods: periods, account: NewAccount(len(periods), budget, c.length/5, c.length), servers: make([]server, c.instances),
+		periods: periods, account: NewAccount(len(periods), budget, warmUp, c.length), servers: make([]server, c.instances),
 		state:    batch.State{Max: largest, Slots: slots, Instances: make([]batch.Instance, c.instances)},
 		timeline: make([]int, c.length/shareAll+1),
 	}
