@@ -53,7 +53,8 @@ const (
 //
 // Turns are start-time fair queueing (Goyal, Vin, Cheng 1996): each service moves a stream's turn on, by less the more it weighs, and a stream that had nothing to
 // serve for a while continues just before the turns that are being served. So it does not save up service, and one that asks for less than its share never waits
-// behind those that ask for more.
+// behind those that ask for more. One whose entries left unserved several times in a row continues further before them each time, up to a bound: of streams in step
+// whose turns are equal, the same ones would else be passed over for ever, because theirs are always a little older.
 type Queue[K comparable, V any] struct {
 	limit   int
 	depth   int  // entries of a lane
@@ -74,6 +75,7 @@ type lane[K comparable, V any] struct {
 	step    uint64 // by which a service moves turn on
 	class   uint8
 	taken   uint32 // number of entries that were taken
+	denied  uint64 // number of entries that expired since one was taken, up to mostDenied
 	// serving is true from Take to Done in an ordered queue.
 	serving bool
 	// removed is true when the stream was removed while it was served: the lane goes with Done.
@@ -119,7 +121,6 @@ func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 		q.shares.waits(e.Class)
 	}
 	l.class, l.step = e.Class, service/max(1, uint64(e.Weight))
-	l.turn = max(l.turn, q.shares.joins(l.class, l.step))
 	var gone Entry[K, V]
 	verdict := Waiting
 	if len(l.entries) == q.depth {
@@ -128,6 +129,8 @@ func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {
 			verdict = Overflowed
 		}
 	}
+	joins := q.shares.joins(l.class, l.step)
+	l.turn = max(l.turn, joins-min(joins, (max(l.denied, borne)-borne)*l.step))
 	l.entries = append(l.entries, e)
 	q.len++
 	q.place(l)
@@ -160,6 +163,7 @@ func (q *Queue[K, V]) Take(key K) (Entry[K, V], bool) {
 	q.shares.served(l.class, l.turn)
 	l.turn += l.step
 	l.taken++
+	l.denied = 0
 	e.Serial = l.taken
 	q.place(l)
 	return e, true
@@ -198,7 +202,8 @@ func (q *Queue[K, V]) Drop(key K) (Entry[K, V], bool) {
 	if l == nil || l.offered == absent {
 		return Entry[K, V]{}, false
 	}
-	e := q.leave(l)
+	e := q.deny(l, 0)
+	e.Turn = l.turn
 	q.place(l)
 	return e, true
 }
@@ -209,7 +214,7 @@ func (q *Queue[K, V]) Expire(now time.Time) (Entry[K, V], bool) {
 		return Entry[K, V]{}, false
 	}
 	l := q.due[0]
-	e := q.cut(l, slices.IndexFunc(l.entries, func(e Entry[K, V]) bool { return e.Deadline.Equal(l.first) }))
+	e := q.deny(l, slices.IndexFunc(l.entries, func(e Entry[K, V]) bool { return e.Deadline.Equal(l.first) }))
 	q.place(l)
 	return e, true
 }
@@ -256,6 +261,12 @@ func (q *Queue[K, V]) leave(l *lane[K, V]) Entry[K, V] {
 	e := q.cut(l, 0)
 	e.Turn = l.turn
 	return e
+}
+
+// deny takes a lane's i-th entry out, which nobody served in time. The caller places the lane.
+func (q *Queue[K, V]) deny(l *lane[K, V], i int) Entry[K, V] {
+	l.denied = min(l.denied+1, mostDenied)
+	return q.cut(l, i)
 }
 
 // cut takes a lane's i-th entry out. The caller places the lane.

@@ -5,6 +5,9 @@ const (
 	service = 1 << 16
 	// floor is what a class is owed, in parts of a service, for each service while it waits: a twentieth.
 	floor = service / 20
+	// borne is the number of entries that may expire in a row before the stream goes before its turn, and mostDenied ends that: one whose entries always come too late must
+	// not go before all others for long when they come in time again.
+	borne, mostDenied = 3, borne + 8
 	// mostOwed bounds what a class can save up, for what it waits with may be of no use to the one who serves.
 	mostOwed = 2 * service
 )

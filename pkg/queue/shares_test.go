@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"testing"
+	"time"
 )
 
 // weighted makes an entry of a stream, which is its own value.
@@ -133,5 +134,44 @@ func TestAClassThatDoesNotWaitIsOwedNothing(t *testing.T) {
 		if c.waiting != 0 {
 			t.Errorf("%d streams of class %d wait in an empty queue", c.waiting, i)
 		}
+	}
+}
+
+// TestWhoWaitsInVainGoesFirstInTheEnd has two streams in step, of which one always has the older entry, for a server that takes the newest of those whose turn it is. A
+// third one keeps service going, so that both begin anew with each entry.
+func TestWhoWaitsInVainGoesFirstInTheEnd(t *testing.T) {
+	t.Parallel()
+	q := New[string, int](3)
+	start := time.Unix(0, 0)
+	served := make(map[string]int)
+	longest, since := 0, 0
+	for n := range 1000 {
+		now := start.Add(time.Duration(n) * time.Second)
+		for i, key := range []string{"older", "newer"} {
+			q.Push(Entry[string, int]{Key: key, Arrived: now.Add(time.Duration(i)), Deadline: now.Add(time.Second / 2)})
+		}
+		best := q.At(0)
+		for i := range q.Offered() {
+			if e := q.At(i); e.Turn < best.Turn || e.Turn == best.Turn && e.Arrived.After(best.Arrived) {
+				best = e
+			}
+		}
+		q.Take(best.Key)
+		served[best.Key]++
+		if since++; best.Key == "older" {
+			longest, since = max(longest, since), 0
+		}
+		for {
+			if _, expired := q.Expire(now.Add(time.Second / 2)); !expired {
+				break
+			}
+		}
+		for range 3 {
+			q.Push(Entry[string, int]{Key: "always", Arrived: now, Deadline: now.Add(time.Second)})
+			q.Take("always")
+		}
+	}
+	if longest = max(longest, since); longest > borne+2 {
+		t.Errorf("%v: one stream was passed over %d times in a row", served, longest)
 	}
 }
