@@ -172,10 +172,11 @@ func (f *Fresh) Observe(c Completion) {
 		in.recovered()
 	case Silent:
 		in.silent++
+		overdue := f.overdue(in, c.Size, begin) // by the speed that it was given up by
 		if f.profile.known() {
 			in.observe(max(in.scale, f.profile.ratio(c.Size, c.Done.Sub(begin))))
 		}
-		if in.silent >= mute || !in.suspected.IsZero() || !c.Done.Before(f.overdue(in, c.Size, begin)) {
+		if in.silent >= mute || !in.suspected.IsZero() || !c.Done.Before(overdue) {
 			in.suspect(c, true)
 		}
 	case Unreachable:
