@@ -1,7 +1,7 @@
 // Package batch decides which of a model's waiting frames go to it next, to which of its instances, and which are not worth sending any more.
 //
 // The decision is a function of what waits, the time and what was observed so far; it starts nothing and sends nothing. A [Policy] is a single-threaded
-// value without a clock: time comes in as an argument.
+// value without a clock: time comes in as an argument. [Fresh] is the one that the router goes by; it learns the model's profile while it runs.
 package batch
 
 import "time"

@@ -166,7 +166,6 @@ func TestLoad(t *testing.T) {
 	t.Parallel()
 	f := warmed(5, 1)
 	s := State{Max: 32, Slots: 2, Instances: []Instance{{Ready: true}, {Ready: true}}}
-	since := time.Time{}
 	ask := func(from, until, perMs int) {
 		for now := from; now < until; now++ {
 			f.Arrived(at(now), perMs)
@@ -183,7 +182,7 @@ func TestLoad(t *testing.T) {
 	if l = f.Load(at(8000)); !l.Overloaded || l.Since.Before(at(3000)) || l.Since.After(at(4500)) {
 		t.Errorf("three thousand a second since the third second: %+v", l)
 	}
-	since = l.Since
+	since := l.Since
 	if l = f.Load(at(8050)); l.Since != since {
 		t.Errorf("it is overloaded since %v, and then since %v", since, l.Since)
 	}
@@ -223,6 +222,18 @@ func TestLead(t *testing.T) {
 			t.Fatalf("the first %d are %v, want %v", k, list[:k], sorted[:k])
 		}
 	})
+}
+
+func TestDecideDoesNotAllocate(t *testing.T) {
+	f := warmed(5, 1)
+	items := make([]Item, 500)
+	for i := range items {
+		items[i] = Item{Arrived: at(0), Deadline: at(40 + i%200), Turn: uint64(i % 77)}
+	}
+	s := State{Now: at(0), Max: 16, Slots: 1, Instances: []Instance{{Ready: true}}}
+	if n := testing.AllocsPerRun(20, func() { f.Decide(items, s) }); n > 0 {
+		t.Errorf("%v allocations a decision, want none", n)
+	}
 }
 
 func BenchmarkFresh500(b *testing.B) {

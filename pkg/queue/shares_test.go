@@ -31,7 +31,7 @@ func serve(q *Queue[int, int], size int) []int {
 			rest = append(rest, e.Key)
 		}
 	}
-	chosen := append(first, rest...)
+	chosen := slices.Concat(first, rest)
 	chosen = chosen[:min(size, len(chosen))]
 	for _, key := range chosen {
 		q.Take(key)

@@ -13,7 +13,7 @@ import (
 
 // loaded is a policy that says how the model stands as the test wants it.
 type loaded struct {
-	batch.Eager
+	*batch.Fresh
 	load func(now time.Time) batch.Load
 }
 
@@ -30,7 +30,10 @@ func TestDemand(t *testing.T) {
 			return batch.Load{Overloaded: capacity.Load() < 60, Since: start, Capacity: float64(capacity.Load())}
 		}
 		idle := func(time.Time) batch.Load { return batch.Load{Since: start, Capacity: 1000} }
-		policies := []batch.Policy{&loaded{load: busy}, &loaded{load: idle}, &loaded{load: busy}} // in the order of the models
+		policy := func(load func(time.Time) batch.Load) batch.Policy {
+			return &loaded{batch.NewFresh(batch.Options{}), load}
+		}
+		policies := []batch.Policy{policy(busy), policy(idle), policy(busy)} // in the order of the models
 		b := newBedOf(t, func() batch.Policy {
 			defer func() { policies = policies[1:] }()
 			return policies[0]

@@ -284,7 +284,7 @@ func eof(t *testing.T, c *client) (outcomes []*sluicev1.Outcome) {
 }
 
 // full is a policy of a model that can answer 10 frames a second and has been asked for more for long.
-type full struct{ batch.Eager }
+type full struct{ *batch.Fresh }
 
 func (full) Load(now time.Time) batch.Load {
 	return batch.Load{Overloaded: true, Since: now.Add(-time.Minute), Capacity: 10}
@@ -295,7 +295,7 @@ func TestDemandReachesTheEdge(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := dispatch.Config{
-			Models: []dispatch.ModelConfig{modelConfig("faces", small, &model{after: ms})}, Policy: func() batch.Policy { return &full{} },
+			Models: []dispatch.ModelConfig{modelConfig("faces", small, &model{after: ms})}, Policy: func() batch.Policy { return &full{batch.NewFresh(batch.Options{})} },
 		}
 		b := newBedOf(t, defaults(), cfg)
 		defer b.stop()
