@@ -207,6 +207,26 @@ func TestLearnsTheDelay(t *testing.T) {
 	}
 }
 
+// TestRehearsal tells of a whole ramp at once, as it was measured.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	f := NewFresh(Options{Base: 80 * ms, Each: 1 * ms})
+	for size := 1; size <= 32; size *= 2 {
+		f.Observe(Completion{Size: size, Sent: at(-5 - size), Done: at(0), End: Rehearsed})
+	}
+	for _, size := range []int{1, 8, 32} {
+		if got, want := f.Predicted(size), time.Duration(5+size)*ms; got < want*3/4 || got > want*5/2 {
+			t.Errorf("a batch of %d is predicted to take %v; it took %v", size, got, want)
+		}
+	}
+	for i := range 40 {
+		f.Observe(Completion{Size: 8, Sent: at(100 + 20*i), Done: at(113 + 20*i)})
+	}
+	if got := f.Predicted(8); got < 12*ms || got > 14*ms {
+		t.Errorf("a batch of 8 is predicted to take %v; it took 13ms forty times", got)
+	}
+}
+
 func TestLead(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

@@ -164,7 +164,7 @@ func (f *Fresh) Observe(c Completion) {
 		f.ran(in, c, begin)
 		in.recovered()
 	case Rehearsed:
-		if took := f.service(c, begin); took > 0 {
+		if took := f.service(c, c.Sent.Add(f.net)); took > 0 { // it ran alone, and may be told of together with others
 			f.profile.anchor(c.Size, took)
 		}
 		in.recovered()
