@@ -56,7 +56,7 @@ soak: deps-e2e build models clips ## Sessions opened, closed and broken off in e
 	SOAK=$(SOAK) go test -count 1 -tags soak -timeout 24h -v ./deploy/e2e/soak
 
 .PHONY: bench
-bench: deps-bench build $(if $(filter loss cpu,$(BENCH)),models clips bench-native) $(if $(filter batch,$(BENCH)),oipstub) ## Packet loss, processor time beside the peers, the scheduler beside others' rules and a real Triton, the transport, micro-benchmarks (BENCH="loss cpu batch triton transport go" CELL=12s BENCHTIME=1s)
+bench: deps-bench build $(if $(filter loss cpu go,$(BENCH)),models clips) $(if $(filter loss cpu,$(BENCH)),bench-native) $(if $(filter batch,$(BENCH)),oipstub) ## Packet loss, processor time beside the peers, the scheduler beside others' rules and a real Triton, the transport, micro-benchmarks (BENCH="loss cpu batch triton transport go" CELL=12s BENCHTIME=1s)
 	@mkdir -p .build/bench && go build -o .build/bench/bench ./deploy/e2e/bench
 	@status=0; \
 	parts="$(filter-out go,$(BENCH))"; [ -z "$$parts" ] || .build/bench/bench -cell $(CELL) $(BENCHFLAGS) $$parts || status=$$?; \

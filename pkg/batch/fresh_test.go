@@ -104,6 +104,7 @@ func TestFreshIsSound(t *testing.T) {
 		if len(d.Send) > 1 {
 			wellTimed(t, f, d, items, s)
 		}
+		promptly(t, f, d, items, s)
 		for _, i := range d.Send {
 			if !items[i].Deadline.After(s.Now) {
 				t.Fatalf("item %d is sent after its deadline", i)
@@ -113,6 +114,26 @@ func TestFreshIsSound(t *testing.T) {
 			t.Fatalf("to be woken at %v", d.Wake.Sub(s.Now))
 		}
 	})
+}
+
+// promptly checks that nothing waits for an instance that could answer it in time, and that nothing expires which one could still make.
+func promptly(t *rapid.T, f *Fresh, d Decision, items []Item, s State) {
+	for _, i := range d.Expire {
+		if left := items[i].Deadline.Sub(s.Now); items[i].Latest.IsZero() && left > 0 && left >= f.soonest {
+			t.Fatalf("item %d expires with %v left, and %v is enough", i, left, f.soonest)
+		}
+	}
+	in := &f.instances[d.Instance]
+	if len(d.Send)+len(d.Expire) > 0 || !in.suspected.IsZero() {
+		return
+	}
+	free, _ := f.outlook(in, s.Instances[d.Instance].Flights)
+	done := later(s.Now.Add(f.net), free).Add(f.profile.atMost(1, in.scale) + f.net)
+	for i, item := range items {
+		if item.Deadline.After(done) {
+			t.Fatalf("instance %d could answer item %d, and gets nothing: %+v", d.Instance, i, d)
+		}
+	}
 }
 
 // wellTimed checks that a batch of several is answered in time on an instance that is as fast as predicted.

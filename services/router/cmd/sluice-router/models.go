@@ -99,7 +99,7 @@ func (m *models) open(runtime config.ONNX, model *config.Model) (*opened, error)
 		return nil, errors.Join(err, closeAll(drivers))
 	}
 	slots := model.Batch.InFlight
-	if model.Batch.Max == 1 && slots > 2 {
+	if model.Backend.ONNX == nil && model.Batch.Max == 1 && slots > 2 {
 		// The server makes batches of its own: what is there at once runs at once, and does not wait there for what came before.
 		instances, slots = instances*slots, 1
 	}

@@ -2,7 +2,7 @@
 //
 // It has two sides. [Model] is the concrete type that the router uses: it normalises and gathers payloads and what a recurrent model remembers of their streams,
 // knows which targets are ready, checks the answer and splits it into frames. [Driver] is the small interface behind it, one value a target; package onnx runs a model
-// in this process and package oip on a model server. Package backendtest holds the conformance suite that every driver passes and a
+// in this process, package oip on a server of the Open Inference Protocol, and package websocket on any other. Package backendtest holds the conformance suite that every driver passes and a
 // fake for the tests of others.
 //
 // What a model server says is believed nowhere: an answer whose names, types, shapes, sizes or values are not exactly what the server

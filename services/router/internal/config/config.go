@@ -86,10 +86,10 @@ type Output struct {
 	Tensors   []string `yaml:"tensors"` // names of the output tensors, in the decoder's order; empty means the model's own order
 
 	// Of decoders that find objects; see detect.Config.
-	Version     string  `yaml:"version"`
-	Coordinates string  `yaml:"coordinates"`
-	Corners     string  `yaml:"corners"`
-	Overlap     float64 `yaml:"overlap"` // 0 means 0.45
+	Version     string   `yaml:"version"`
+	Coordinates string   `yaml:"coordinates"`
+	Corners     string   `yaml:"corners"`
+	Overlap     *float64 `yaml:"overlap"` // nil means 0.45
 }
 
 // Batch bounds the batches of a model.

@@ -102,6 +102,9 @@ func (m *Model) validate(wrong *complaints, key string) {
 		if _, err := detect.New(m.Detect()); err != nil {
 			wrong.add(key+".output", "%v", err)
 		}
+		if o := m.Output.Overlap; o != nil && *o == 0 {
+			wrong.add(key+".output.overlap", "must be more than 0: boxes of a class that overlap less than that are kept")
+		}
 	}
 	m.validateBeside(wrong, key)
 	wrong.upTo(key+".batch.max", m.Batch.Max, maxBatch)
@@ -184,9 +187,13 @@ func (t *ServerTLS) validate(wrong *complaints, key string) {
 
 // Detect says how the model's outputs become results. The model's input is valid.
 func (m *Model) Detect() detect.Config {
+	overlap := 0.0
+	if m.Output.Overlap != nil {
+		overlap = *m.Output.Overlap
+	}
 	return detect.Config{
 		Decoder: m.Output.Decoder, Input: m.Input.Form().Picture, Threshold: *m.Output.Threshold, Labels: m.Output.Labels, Outputs: m.Output.Tensors,
-		Version: m.Output.Version, Coordinates: m.Output.Coordinates, Corners: m.Output.Corners, Overlap: m.Output.Overlap,
+		Version: m.Output.Version, Coordinates: m.Output.Coordinates, Corners: m.Output.Corners, Overlap: overlap,
 	}
 }
 

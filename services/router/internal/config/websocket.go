@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -78,9 +79,16 @@ func (w *WebSocketBackend) validateURL(wrong *complaints, key, at, address strin
 		wrong.add(key+at, "is empty: write \"wss://HOST/PATH\", or ws:// for plaintext")
 	case err != nil:
 		wrong.add(key+at, "%v", err)
+	case parsed.Scheme == "ws" && w.Token != "" && !loopback(parsed.Hostname()):
+		wrong.add(key+".token", "would travel in plaintext: write wss:// in %s", at[1:])
 	case parsed.Scheme == "ws" && w.TLS != ServerTLS{}:
 		wrong.add(key+".tls", "is of no use on a plaintext connection: write wss:// in %s", at[1:])
 	}
+}
+
+// loopback tells whether a host is this machine by its name or address.
+func loopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // Servers gives the addresses of all servers.

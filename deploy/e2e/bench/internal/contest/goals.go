@@ -25,7 +25,7 @@ type goal struct {
 type verdict struct {
 	goal
 	regime string
-	// mean and deviation are of what is shown, worst is what counts.
+	// mean and deviation are of what is shown.
 	mean, deviation float64
 	seeds           int
 	met             bool

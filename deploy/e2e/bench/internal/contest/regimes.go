@@ -16,7 +16,7 @@ type Profile struct {
 	SLO time.Duration
 }
 
-// undilated is what the notes' goals are about: answers within 100 ms, batches up to 32.
+// undilated is what the study's goals are about: answers within 100 ms, batches up to 32.
 const (
 	slo      = 100 * time.Millisecond
 	maxBatch = 32

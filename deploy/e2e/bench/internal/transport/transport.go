@@ -22,9 +22,6 @@ import (
 // goal is the largest share of the plain codec's processor time.
 const goal = 0.65
 
-// asItIs is the input for which a frame is transport and nothing else.
-const asItIs = "NHWC-UINT8"
-
 // Config says what to run.
 type Config struct {
 	// Root is the repository's root; Files is where what is built goes.
@@ -125,19 +122,16 @@ func report(to io.Writer, f figures) (missed int) {
 		row(label, copied, shared, memory...)
 		return copied, shared
 	}
+	inputs := []string{"NHWC-UINT8", "NCHW-UINT8", "NCHW-FP32"}
 	copiedEdge, sharedEdge := measured("edge", "edge/")
-	for _, input := range []string{asItIs, "NCHW-UINT8", "NCHW-FP32"} {
+	for _, input := range inputs {
 		copied, shared := measured("router, "+input, "router/"+input+"/")
 		row("edge and router, "+input, copied+copiedEdge, shared+sharedEdge)
-		if input == asItIs && shared+sharedEdge > goal*(copied+copiedEdge) {
+		if shared+sharedEdge > goal*(copied+copiedEdge) {
 			missed++
 		}
 	}
 	t.Render()
-	verdict := "met"
-	if missed > 0 {
-		verdict = "MISSED"
-	}
-	_, _ = fmt.Fprintf(to, "Goal: a share of at most %.2f for edge and router where the model takes pictures as they travel (%s): %s. Planes and floats cost the same whatever the codec.\n", goal, asItIs, verdict)
+	_, _ = fmt.Fprintf(to, "Goal: a share of at most %.2f for edge and router. Missed by %d of %d.\n", goal, missed, len(inputs))
 	return missed
 }

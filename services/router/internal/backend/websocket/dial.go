@@ -76,9 +76,10 @@ func (d *Driver) dial(ctx context.Context) (*connection, error) {
 		if err != nil {
 			return nil, &backend.Error{Code: media.BackendUnavailable, Reason: "the token cannot be read", Err: err}
 		}
-		if token != "" {
-			header.Set("Authorization", "Bearer "+token)
+		if token == "" {
+			return nil, &backend.Error{Code: media.BackendUnavailable, Reason: "the token's file is empty"}
 		}
+		header.Set("Authorization", "Bearer "+token)
 	}
 	var below net.Conn
 	// A transport of its own for each connection, which takes the connection along.

@@ -27,7 +27,7 @@ type Config struct {
 	Described backend.Description
 	// TLS secures wss; nil trusts the system's authorities.
 	TLS *tls.Config
-	// Token gives the bearer token for each handshake; nil, or an empty one, sends none.
+	// Token gives the bearer token for each handshake; nil sends none, and without one that is not empty nothing is asked.
 	Token func() (string, error)
 	// MaxReply bounds an answer whose size the model does not declare, in bytes; 0 means 64 MiB.
 	MaxReply int
@@ -86,15 +86,18 @@ func open(config Config, dialTCP func(ctx context.Context, network, address stri
 // CheckURL tells what is wrong with the address of a server.
 func CheckURL(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("is no address: write wss://HOST/PATH") // what it is may hold a secret
+	}
+	shown := *u
+	shown.RawQuery = "" // it may hold a secret, as a password may be one
 	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%q is no address: write wss://HOST/PATH", address)
 	case u.Scheme != "ws" && u.Scheme != "wss", u.Hostname() == "":
-		return nil, fmt.Errorf("%q is no address of a WebSocket: write ws://HOST:PORT/PATH or wss://HOST/PATH", u.Redacted())
+		return nil, fmt.Errorf("%q is no address of a WebSocket: write ws://HOST:PORT/PATH or wss://HOST/PATH", shown.Redacted())
 	case u.User != nil:
-		return nil, fmt.Errorf("%q holds a user: authorise by token or client certificate", u.Redacted())
+		return nil, fmt.Errorf("%q holds a user: authorise by token or client certificate", shown.Redacted())
 	case u.Fragment != "":
-		return nil, fmt.Errorf("%q has a fragment, which never reaches a server: leave it out", address)
+		return nil, fmt.Errorf("%q has a fragment, which never reaches a server: leave it out", shown.Redacted())
 	}
 	return u, nil
 }

@@ -171,11 +171,12 @@ func TestToken(t *testing.T) {
 	for name, c := range map[string]struct {
 		token func() (string, error)
 		want  string // of the header; nothing when there is no handshake
+		wrong string // what is wrong then
 	}{
-		"none":       {nil, " /infer?tenant=7"},
-		"empty":      {func() (string, error) { return "", nil }, " /infer?tenant=7"},
-		"one":        {func() (string, error) { return "abc", nil }, "Bearer abc /infer?tenant=7"},
-		"unreadable": {func() (string, error) { return "", errors.New("no file") }, ""},
+		"none":       {nil, " /infer?tenant=7", ""},
+		"empty":      {func() (string, error) { return "", nil }, "", "the token's file is empty"},
+		"one":        {func() (string, error) { return "abc", nil }, "Bearer abc /infer?tenant=7", ""},
+		"unreadable": {func() (string, error) { return "", errors.New("no file") }, "", "the token cannot be read: no file"},
 	} {
 		driver, err := websocket.Open(websocket.Config{URL: strings.Replace(web.URL, "http", "ws", 1) + "/infer?tenant=7", Model: "model", Token: c.token})
 		if err != nil {
@@ -183,7 +184,7 @@ func TestToken(t *testing.T) {
 		}
 		err = driver.Ready(t.Context())
 		switch {
-		case c.want == "" && (backend.CodeOf(err) != media.BackendUnavailable || !strings.Contains(err.Error(), "the token cannot be read: no file")):
+		case c.want == "" && (backend.CodeOf(err) != media.BackendUnavailable || !strings.Contains(err.Error(), c.wrong)):
 			t.Errorf("%s: %v", name, err)
 		case c.want != "" && err != nil:
 			t.Errorf("%s: %v", name, err)

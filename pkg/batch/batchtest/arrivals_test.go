@@ -1,5 +1,4 @@
-// Package batchtest has the arrivals and the accounting that schedulers are judged by, in virtual time and against running servers alike. It is for tests and
-// benchmarks.
+// Package batchtest drives the scheduler in virtual time, with the arrivals and the accounting of the study. It consists of tests.
 package batchtest
 
 import (
