@@ -38,6 +38,7 @@ func TestDemand(t *testing.T) {
 			defer func() { policies = policies[1:] }()
 			return policies[0]
 		}, modelConfig("busy", &runner{run: echo(ms)}), modelConfig("idle", &runner{run: echo(ms)}), listener("speech", &runner{run: echo(ms)}))
+		b.begin()
 		s := b.session("s")
 		sequence := uint32(0)
 		run := func(d time.Duration, streams int) {

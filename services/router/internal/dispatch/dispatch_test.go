@@ -122,10 +122,11 @@ func TestTimeoutOfEachFrameInABatch(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r := &runner{run: echo(150 * ms)}
-		b := newBed(t, modelConfig("faces", r))
+		b := newBedOf(t, nil, modelConfig("faces", r))
 		a, c := b.session("a"), b.session("c")
 		b.submit(a, "camera", 1, "1", 100*ms, "faces")
 		b.submit(c, "camera", 1, "2", 200*ms, "faces")
+		b.begin()
 		advance(300 * ms)
 		expect(t, a, wants{1, "BACKEND_TIMEOUT", 100})
 		expect(t, c, wants{1, "result", 150})

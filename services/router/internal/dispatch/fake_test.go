@@ -140,12 +140,13 @@ func modelConfig(name string, r Runner) ModelConfig {
 	}
 }
 
-// bed is a running dispatcher inside a synctest bubble.
+// bed is a dispatcher inside a synctest bubble. It runs once begin has been called.
 type bed struct {
 	*Dispatcher
 	t        *testing.T
 	start    time.Time
 	registry *prometheus.Registry
+	begin    func()
 	stop     func() error
 	released int // payloads given back
 	mu       sync.Mutex
@@ -153,10 +154,12 @@ type bed struct {
 
 func newBed(t *testing.T, models ...ModelConfig) *bed {
 	t.Helper()
-	return newBedOf(t, nil, models...)
+	b := newBedOf(t, nil, models...)
+	b.begin()
+	return b
 }
 
-// newBedOf makes a bed whose models have a policy of the test's.
+// newBedOf makes a bed whose models have a policy of the test's, nil for the usual one. What is submitted before begin is there all at once when the models first look.
 func newBedOf(t *testing.T, policy func() batch.Policy, models ...ModelConfig) *bed {
 	t.Helper()
 	b := &bed{t: t, start: time.Now(), registry: prometheus.NewRegistry()}
@@ -167,7 +170,7 @@ func newBedOf(t *testing.T, policy func() batch.Policy, models ...ModelConfig) *
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	b.begin = func() { go func() { done <- b.Run(ctx) }() }
 	b.stop = func() error { cancel(); return <-done }
 	return b
 }

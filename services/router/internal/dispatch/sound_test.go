@@ -58,12 +58,13 @@ func TestSoundGoesInOrder(t *testing.T) {
 		r := &runner{run: echo(10 * ms)}
 		cfg := listener("speech", r)
 		cfg.Slots = 2 // a second batch could take the next window of a stream, and must not
-		b := newBed(t, cfg)
+		b := newBedOf(t, nil, cfg)
 		one, two := b.session("one"), b.session("two")
 		for i := range uint32(3) {
 			b.submit(one, "voice", i+1, fmt.Sprint("one", i+1), 250*ms, "speech")
 			b.submit(two, "voice", i+1, fmt.Sprint("two", i+1), 250*ms, "speech")
 		}
+		b.begin()
 		advance(100 * ms)
 		expect(t, one, wants{1, "result", 10}, wants{2, "result", 20}, wants{3, "result", 30})
 		expect(t, two, wants{1, "result", 10}, wants{2, "result", 20}, wants{3, "result", 30})
