@@ -114,7 +114,11 @@ func tellBadReply(t *testing.T, server *hostile, model *backend.Model, c badRepl
 	}
 	server.next.Store(&hold)
 	go func() { beside <- inferSmall(t.Context(), model, 2) }()
-	<-asked
+	select {
+	case <-asked:
+	case err := <-beside:
+		t.Fatalf("the batch beside the bad one never came to the server: %v", err)
+	}
 
 	server.next.Store(&c.answer)
 	limit := time.Minute
