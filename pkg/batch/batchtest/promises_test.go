@@ -1,12 +1,27 @@
 package batchtest
 
 import (
+	"flag"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/batch"
 	"pgregory.net/rapid"
 )
+
+// TestMain has the properties draw the same cases each time, unless -rapid.seed says otherwise; with 0 they are others each time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := os.Getenv("RAPID_SEED") != ""
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.seed" })
+	if !given {
+		if err := flag.Set("rapid.seed", "20261122"); err != nil {
+			panic(err)
+		}
+	}
+	m.Run()
+}
 
 // drawScenario draws models, loads, arrivals and faults.
 func drawScenario(t *rapid.T) scenario {

@@ -3,9 +3,11 @@ package intake
 import (
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,7 +27,18 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain has the properties draw the same cases each time, unless -rapid.seed says otherwise; with 0 they are others each time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := os.Getenv("RAPID_SEED") != ""
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.seed" })
+	if !given {
+		if err := flag.Set("rapid.seed", "20261122"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const ms = time.Millisecond
 
