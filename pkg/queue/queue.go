@@ -104,6 +104,12 @@ func (q *Queue[K, V]) Len() int { return q.len }
 // Streams gives the number of streams that the queue knows, waiting or not.
 func (q *Queue[K, V]) Streams() int { return len(q.lanes) }
 
+// Knows tells whether the queue remembers a stream: since its first entry, until Remove.
+func (q *Queue[K, V]) Knows(key K) bool {
+	l := q.lanes[key]
+	return l != nil && !l.removed
+}
+
 // Push lets an entry wait. The entry returned is the one that will not: the superseded one for Replaced, the oldest for Overflowed, e itself for Full, the zero
 // entry for Waiting.
 func (q *Queue[K, V]) Push(e Entry[K, V]) (Entry[K, V], Verdict) {

@@ -26,19 +26,20 @@ type rerun struct {
 
 // lost lets jobs wait again whose instance could not be reached, or was given up; those for which that is no use end. The caller holds the lock.
 func (m *model) lost(f *flight, seats []*seat, now time.Time, ends []end) []end {
-	afford := false
+	afford, saved := false, false
 	for k, s := range seats {
 		j := s.job
 		if k == 0 {
-			afford = m.others(f.instance) && m.budget.again(now)
+			afford = m.others(f.instance) && m.budget.affords(now)
 		}
 		if !afford || j.code != media.NoError || !j.deadline.After(now) || !m.queue.Return(j.entry()) {
 			ends = m.failed(ends, j, media.BackendUnavailable, now)
 			continue
 		}
 		j.code, j.reading, s.moved = media.BackendUnavailable, false, true
+		saved = true
 	}
-	if afford {
+	if saved && m.budget.again(now) {
 		m.metrics.again(whyLost)
 	}
 	return ends
@@ -55,7 +56,9 @@ func (m *model) refused(f *flight, seats []*seat, now time.Time, ends []end) []e
 	}
 	if len(f.seats) == 1 && (!first || !m.others(f.instance)) {
 		j := seats[0].job
-		m.suspicions.convict(j.frame.lane(), j.code, now)
+		if m.queue.Knows(j.frame.lane()) {
+			m.suspicions.convict(j.frame.lane(), j.code, now)
+		}
 		return m.failed(ends, j, j.code, now)
 	}
 	accuses := first && m.others(f.instance)
@@ -71,7 +74,9 @@ func (m *model) refused(f *flight, seats []*seat, now time.Time, ends []end) []e
 			m.rerun(part, refuser, accuses)
 		default:
 			for _, s := range part {
-				m.suspicions.doubt(s.job.frame.lane())
+				if m.queue.Knows(s.job.frame.lane()) { // else nobody would clear it
+					m.suspicions.doubt(s.job.frame.lane())
+				}
 				ends = m.failed(ends, s.job, s.job.code, now)
 			}
 		}

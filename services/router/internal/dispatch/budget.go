@@ -22,14 +22,19 @@ func (b *budget) sent(now time.Time) {
 	b.seconds[b.newest%budgetSeconds].sent++
 }
 
-// again tells whether a batch may be run again, and takes it that it is.
-func (b *budget) again(now time.Time) bool {
+// affords tells whether a batch may be run again.
+func (b *budget) affords(now time.Time) bool {
 	b.advance(now)
 	sent, again := 0, 0
 	for _, s := range b.seconds {
 		sent, again = sent+s.sent, again+s.again
 	}
-	if float64(again+1) > budgetShare*float64(sent)+budgetFew {
+	return float64(again+1) <= budgetShare*float64(sent)+budgetFew
+}
+
+// again tells whether a batch may be run again, and takes it that it is.
+func (b *budget) again(now time.Time) bool {
+	if !b.affords(now) {
 		return false
 	}
 	b.seconds[b.newest%budgetSeconds].again++

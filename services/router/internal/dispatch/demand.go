@@ -38,6 +38,9 @@ func (s *scales) forget(key lane) {
 // weigh says what the owners of a model's streams are to be told now, and when to weigh again; zero while there are no streams. The caller holds the lock.
 func (m *model) weigh(now time.Time) (words []word, next time.Time) {
 	s := &m.scales
+	if m.retired {
+		return m.withdraw(), time.Time{}
+	}
 	if s.gauge == nil || s.gauge.Streams() == 0 {
 		return nil, time.Time{}
 	}

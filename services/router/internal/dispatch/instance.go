@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/batch"
@@ -26,8 +27,11 @@ type instance struct {
 // mostStrikes is how many strikes show that an instance is broken. One may be an accident.
 const mostStrikes = 2
 
-// usable tells whether an instance is worth giving a batch to as far as is known.
-func (in *instance) usable() bool { return in.ready && !in.failing && in.accusers == 0 }
+// usable tells whether an instance is worth giving a batch to as far as is known. One with a batch that was given up is about to fail: if it still counted, a router that
+// stood still for a while would give up what all of them have.
+func (in *instance) usable() bool {
+	return in.ready && !in.failing && in.accusers == 0 && !slices.ContainsFunc(in.flights, func(f *flight) bool { return f.givenUp })
+}
 
 // others tells whether any other instance is usable.
 func (m *model) others(than int) bool {

@@ -192,8 +192,13 @@ func (m *model) stop() error {
 	for i := range m.instances {
 		left = append(left, m.instances[i].flights...)
 	}
+	var words []word
+	if m.retired {
+		words = m.withdraw()
+	}
 	m.mu.Unlock()
 	m.deliver(ends)
+	tell(words)
 
 	grace := time.NewTimer(stopGrace)
 	defer grace.Stop()
@@ -214,6 +219,10 @@ func (m *model) stop() error {
 	}
 	m.mu.Lock()
 	ends = m.giveUpReruns(now, nil)
+	m.reap()
+	clear(m.states) // a model that was taken out may be known for long
+	clear(m.suspicions)
+	m.metrics.surveyed([instanceStates]int{})
 	m.mu.Unlock()
 	m.deliver(ends)
 	if lost > 0 {

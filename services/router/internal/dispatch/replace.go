@@ -131,7 +131,7 @@ func (t *table) follow(before *table) {
 		if t.byName[name] == nil {
 			t.gone[name] = m
 		} else {
-			out = append(out, m)
+			t.earlier = append(t.earlier, m) // while the table before is in use, frames may still find it
 		}
 	}
 	for _, m := range out {
@@ -190,7 +190,7 @@ func (r *Retired) Wait(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// retire ends what waits, and has run return when what is in flight has ended.
+// retire ends what waits, and has run end what was demanded, and return when what is in flight has ended.
 func (m *model) retire() {
 	m.mu.Lock()
 	m.stopped, m.retired = true, true
@@ -198,10 +198,8 @@ func (m *model) retire() {
 	for _, e := range m.queue.RemoveAll() {
 		ends = m.dropped(ends, e.Value, media.Draining)
 	}
-	words := m.withdraw()
 	m.metrics.weighed(batch.Load{}, 0)
 	m.mu.Unlock()
 	m.deliver(ends)
-	tell(words)
 	m.wake()
 }
