@@ -45,8 +45,6 @@ type Model struct {
 	logger   *slog.Logger
 	spaces   sync.Pool // of *workspace
 	failures rate.Sometimes
-	// checks lets one Check run at a time.
-	checks sync.Mutex
 
 	mu      sync.Mutex
 	targets []*target // the slice is fixed, mu guards what the targets hold

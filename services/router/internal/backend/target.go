@@ -13,6 +13,8 @@ import (
 // target is a driver and what is known of it. Model.mu guards the rest.
 type target struct {
 	driver Driver
+	// checks lets one check of the target run at a time.
+	checks sync.Mutex
 	// terms is what the target agreed to; nil until it did, and again when it has gone since.
 	terms *terms
 	// doubted is true from an answer that does not fit the terms until the target has described its model again: another version may have taken its place.
@@ -70,8 +72,6 @@ func (m *Model) Available() error {
 // with batches of every size class, so that the first real batch is neither the first of its shape nor the one that shows that nothing fits. It returns
 // what Available says then.
 func (m *Model) Check(ctx context.Context) error {
-	m.checks.Lock()
-	defer m.checks.Unlock()
 	var all sync.WaitGroup
 	for _, t := range m.targets {
 		all.Go(func() { m.checkTarget(ctx, t) })
@@ -80,8 +80,17 @@ func (m *Model) Check(ctx context.Context) error {
 	return m.Available()
 }
 
-// Watch calls Check every second until ctx ends. Run it in a goroutine of its own; changes of readiness are logged.
+// Watch checks each target every second until ctx ends, one independently of the others: warming one up may take long. Run it in a goroutine of its own; changes of
+// readiness are logged.
 func (m *Model) Watch(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, t := range m.targets {
+		all.Go(func() { m.watchTarget(ctx, t) })
+	}
+	all.Wait()
+}
+
+func (m *Model) watchTarget(ctx context.Context, t *target) {
 	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
@@ -89,13 +98,14 @@ func (m *Model) Watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			// What it finds is kept in the targets.
-			_ = m.Check(ctx)
+			m.checkTarget(ctx, t)
 		}
 	}
 }
 
 func (m *Model) checkTarget(ctx context.Context, t *target) {
+	t.checks.Lock()
+	defer t.checks.Unlock()
 	err := m.ask(ctx, t)
 	if ctx.Err() != nil {
 		return // nothing was learnt

@@ -108,3 +108,32 @@ func TestModelIsReplaced(t *testing.T) {
 		})
 	}
 }
+
+// TestOneTargetDoesNotHoldUpAnother has a target that comes back while another one hangs in its readiness check: it is found within a second or so.
+func TestOneTargetDoesNotHoldUpAnother(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hung, away := &sluggish{Driver: backendtest.NewFake("a", config())}, backendtest.NewFake("b", config())
+		m := newModel(t, config(), hung, away)
+		if err := m.Check(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		away.Away.Store(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			m.Watch(ctx)
+		}()
+		<-time.After(1500 * time.Millisecond)
+		hung.hangs.Store(true)
+		<-time.After(time.Second) // half a second within the hung one's check, which takes two
+		away.Away.Store(false)
+		<-time.After(time.Second)
+		if err := m.Ready(1); err != nil {
+			t.Errorf("Ready = %v", err)
+		}
+		cancel()
+		<-watched
+	})
+}
