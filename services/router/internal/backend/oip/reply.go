@@ -3,7 +3,6 @@ package oip
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
@@ -12,7 +11,6 @@ import (
 
 const (
 	maxTensors = 64
-	maxAxes    = 8
 	maxName    = 256
 )
 
@@ -46,7 +44,7 @@ func (a *answer) tensors(request *inference.ModelInferRequest) ([]media.RawTenso
 	}
 	tensors := make([]media.RawTensor, len(outputs))
 	for i, o := range outputs {
-		shape, err := extents(o.GetShape(), 0)
+		shape, err := backend.Extents(o.GetShape(), 0)
 		if err != nil {
 			return nil, fmt.Errorf("output %d: %w", i, err)
 		}
@@ -87,7 +85,7 @@ func specs(tensors []*inference.ModelMetadataResponse_TensorMetadata) ([]media.T
 	}
 	list := make([]media.TensorSpec, len(tensors))
 	for i, t := range tensors {
-		shape, err := extents(t.GetShape(), -1)
+		shape, err := backend.Extents(t.GetShape(), -1)
 		if err != nil {
 			return nil, fmt.Errorf("%d: %w", i, err)
 		}
@@ -95,21 +93,6 @@ func specs(tensors []*inference.ModelMetadataResponse_TensorMetadata) ([]media.T
 			return nil, fmt.Errorf("%d: a name of %d bytes and a datatype of %d", i, len(t.GetName()), len(t.GetDatatype()))
 		}
 		list[i] = media.TensorSpec{Name: t.GetName(), Datatype: media.Datatype(t.GetDatatype()), Shape: shape}
-	}
-	return list, nil
-}
-
-// extents checks a shape: few axes, none below the least, and each of a size that memory can hold.
-func extents(shape []int64, least int64) ([]int, error) {
-	if len(shape) > maxAxes {
-		return nil, fmt.Errorf("%d axes", len(shape))
-	}
-	list := make([]int, len(shape))
-	for i, extent := range shape {
-		if extent < least || extent > math.MaxInt32 {
-			return nil, fmt.Errorf("shape %v", shape)
-		}
-		list[i] = int(extent)
 	}
 	return list, nil
 }

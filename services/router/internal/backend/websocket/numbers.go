@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
 // nested reads a tensor from a valid JSON text: lists of lists as deep as the shape has axes, all those of an axis equally long. declared is the shape that the
@@ -59,8 +60,8 @@ func (n *nesting) value(axis int) error {
 
 func (n *nesting) list(axis int) error {
 	switch {
-	case axis >= maxAxes:
-		return fmt.Errorf("more than %d axes", maxAxes)
+	case axis >= backend.MaxAxes:
+		return fmt.Errorf("more than %d axes", backend.MaxAxes)
 	case axis == len(n.shape) && n.elements > 0:
 		return errDepths
 	case axis == len(n.shape):

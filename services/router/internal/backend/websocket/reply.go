@@ -14,7 +14,6 @@ import (
 
 const (
 	maxTensors = 64
-	maxAxes    = 8
 	maxName    = 256
 	// The sizes of answers: text takes at most textElement bytes for an element, with its brackets and its white space, and envelope is room for all the rest.
 	textElement = 64
@@ -79,7 +78,7 @@ func (a *answer) parts() ([]media.RawTensor, error) {
 	tensors := make([]media.RawTensor, len(headers))
 	rest := a.payload
 	for i, h := range headers {
-		shape, err := extents(h.Shape, 0)
+		shape, err := backend.Extents(h.Shape, 0)
 		if err != nil {
 			return nil, fmt.Errorf("output %d: %w", i, err)
 		}
@@ -212,7 +211,7 @@ func specs(text json.RawMessage) ([]media.TensorSpec, error) {
 	}
 	list := make([]media.TensorSpec, len(headers))
 	for i, h := range headers {
-		shape, err := extents(h.Shape, -1)
+		shape, err := backend.Extents(h.Shape, -1)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %d: %w", i, err)
 		}
@@ -220,21 +219,6 @@ func specs(text json.RawMessage) ([]media.TensorSpec, error) {
 			return nil, fmt.Errorf("tensor %d: a name of %d bytes and a dtype of %d", i, len(h.Name), len(h.Dtype))
 		}
 		list[i] = media.TensorSpec{Name: h.Name, Datatype: h.Dtype, Shape: shape}
-	}
-	return list, nil
-}
-
-// extents checks a shape: few axes, none below the least, and each of a size that memory can hold.
-func extents(shape []int64, least int64) ([]int, error) {
-	if len(shape) > maxAxes {
-		return nil, fmt.Errorf("%d axes", len(shape))
-	}
-	list := make([]int, len(shape))
-	for i, extent := range shape {
-		if extent < least || extent > math.MaxInt32 {
-			return nil, fmt.Errorf("shape %v", shape)
-		}
-		list[i] = int(extent)
 	}
 	return list, nil
 }
