@@ -18,8 +18,9 @@ const (
 	videoClock = 90000
 	// repairPoll is how long Read may sleep while a retransmission may be on its way: pion hands one out only when Read is called.
 	repairPoll = 5 * time.Millisecond
-	// orphanCheck bounds a Read of a simulcast's layer: when another source takes its name (RID), pion gives its track that source, and
-	// nothing ever ends a Read of the one before.
+	// orphanCheck bounds a Read, for pion leaves some unended: when another source takes the name (RID) of a simulcast's layer, pion gives its
+	// track that source, and nothing ends a Read of the one before; and where two media descriptions claim one source, both Reads wait for
+	// the same packets, and closing wakes one of them.
 	orphanCheck = time.Second
 	// measureEvery is how often the round-trip time is looked up; ICE itself measures it with each of its keepalives, every two seconds.
 	measureEvery = time.Second
@@ -71,7 +72,7 @@ func (r *recovery) awake(now time.Time) error {
 	} else {
 		r.track.patience.Store(int64(jitter.Straggle(r.spread.Estimate())))
 	}
-	if until.IsZero() && r.track.RID != "" {
+	if until.IsZero() {
 		until = r.until
 		if until.Before(now.Add(orphanCheck / 2)) {
 			until = now.Add(orphanCheck)

@@ -111,12 +111,15 @@ func (p *Peer) trackBegan(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiv
 	p.events.Track(t)
 }
 
-// admit enters a track, in place of one that reads from the same source, and tells how many there are, and how many there have been.
+// admit enters a track, in place of one that reads from the same source (the newest claim counts), and tells how many there are, and how many
+// there have been.
 func (p *Peer) admit(t *Track, remote *webrtc.TrackRemote) (atOnce, ever int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if old := p.reads[remote]; old != nil {
-		old.replaced.Store(true)
+	for other, old := range p.reads {
+		if other == remote || old.SSRC == t.SSRC {
+			old.replaced.Store(true)
+		}
 	}
 	p.reads[remote] = t
 	p.tracks++
