@@ -5,6 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
+SDK := services/edge/web/sdk
 MODULES := proto pkg services/edge services/router services/ctl deploy/e2e
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X github.com/sluice-dev/sluice/pkg/serve.version=$(VERSION)
@@ -39,12 +40,13 @@ build: deps-build ## Build bin/sluice-edge, sluice-decoder, sluice-router and sl
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./services/edge/cmd/sluice-decoder ./services/router/cmd/sluice-router
 
 .PHONY: test
-test: deps-test models clips ## Every test but the long ones, with the race detector
+test: deps-test models clips sdk-node ## Every test but the long ones, with the race detector
 	go vet work
 	go test -race -timeout 10m work
 	go test -run '^TestEdgeCase21' ./services/edge/internal/session  # once more without the race detector, which one of them cannot have
 	go test -run '^TestWatermark$$' ./services/router/internal/dispatch  # all of its million frames: with the race detector it sends a tenth
 	go test ./pkg/batch/batchtest  # the whole table of simulations: with the race detector it is an eighth
+	cd $(SDK) && node build.mjs --tests
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e
@@ -87,20 +89,25 @@ fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
 ##@ What an engineer needs
 
 .PHONY: lint
-lint: deps-build tools .build/protovalidate ## Formatting, linters, module files, the protobuf contract, generated code
+lint: deps-build tools .build/protovalidate sdk-node ## Formatting, linters, types, module files, the protobuf contract, generated code
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak ./...) || exit 1; done
+	cd $(SDK) && node_modules/.bin/tsc
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	TOOLS=$(TOOLS) .tools/breaking.sh
 	$(MAKE) generate
-	git diff --exit-code -- proto/gen
+	git diff --exit-code -- proto/gen $(SDK)
 	for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
 
 .PHONY: generate
-generate: tools .build/protovalidate ## Write the Go code of the protobuf contract anew
+generate: tools .build/protovalidate generate-sdk ## Write anew the Go code of the protobuf contract and the browser SDK's module
 	$(TOOLS)/buf generate proto
+
+.PHONY: generate-sdk
+generate-sdk: sdk-node
+	cd $(SDK) && node build.mjs
 
 .PHONY: models
 models: .cache ## Fetch the embedded models and ONNX Runtime, checked by checksum
@@ -113,6 +120,12 @@ clips: .cache deps-test ## Make the test clips
 .PHONY: e2e-node
 e2e-node:
 	@cd deploy/e2e/browser && PUPPETEER_SKIP_DOWNLOAD=1 npm ci --silent --no-audit --no-fund
+
+.PHONY: sdk-node
+sdk-node: $(SDK)/node_modules/.package-lock.json
+$(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json
+	@cd $(SDK) && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 .PHONY: deps-build deps-test deps-e2e deps-bench
 deps-build:
@@ -140,4 +153,4 @@ $(TOOLS)/.built: .tools/go.mod
 
 .PHONY: clean
 clean: ## Remove what was built here (the downloads stay in the cache)
-	rm -rf bin .build .cache deploy/e2e/browser/node_modules
+	rm -rf bin .build .cache deploy/e2e/browser/node_modules $(SDK)/node_modules $(SDK)/build

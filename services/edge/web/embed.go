@@ -1,5 +1,6 @@
-// Package web holds what the edge serves to browsers: the client page and the browser SDK. There is no build step; the files
-// are served as they are written.
+// Package web holds what the edge serves to browsers: the client page and the browser SDK. The page is served as it is written;
+// the SDK is one module, sdk/sluice.js, that make generate bundles from the TypeScript in sdk/src. It is committed, so that building
+// the edge needs no Node.js.
 package web
 
 import (
