@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	// patience is how long a model is overloaded before anything is demanded, and how long what the streams would send must fit before that is over.
-	patience = 2 * time.Second
+	// patience is how long a model is overloaded before anything is demanded. What the load is judged by has forgotten a moment's rush by then; and a camera whose
+	// model has become slow sends less within three seconds, of which the scheduler takes up to one to believe it.
+	patience = time.Second
+	// relief is how long what the streams would send must fit before the demand is over: longer, for it costs each camera a picture of another size.
+	relief = 2 * time.Second
 	// used is the part of the capacity that is given out: with a little left over, frames do not wait for each other.
 	used = 0.95
 	// change is the least change of a demand that is worth telling.
@@ -98,7 +101,7 @@ func (g *Gauge[K]) Streams() int { return len(g.streams) }
 // Level gives the demand in force, in frames a second of each stream; zero means none.
 func (g *Gauge[K]) Level() float64 { return g.level }
 
-// Step takes account of the time since the last step, half a second or so, and says which streams are to be told something. What it returns is valid until the next call.
+// Step takes account of the time since the last step, a quarter of a second or so, and says which streams are to be told something. What it returns is valid until the next call.
 func (g *Gauge[K]) Step(now time.Time, load batch.Load) []Change[K] {
 	elapsed := now.Sub(g.last)
 	if g.last.IsZero() {
@@ -154,7 +157,7 @@ func (g *Gauge[K]) adjust(now time.Time, load batch.Load) {
 		g.level, g.raised = level, now
 	case g.level > 0 && level > 0 && level < g.level*(1-change):
 		g.level = level
-	case g.level > 0 && level == 0 && now.Sub(g.fits) >= patience:
+	case g.level > 0 && level == 0 && now.Sub(g.fits) >= relief:
 		g.level = 0
 	}
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // step is the time between steps in the tests.
-const step = 500 * time.Millisecond
+const step = 250 * time.Millisecond
 
 // scene is a model of a capacity with streams that keep to what they are told.
 type scene struct {
@@ -82,7 +82,7 @@ func TestDemandFollowsTheLoad(t *testing.T) {
 	for i := range 20 {
 		s.sources[fmt.Sprint(i)] = 15
 	}
-	s.run(1500 * time.Millisecond)
+	s.run(patience)
 	s.expect(t, "overloaded for a moment", 0)
 	s.run(3 * time.Second)
 	s.expect(t, "overloaded", 4.75)

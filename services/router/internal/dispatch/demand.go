@@ -7,8 +7,8 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/demand"
 )
 
-// weighEvery is the time between two looks at what a model is asked for.
-const weighEvery = 500 * time.Millisecond
+// weighEvery is the time between two looks at what a model is asked for: a part of the seconds in which a camera is to follow its model.
+const weighEvery = 250 * time.Millisecond
 
 // scales weigh what a model is asked for against what it can do. The model's lock guards them.
 type scales struct {

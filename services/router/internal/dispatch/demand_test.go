@@ -57,9 +57,9 @@ func TestDemand(t *testing.T) {
 			defer func() { s.demands = nil }()
 			return s.demands
 		}
-		run(1900*ms, 2)
+		run(900*ms, 2)
 		if got := told(); len(got) > 0 {
-			t.Errorf("told %+v though the model was overloaded for less than 2 s", got)
+			t.Errorf("told %+v though the model was overloaded for less than 1 s", got)
 		}
 		run(time.Second, 2)
 		got := told()
