@@ -321,16 +321,49 @@ export declare class MediaClock {
 }
 /** The rates in which an offer's sources of sound count their RTP timestamps, by SSRC: that of the first codec which the answer takes. */
 export declare function soundRates(offer: string, answer: string): Map<number, number>;
+/**
+ * Sends no more of a connection's videos than the models look at: sets their senders to what the edge demands, and back to the page's own
+ * settings when a demand is over. One for each connection.
+ */
+export declare class DemandFollower {
+	#private;
+	constructor(peer: RTCPeerConnection);
+	/** Learns from an outcome which of the connection's sources its stream is: a name alone may not tell one video from another. */
+	learn({ stream, ssrc }: Pick<Outcome, "stream" | "ssrc">): void;
+	/** Meets a demand, at once or as soon as it is known which video it is about. Resolves when all that can be done now is done; never rejects. */
+	obey(demand: Demand): Promise<void>;
+	/** Meets the demands anew: a video has another track, whose size and rate may differ. */
+	refresh(): void;
+}
+/**
+ * The names that the edge may have given the videos of an offer, or the one with a media id: that of its track, or a plain one where that is
+ * but a random id.
+ */
+export declare function videoStreams(offer: string, mid?: string | null): string[];
 /** What of an encoding a demand decides. */
 export interface WantedEncoding {
 	active: boolean;
 	maxFramerate?: number;
+	/** Bits a second. */
+	maxBitrate?: number;
 	scaleResolutionDownBy: number;
 }
-/** The names that the edge may have given the video of an offer: that of its track, or a plain one where that is but a random id. */
-export declare function videoStreams(offer: string): string[];
+/** The picture that a video's encodings are made of, as MediaStreamTrack.getSettings() tells it. */
+export interface Picture {
+	/** Pixels; 0 where it is not known. */
+	width?: number;
+	height?: number;
+	/** Frames a second. */
+	frameRate?: number;
+}
 /** The encoding parameters that meet a demand for a video of the given size. */
 export declare function encodingFor(demand: Demand, width?: number, height?: number): WantedEncoding;
+/**
+ * The encoding parameters that meet a demand, for each of a sender's encodings as the page set them. Of a simulcast's layers those that are
+ * larger than what is looked at are left out; the smaller ones stay, for the edge to fall back to. Fewer frames get fewer bits: an encoder
+ * spends all that it may, whatever the rate.
+ */
+export declare function encodingsFor(demand: Demand, own: readonly RTCRtpEncodingParameters[], picture: Picture): WantedEncoding[];
 /**
  * Sets an encoding to what a demand asks for, but never above the page's own settings; without a demand they are what counts again.
  * @param encoding what to set @param own as the page set it @param wanted as encodingFor gives it

@@ -41,29 +41,16 @@ function soundRates(offer, answer) {
   return rates;
 }
 
-// src/demand.ts
-var DemandFollower = class {
-  /** The page's own settings while a demand is in force. */
-  #own = /* @__PURE__ */ new WeakMap();
-  /** Meets one demand. With several videos nothing is assumed. */
-  async follow(peer, demand) {
-    if (!videoStreams(peer.localDescription?.sdp ?? "").includes(demand.stream ?? "")) return;
-    const senders = peer.getSenders().filter((sender) => sender.track?.kind === "video");
-    const parameters = senders[0]?.getParameters();
-    if (senders.length !== 1 || !parameters.encodings?.length) return;
-    const { width, height } = senders[0].track?.getSettings() ?? {};
-    const own = this.#own.get(senders[0]) ?? parameters.encodings.map((encoding) => ({ ...encoding }));
-    this.#own.set(senders[0], own);
-    parameters.encodings.forEach((encoding, i) => follow(encoding, own[i] ?? {}, encodingFor(demand, width, height)));
-    if (demand.maxFramerate === void 0 && demand.maxWidth === void 0) this.#own.delete(senders[0]);
-    await senders[0].setParameters(parameters).catch(() => void 0);
-  }
-};
-function videoStreams(offer) {
-  const names = ["video"];
-  for (const section of offer.split(/^m=/m)) if (section.startsWith("video")) for (const [, id] of section.matchAll(/^a=msid:\S+ (.*?)\r?$/gm)) names.push(id);
-  return names;
-}
+// src/encodings.ts
+var FRAME_RATE = 30;
+var BITRATES = [[320 * 240, 6e5], [640 * 480, 17e5], [960 * 540, 2e6], [Infinity, 25e5]];
+var LAYER_BITRATES = [
+  [480 * 270 - 1, 2e5],
+  [640 * 360 - 1, 45e4],
+  [960 * 540 - 1, 7e5],
+  [1280 * 720 - 1, 12e5],
+  [Infinity, 25e5]
+];
 function encodingFor(demand, width = 0, height = 0) {
   const across = demand.maxWidth ? width / demand.maxWidth : 1;
   const down = demand.maxHeight ? height / demand.maxHeight : 1;
@@ -74,12 +61,124 @@ function encodingFor(demand, width = 0, height = 0) {
     // never below what either side needs
   };
 }
+function encodingsFor(demand, own, picture) {
+  const wanted = encodingFor(demand, picture.width, picture.height);
+  const needed = own.length > 1 ? neededScale(own, wanted.scaleResolutionDownBy) : 1;
+  return own.map((one) => {
+    const ownScale = one.scaleResolutionDownBy ?? 1;
+    const scaleResolutionDownBy = own.length > 1 ? ownScale : Math.max(ownScale, wanted.scaleResolutionDownBy);
+    const encoding = { ...wanted, scaleResolutionDownBy, active: wanted.active && ownScale >= needed };
+    const share = rateShare(demand, one, picture);
+    if (share >= 1) return encoding;
+    const pixels = (picture.width ?? 0) * (picture.height ?? 0) / scaleResolutionDownBy ** 2;
+    const most = Math.min(one.maxBitrate ?? Infinity, usualBitrate(pixels, own.length > 1));
+    return { ...encoding, maxBitrate: Math.round(share * most) };
+  });
+}
+function neededScale(layers, wanted) {
+  const scales = layers.filter((layer) => layer.active !== false).map((layer) => layer.scaleResolutionDownBy ?? 1);
+  const enough = scales.filter((scale) => scale <= wanted);
+  return enough.length > 0 ? Math.max(...enough) : Math.min(...scales);
+}
+function rateShare(demand, own, picture) {
+  const rate = Math.min(own.maxFramerate ?? Infinity, picture.frameRate || FRAME_RATE);
+  return demand.maxFramerate ? demand.maxFramerate / rate : 1;
+}
+function usualBitrate(pixels, isLayer) {
+  const table = isLayer ? LAYER_BITRATES : BITRATES;
+  return (table.find(([most]) => pixels <= most) ?? table[table.length - 1])[1];
+}
 function follow(encoding, own, wanted) {
   encoding.active = own.active !== false && wanted.active !== false;
-  const rate = Math.min(own.maxFramerate ?? Infinity, wanted.maxFramerate ?? Infinity);
-  if (rate < Infinity) encoding.maxFramerate = rate;
-  else delete encoding.maxFramerate;
+  for (const limit of ["maxFramerate", "maxBitrate"]) {
+    const least = Math.min(own[limit] ?? Infinity, wanted[limit] ?? Infinity);
+    if (least < Infinity) encoding[limit] = least;
+    else delete encoding[limit];
+  }
   encoding.scaleResolutionDownBy = Math.max(own.scaleResolutionDownBy ?? 1, wanted.scaleResolutionDownBy ?? 1);
+}
+
+// src/demand.ts
+var SETTINGS = ["active", "maxFramerate", "maxBitrate", "scaleResolutionDownBy"];
+var DemandFollower = class {
+  #peer;
+  /** The newest demand for each stream of which one is in force. */
+  #demands = /* @__PURE__ */ new Map();
+  /** A source of each stream. */
+  #sources = /* @__PURE__ */ new Map();
+  #followed = /* @__PURE__ */ new WeakMap();
+  #work = Promise.resolve();
+  constructor(peer) {
+    this.#peer = peer;
+  }
+  /** Learns from an outcome which of the connection's sources its stream is: a name alone may not tell one video from another. */
+  learn({ stream, ssrc }) {
+    if (stream === void 0 || ssrc === void 0 || this.#sources.has(stream)) return;
+    this.#sources.set(stream, ssrc);
+    if (this.#demands.has(stream)) void this.#meet(stream);
+  }
+  /** Meets a demand, at once or as soon as it is known which video it is about. Resolves when all that can be done now is done; never rejects. */
+  obey(demand) {
+    const stream = demand.stream ?? "";
+    this.#demands.set(stream, demand);
+    return this.#meet(stream);
+  }
+  /** Meets the demands anew: a video has another track, whose size and rate may differ. */
+  refresh() {
+    for (const stream of this.#demands.keys()) void this.#meet(stream);
+  }
+  /** One after another: a sender's settings must not change between reading and writing them. */
+  #meet(stream) {
+    this.#work = this.#work.then(() => this.#apply(stream)).catch(() => void 0);
+    return this.#work;
+  }
+  async #apply(stream) {
+    const demand = this.#demands.get(stream);
+    const sender = await this.#sender(stream);
+    const parameters = sender?.getParameters();
+    if (!demand || demand !== this.#demands.get(stream)) return;
+    if (!sender || !parameters?.encodings?.length) return;
+    if (isOver(demand)) this.#demands.delete(stream);
+    if (isOver(demand) && !this.#followed.has(sender)) return;
+    const own = this.#own(sender, parameters.encodings);
+    const wanted = encodingsFor(demand, own, sender.track?.getSettings() ?? {});
+    parameters.encodings.forEach((encoding, i) => follow(encoding, own[i] ?? {}, wanted[i] ?? {}));
+    await sender.setParameters(parameters);
+    if (isOver(demand)) this.#followed.delete(sender);
+    else this.#followed.set(sender, { own, set: sender.getParameters().encodings });
+  }
+  /** The page's own settings of a sender: as they were before the demand, but for what it has changed since. */
+  #own(sender, now) {
+    const followed = this.#followed.get(sender);
+    return now.map((encoding, i) => {
+      const own = { ...followed?.own[i] ?? encoding };
+      if (followed) {
+        for (const name of SETTINGS) if (encoding[name] !== followed.set[i]?.[name]) own[name] = encoding[name];
+      }
+      return own;
+    });
+  }
+  /** The sender of a stream: by its source, or by its name as long as no outcome has told that. */
+  async #sender(stream) {
+    const videos = this.#peer.getTransceivers().filter(({ sender }) => sender.track?.kind === "video");
+    const source = this.#sources.get(stream);
+    if (source !== void 0) {
+      for (const { sender } of videos) for (const report of (await sender.getStats()).values()) if (report.type === "outbound-rtp" && report.ssrc === source) return sender;
+    }
+    const offer = this.#peer.localDescription?.sdp ?? "";
+    const named = videos.filter(({ mid }) => videoStreams(offer, mid).includes(stream));
+    return named.length === 1 ? named[0].sender : void 0;
+  }
+};
+function isOver({ maxFramerate, maxWidth, maxHeight }) {
+  return maxFramerate === void 0 && maxWidth === void 0 && maxHeight === void 0;
+}
+function videoStreams(offer, mid) {
+  const names = ["video"];
+  for (const section of offer.split(/^m=/m))
+    if (section.startsWith("video") && (mid === void 0 || /^a=mid:(.*?)\r?$/m.exec(section)?.[1] === mid))
+      for (const [, id] of section.matchAll(/^a=msid:\S+ (.*?)\r?$/gm)) names.push(id);
+  return names;
 }
 
 // src/errors.ts
@@ -190,7 +289,7 @@ var Session = class _Session extends EventTarget {
   #resultsUrl = "";
   #state = "connecting";
   #clock = new MediaClock(performance.timeOrigin);
-  #demand = new DemandFollower();
+  #demand;
   #waiting = [];
   #wake = () => {
   };
@@ -203,6 +302,7 @@ var Session = class _Session extends EventTarget {
     super();
     this.#options = options;
     this.peer = new RTCPeerConnection({ iceServers: options.iceServers ?? [], bundlePolicy: "max-bundle" });
+    this.#demand = new DemandFollower(this.peer);
     this.peer.onconnectionstatechange = () => this.#follow(this.peer.connectionState);
     this.#channel = this.peer.createDataChannel("sluice", { protocol: MESSAGE_PROTOCOL });
     this.#channel.onmessage = (event) => this.#receive(event.data);
@@ -323,12 +423,13 @@ var Session = class _Session extends EventTarget {
     const { kind, value } = message;
     if (kind === "outcome") {
       this.#id ||= value.session ?? "";
+      this.#demand.learn(value);
       this.#waiting.push(value);
       if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
       this.#wake();
     }
     if (kind === "senderReport") this.#clock.report(value);
-    if (kind === "demand" && this.#options.followDemand !== false) void this.#demand.follow(this.peer, value);
+    if (kind === "demand" && this.#options.followDemand !== false) void this.#demand.obey(value);
     this.#emit(kind.toLowerCase(), value);
   }
   #setState(state) {
@@ -454,6 +555,7 @@ function stamp(captureTime, now) {
   return ["mozInnerScreenX" in globalThis ? "displayed" : "unknown", now];
 }
 export {
+  DemandFollower,
   FrameBuffer,
   MediaClock,
   Session,
@@ -461,6 +563,7 @@ export {
   candidateAddresses,
   connect,
   encodingFor,
+  encodingsFor,
   findFrame,
   follow,
   parseLinks,

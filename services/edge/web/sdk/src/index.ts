@@ -32,5 +32,6 @@ export {
 
 // For clients that do their own signalling.
 export { MediaClock, soundRates } from "./clock.js";
-export { encodingFor, follow, videoStreams, type WantedEncoding } from "./demand.js";
+export { DemandFollower, videoStreams } from "./demand.js";
+export { encodingFor, encodingsFor, follow, type Picture, type WantedEncoding } from "./encodings.js";
 export { candidateAddresses, type Link, parseLinks } from "./signal.js";

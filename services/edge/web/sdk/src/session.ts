@@ -86,7 +86,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
   #resultsUrl = "";
   #state: SessionState = "connecting";
   #clock = new MediaClock(performance.timeOrigin);
-  #demand = new DemandFollower();
+  #demand: DemandFollower;
   #waiting: Outcome[] = [];
   #wake: () => void = () => {};
   #fail: (error: unknown) => void = () => {};
@@ -98,6 +98,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     super();
     this.#options = options;
     this.peer = new RTCPeerConnection({ iceServers: options.iceServers ?? [], bundlePolicy: "max-bundle" });
+    this.#demand = new DemandFollower(this.peer);
     this.peer.onconnectionstatechange = () => this.#follow(this.peer.connectionState);
     this.#channel = this.peer.createDataChannel("sluice", { protocol: MESSAGE_PROTOCOL });
     this.#channel.onmessage = (event) => this.#receive(event.data);
@@ -228,12 +229,13 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     const { kind, value } = message;
     if (kind === "outcome") {
       this.#id ||= value.session ?? "";
+      this.#demand.learn(value);
       this.#waiting.push(value);
       if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
       this.#wake();
     }
     if (kind === "senderReport") this.#clock.report(value);
-    if (kind === "demand" && this.#options.followDemand !== false) void this.#demand.follow(this.peer, value);
+    if (kind === "demand" && this.#options.followDemand !== false) void this.#demand.obey(value);
     this.#emit(kind.toLowerCase(), value);
   }
 
