@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -25,20 +28,49 @@ const (
 // Unreadable is the model's answer for a picture without a number that can be read.
 const Unreadable = -1
 
+// Options say how the model serves.
+type Options struct {
+	// Rate is how many pictures a second it takes; 0 is every one.
+	Rate int
+	// Batch is how many pictures it takes at once; 0 is 8.
+	Batch int
+	// Pace, if not nil, is what it takes for a batch. It has one batch in hand at a time then, as a device has.
+	Pace *Pace
+	// Ballast is how many zeros follow the number in each answer: answers of a size that fills a slow reader's buffers.
+	Ballast int
+}
+
+// Pace is a duration that may change while a model runs. The zero value is none. It is safe for concurrent use.
+type Pace struct{ nanoseconds atomic.Int64 }
+
+// Set changes it for the batches to come.
+func (p *Pace) Set(d time.Duration) { p.nanoseconds.Store(int64(d)) }
+
 // model serves the counter as a model over the Open Inference Protocol: UINT8 pictures in, INT64 numbers out, in batches of any size.
 type model struct {
 	inference.UnimplementedGRPCInferenceServiceServer
+	options Options
+	device  sync.Mutex // held while a batch is in hand, where there is a pace
 }
 
 // Serve runs a model server on the loopback address until the test ends and gives a router's configuration with its model "counter", which takes rate pictures a second.
 func Serve(t testing.TB, rate int) (router string) {
 	t.Helper()
+	return ServeWith(t, Options{Rate: rate})
+}
+
+// ServeWith is Serve for a model of other qualities.
+func ServeWith(t testing.TB, options Options) (router string) {
+	t.Helper()
+	if options.Batch == 0 {
+		options.Batch = 8
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
-	inference.RegisterGRPCInferenceServiceServer(server, model{})
+	inference.RegisterGRPCInferenceServiceServer(server, &model{options: options})
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
@@ -53,25 +85,25 @@ models:
     backend: {oip: {targets: [%q]}}
     input: {width: %d, height: %d, fit: stretch, color: RGB, layout: NHWC, dtype: UINT8}
     output: {decoder: tensors}
-    batch: {max: 8}
+    batch: {max: %d}
     rate: %d
     deadline: 500ms
-`, modelName, "dns:///"+listener.Addr().String(), modelWidth, modelHeight, rate)
+`, modelName, "dns:///"+listener.Addr().String(), modelWidth, modelHeight, options.Batch, options.Rate)
 }
 
-func (model) ServerLive(context.Context, *inference.ServerLiveRequest) (*inference.ServerLiveResponse, error) {
+func (*model) ServerLive(context.Context, *inference.ServerLiveRequest) (*inference.ServerLiveResponse, error) {
 	return &inference.ServerLiveResponse{Live: true}, nil
 }
 
-func (model) ServerReady(context.Context, *inference.ServerReadyRequest) (*inference.ServerReadyResponse, error) {
+func (*model) ServerReady(context.Context, *inference.ServerReadyRequest) (*inference.ServerReadyResponse, error) {
 	return &inference.ServerReadyResponse{Ready: true}, nil
 }
 
-func (model) ModelReady(_ context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
+func (*model) ModelReady(_ context.Context, r *inference.ModelReadyRequest) (*inference.ModelReadyResponse, error) {
 	return &inference.ModelReadyResponse{Ready: r.GetName() == modelName}, nil
 }
 
-func (model) ModelMetadata(_ context.Context, r *inference.ModelMetadataRequest) (*inference.ModelMetadataResponse, error) {
+func (m *model) ModelMetadata(_ context.Context, r *inference.ModelMetadataRequest) (*inference.ModelMetadataResponse, error) {
 	if r.GetName() != modelName {
 		return nil, status.Errorf(codes.NotFound, "unknown model %q", r.GetName())
 	}
@@ -79,28 +111,47 @@ func (model) ModelMetadata(_ context.Context, r *inference.ModelMetadataRequest)
 	return &inference.ModelMetadataResponse{
 		Name:    modelName,
 		Inputs:  []*tensor{{Name: "picture", Datatype: "UINT8", Shape: []int64{-1, modelHeight, modelWidth, pixelBytes}}},
-		Outputs: []*tensor{{Name: "number", Datatype: "INT64", Shape: []int64{-1, 1}}},
+		Outputs: []*tensor{{Name: "number", Datatype: "INT64", Shape: []int64{-1, int64(1 + m.options.Ballast)}}},
 	}, nil
 }
 
 // ModelInfer reads the number in each picture.
-func (model) ModelInfer(_ context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
+func (m *model) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) (*inference.ModelInferResponse, error) {
 	const size = modelWidth * modelHeight * pixelBytes
 	if r.GetModelName() != modelName || len(r.GetRawInputContents()) != 1 || len(r.GetRawInputContents()[0])%size != 0 {
 		return nil, status.Error(codes.InvalidArgument, "one raw tensor of whole pictures is wanted")
 	}
 	pictures := r.GetRawInputContents()[0]
+	if err := m.work(ctx); err != nil {
+		return nil, err
+	}
 	var numbers []byte
 	for at := 0; at < len(pictures); at += size {
 		numbers = binary.LittleEndian.AppendUint64(numbers, uint64(look(pictures[at:at+size])))
+		numbers = append(numbers, make([]byte, 8*m.options.Ballast)...)
 	}
 	return &inference.ModelInferResponse{
 		ModelName: modelName, ModelVersion: "1", Id: r.GetId(),
 		Outputs: []*inference.ModelInferResponse_InferOutputTensor{
-			{Name: "number", Datatype: "INT64", Shape: []int64{int64(len(pictures) / size), 1}},
+			{Name: "number", Datatype: "INT64", Shape: []int64{int64(len(pictures) / size), int64(1 + m.options.Ballast)}},
 		},
 		RawOutputContents: [][]byte{numbers},
 	}, nil
+}
+
+// work takes the time that a batch takes.
+func (m *model) work(ctx context.Context) error {
+	if m.options.Pace == nil {
+		return nil
+	}
+	m.device.Lock()
+	defer m.device.Unlock()
+	select {
+	case <-time.After(time.Duration(m.options.Pace.nanoseconds.Load())):
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
 }
 
 // look gives the number in an RGB picture of the model's size.
