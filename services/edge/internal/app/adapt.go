@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-dev/sluice/services/edge/internal/config"
 	"github.com/sluice-dev/sluice/services/edge/internal/front"
 	"github.com/sluice-dev/sluice/services/edge/internal/inspect"
+	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
 	"github.com/sluice-dev/sluice/services/edge/internal/session"
 	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
 )
@@ -22,6 +23,7 @@ import (
 func frontConfig(cfg config.Config, logger *slog.Logger, registry prometheus.Registerer) front.Config {
 	c := front.Config{
 		PublicURL: strings.TrimRight(cfg.HTTP.PublicURL, "/"), Origins: cfg.HTTP.Origins,
+		StrictETag:  cfg.HTTP.StrictETag,
 		Connections: connectionsPerSession * cfg.Limits.Sessions, Version: serve.Version(), Logger: logger, Registry: registry,
 	}
 	for _, token := range cfg.HTTP.Tokens {
@@ -65,6 +67,11 @@ func (l live) AddCandidate(candidate webrtc.ICECandidateInit) error {
 
 func (l live) Renegotiate(ctx context.Context, offer string) (string, error) {
 	answer, err := l.Session.Renegotiate(ctx, offer)
+	return answer, asProblem(err)
+}
+
+func (l live) Trickle(ctx context.Context, fragment sdpfrag.Fragment) (string, error) {
+	answer, err := l.Session.Trickle(ctx, fragment)
 	return answer, asProblem(err)
 }
 

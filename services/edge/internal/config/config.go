@@ -30,6 +30,8 @@ type HTTP struct {
 	TLS       KeyPair  `yaml:"tls"`
 	Origins   []string `yaml:"origins" help:"origins, besides the edge's own, whose pages may use the edge"`
 	Tokens    []Secret `yaml:"tokens" help:"bearer tokens, any of which opens the edge; none: open to all"`
+	// StrictETag holds WHIP clients to RFC 9725 section 4.3.1. Many of them send no If-Match.
+	StrictETag bool `yaml:"strict_etag" help:"refuse a WHIP PATCH without the If-Match that RFC 9725 asks for"`
 }
 
 // KeyPair names the PEM files of a certificate and its key: both or none.

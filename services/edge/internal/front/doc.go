@@ -8,7 +8,7 @@
 //
 //	code                    status  when                                                        and then
 //	INVALID_REQUEST         400     a query, header or message that breaks the contract         correct it
-//	INVALID_SDP             400     the offer is empty or not SDP                               correct it
+//	INVALID_SDP             400     the offer is empty or not SDP, or the fragment is none      correct it
 //	INVALID_CANDIDATE       400     an ICE candidate that cannot be read                        correct it
 //	UNAUTHORIZED            401     no bearer token, or one that is not configured              send one
 //	ORIGIN_NOT_ALLOWED      403     a page of an origin that is not configured                  configure http.origins
@@ -16,13 +16,15 @@
 //	SESSION_NOT_FOUND       404     no such session, it has ended, or it belongs to another     start a new one
 //	METHOD_NOT_ALLOWED      405     the path has no such method; Allow lists those it has       use one of those
 //	REQUEST_TIMEOUT         408     the body did not arrive in time, or the client left         try again
+//	PRECONDITION_FAILED     412     If-Match names an ICE session that is over                  restart ICE with If-Match: *
 //	BODY_TOO_LARGE          413     more than 64 KiB                                            send less
 //	SDP_TOO_LARGE           413     more media descriptions or candidates than allowed          offer less
-//	UNSUPPORTED_MEDIA_TYPE  415     not application/sdp, or compressed                          correct it
+//	UNSUPPORTED_MEDIA_TYPE  415     not the type that the path takes, or compressed             correct it
 //	UNKNOWN_MODEL           422     a model that no router has                                  ask GET /models
 //	UNSUPPORTED_CODEC       422     a media description without a codec that is accepted        offer another
 //	NOTHING_SENT            422     the offer sends neither media nor messages                  offer something
 //	UPGRADE_REQUIRED        426     /ws without a WebSocket handshake                           use a WebSocket client
+//	PRECONDITION_REQUIRED   428     no If-Match, where http.strict_etag is set                  send the ETag of the 201 or 200
 //	INTERNAL                500     a defect of Sluice                                          report it
 //	NO_ROUTER               503     no router has told yet which models there are               wait Retry-After
 //	TOO_MANY_SESSIONS       503     the edge is full                                            wait Retry-After

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
 	"github.com/sluice-dev/sluice/services/edge/web"
 )
 
@@ -49,6 +50,11 @@ type Session interface {
 	Secret() string
 	// AddCandidate takes one of the client's ICE candidates; an empty one means that no more will come.
 	AddCandidate(candidate webrtc.ICECandidateInit) error
+	// ICESession names the ICE session that the connection is in; no other one has or had that name, which is made of letters and digits.
+	ICESession() string
+	// Trickle takes a fragment of the client's description: more candidates, or with new credentials an ICE restart. Only a restart has an answer:
+	// the edge's whole description. After an error the session goes on as before.
+	Trickle(ctx context.Context, fragment sdpfrag.Fragment) (answer string, err error)
 	// Renegotiate takes another offer of the client. After an error the session goes on as before.
 	Renegotiate(ctx context.Context, offer string) (answer string, err error)
 	// Subscribe opens a sink for the session's messages: those after the message with the given id that are still kept, or, after
@@ -80,6 +86,8 @@ type Config struct {
 	Origins []string
 	// Tokens are the bearer tokens, any of which opens the edge. Empty: everybody may use it.
 	Tokens []string
+	// StrictETag refuses a PATCH without If-Match, and entity tags that are not written as RFC 9110 has them.
+	StrictETag bool
 	// ICEServers are told to clients. May be empty.
 	ICEServers []ICEServer
 	// Connections is the largest number of WebSockets and result streams at a time.
@@ -142,8 +150,13 @@ func (f *Front) routes() *http.ServeMux {
 		r.front, r.pattern = f, pattern
 		mux.Handle(pattern, r)
 	}
-	add("/whip", route{methods: methods{http.MethodPost: f.publish}, private: true, acceptPost: sdpType})
-	add("/whip/{secret}", route{methods: methods{http.MethodDelete: f.unpublish}, private: true})
+	add("/whip", route{
+		methods: methods{http.MethodPost: f.publish, http.MethodGet: f.nothing, http.MethodHead: f.nothing}, private: true, acceptPost: sdpType,
+		describe: f.tellICEServers,
+	})
+	add("/whip/{secret}", route{methods: methods{
+		http.MethodPatch: f.trickle, http.MethodDelete: f.unpublish, http.MethodGet: f.nothingOf, http.MethodHead: f.nothingOf,
+	}, private: true, acceptPatch: sdpfrag.Type})
 	add("/ws", route{methods: methods{http.MethodGet: f.socket}, private: true})
 	add("/sessions/{session}/results", route{methods: methods{http.MethodGet: f.results}, private: true})
 	add("/models", route{methods: methods{http.MethodGet: f.models}, private: true})

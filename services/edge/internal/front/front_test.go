@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -119,6 +120,7 @@ type fakeSession struct {
 
 	mu         sync.Mutex
 	candidates []string
+	restarts   int
 	closed     string
 }
 
@@ -133,6 +135,28 @@ func (s *fakeSession) AddCandidate(candidate webrtc.ICECandidateInit) error {
 	defer s.mu.Unlock()
 	s.candidates = append(s.candidates, candidate.Candidate)
 	return nil
+}
+
+func (s *fakeSession) ICESession() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return fmt.Sprintf("ice%d", s.restarts+1)
+}
+
+// Trickle takes the client to have begun with the user name "first".
+func (s *fakeSession) Trickle(_ context.Context, f sdpfrag.Fragment) (string, error) {
+	if f.Ufrag == "full" {
+		return "", refuse(http.StatusBadRequest, codeInvalidSDP, "cannot be")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.candidates = append(s.candidates, f.Candidates...)
+	if f.Ufrag == "" || f.Ufrag == "first" {
+		return "", nil
+	}
+	s.restarts++
+	return fmt.Sprintf("v=0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:ice%d\r\n"+
+		"a=ice-pwd:0123456789012345678901\r\na=candidate:1 1 udp 1 192.0.2.1 8189 typ host\r\na=end-of-candidates\r\n", s.restarts+1), nil
 }
 
 func (s *fakeSession) Renegotiate(_ context.Context, offer string) (string, error) {

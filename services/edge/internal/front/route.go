@@ -12,6 +12,13 @@ import (
 	"strings"
 )
 
+// Every answer names the protocol that this edge speaks, so that a page with another edition of the SDK can say what is wrong. The number changes
+// when clients have to.
+const (
+	protocolHeader  = "Sluice-Protocol"
+	protocolVersion = "1"
+)
+
 // handler answers one request. A returned error has not been answered yet.
 type handler func(w http.ResponseWriter, r *http.Request, who principal) error
 
@@ -24,8 +31,10 @@ type route struct {
 	methods methods
 	// private routes need a token and refuse foreign origins; the others are files that say nothing about anybody.
 	private bool
-	// acceptPost is the media type that POST takes.
-	acceptPost string
+	// acceptPost and acceptPatch are the media types that POST and PATCH take.
+	acceptPost, acceptPatch string
+	// describe, when not nil, adds to the answer to an OPTIONS request that no browser made of itself.
+	describe func(h http.Header, r *http.Request)
 }
 
 // ServeHTTP implements http.Handler.
@@ -45,6 +54,7 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
+	h.Set(protocolHeader, protocolVersion)
 	if err := t.crossOrigin(h, r); err != nil {
 		return err
 	}
@@ -68,18 +78,24 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 	return handle(w, r, who)
 }
 
-// options answers OPTIONS: what the path takes, and, for a browser that asks, that its page may send it. It never tells ICE servers,
-// which may hold credentials, because browsers ask without a token.
+// options answers OPTIONS: what the path takes, and, for a browser that asks before it sends a page's request (a preflight), that the page may send
+// it. Preflights have no token, so they are told nothing that needs one.
 func (t route) options(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Allow", t.allow())
 	if t.acceptPost != "" {
 		h.Set("Accept-Post", t.acceptPost)
 	}
-	if r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != "" {
+	if t.acceptPatch != "" {
+		h.Set("Accept-Patch", t.acceptPatch)
+	}
+	switch preflight := r.Header.Get("Access-Control-Request-Method") != ""; {
+	case preflight && r.Header.Get("Origin") != "":
 		h.Set("Access-Control-Allow-Methods", t.verbs())
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Last-Event-ID")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", "600")
+	case !preflight && t.describe != nil:
+		t.describe(h, r)
 	}
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -31,7 +31,7 @@ func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) e
 	if err != nil {
 		return err
 	}
-	sdp, err := readOffer(w, r)
+	sdp, err := readBody(w, r, sdpType, "Accept-Post")
 	if err != nil {
 		return err
 	}
@@ -40,14 +40,11 @@ func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) e
 		return err
 	}
 	base, h := f.base(r), w.Header()
-	for _, server := range f.cfg.ICEServers {
-		for _, address := range server.URLs {
-			h.Add("Link", iceLink(address, server))
-		}
-	}
+	f.linkICEServers(h)
 	h.Add("Link", "<"+base+"/sessions/"+session.ID()+`/results>; rel="`+resultsRelation+`"`)
 	h.Set("Location", base+f.resourcePath(session, who))
 	h.Set("Content-Type", sdpType)
+	h.Set("ETag", entityTag(session.ICESession()))
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusCreated)
 	if _, err := io.WriteString(w, answer); err != nil {
@@ -77,12 +74,26 @@ func (f *Front) create(ctx context.Context, offer Offer) (Session, string, error
 	return f.sessions.Create(ctx, offer)
 }
 
-// readOffer reads an SDP offer from the body and says what is wrong with a body that is none.
-func readOffer(w http.ResponseWriter, r *http.Request) (string, error) {
+// nothing answers GET and HEAD of what has no representation (RFC 9725 section 4.1).
+func (f *Front) nothing(w http.ResponseWriter, _ *http.Request, _ principal) error {
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// nothingOf is nothing for a session that has to be there.
+func (f *Front) nothingOf(w http.ResponseWriter, r *http.Request, who principal) error {
+	if _, err := f.resource(r, who); err != nil {
+		return err
+	}
+	return f.nothing(w, r, who)
+}
+
+// readBody reads a body of the type wanted and says what is wrong with another one; accept is the header that names the type then.
+func readBody(w http.ResponseWriter, r *http.Request, wanted, accept string) (string, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != sdpType {
-		w.Header().Set("Accept-Post", sdpType)
-		return "", refuse(http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "the body must be of type "+sdpType)
+	if err != nil || mediaType != wanted {
+		w.Header().Set(accept, wanted)
+		return "", refuse(http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "the body must be of type %s", wanted)
 	}
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return "", refuse(http.StatusUnsupportedMediaType, codeUnsupportedMediaType, "the body must not be compressed")
@@ -91,7 +102,7 @@ func readOffer(w http.ResponseWriter, r *http.Request) (string, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return "", refuse(http.StatusRequestEntityTooLarge, codeBodyTooLarge, "an offer has at most %d bytes", maxOffer)
+		return "", refuse(http.StatusRequestEntityTooLarge, codeBodyTooLarge, "the body has at most %d bytes", maxOffer)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "", refuse(http.StatusRequestTimeout, codeRequestTimeout, "the body did not arrive within %v", readTimeout)
 	case err != nil:
@@ -125,6 +136,23 @@ func modelNames(query url.Values) ([]string, error) {
 		}
 	}
 	return names, nil
+}
+
+// linkICEServers tells of the STUN and TURN servers that a client should use.
+func (f *Front) linkICEServers(h http.Header) {
+	for _, server := range f.cfg.ICEServers {
+		for _, address := range server.URLs {
+			h.Add("Link", iceLink(address, server))
+		}
+	}
+}
+
+// tellICEServers tells of them already in the answer to OPTIONS, for clients that cannot take them from the answer to their offer (RFC 9725 section
+// 4.6). Credentials are for who could have them by POST.
+func (f *Front) tellICEServers(h http.Header, r *http.Request) {
+	if _, err := f.authenticate(r); err == nil {
+		f.linkICEServers(h)
+	}
 }
 
 // iceLink tells a WHIP client of a STUN or TURN server (RFC 9725 section 4.6).

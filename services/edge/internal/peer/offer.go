@@ -53,7 +53,8 @@ type offer struct {
 	// messages tells that the client wants data channels.
 	messages   bool
 	candidates int
-	ufrag      string
+	// ufrag and password are the client's ICE credentials.
+	ufrag, password string
 	// sends holds the kinds of the media descriptions by index, empty where nothing is sent.
 	sends []string
 	// layers holds those of each simulcast by the name (a=mid) of its media description.
@@ -213,12 +214,12 @@ func (o *offer) checkTransport(s *sdp.SessionDescription) error {
 		v, _ := leader.Attribute(key)
 		return v
 	}
-	o.ufrag = find("ice-ufrag")
+	o.ufrag, o.password = find("ice-ufrag"), find("ice-pwd")
 	o.actpass = find("setup") == "actpass"
 	hash, digest, _ := strings.Cut(strings.ToLower(find("fingerprint")), " ")
 	digest = strings.TrimSpace(digest)
 	switch {
-	case o.ufrag == "" || find("ice-pwd") == "":
+	case o.ufrag == "" || o.password == "":
 		return refuse(ErrMalformed, "the offer has no ICE credentials (a=ice-ufrag, a=ice-pwd)")
 	case digest == "" || strings.Contains(digest, " "):
 		return refuse(ErrMalformed, "the offer has no DTLS fingerprint (a=fingerprint); media is taken over DTLS-SRTP only")

@@ -65,7 +65,7 @@ type Peer struct {
 	channels   int // the client's
 	everOpened int
 	candidates int
-	ufrag      string
+	ice        iceSession
 	layers     map[string][]announced // see offer
 	messages   bool                   // the client negotiated data channels
 	loops      sync.WaitGroup         // read loops; Add only while closed is false
@@ -96,7 +96,7 @@ func (e *Endpoint) Answer(
 	}
 	p := &Peer{
 		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
-		candidates: o.candidates, ufrag: o.ufrag, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
+		candidates: o.candidates, ice: iceSession{ufrag: o.ufrag, password: o.password}, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	settings, err := e.settings(o.actpass, p.newStream, p.streamEnded)
 	if err != nil {
@@ -130,6 +130,7 @@ func (e *Endpoint) Answer(
 		p.Close()
 		return nil, "", err
 	}
+	p.answered(answer)
 	return p, o.turnDown(answer, pictures), nil
 }
 
@@ -169,34 +170,6 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 	return p.pc.LocalDescription().SDP, nil
 }
 
-// Renegotiate takes another offer on the same connection: new ICE credentials restart ICE, added media descriptions add tracks, and those that
-// send no more (inactive, recvonly) end theirs; see [Endpoint.Answer] for the pictures. After an error the connection goes on as it was.
-func (p *Peer) Renegotiate(ctx context.Context, text string, pictures []media.PictureInput) (string, error) {
-	o, err := checkLaterOffer(text, p.loopback)
-	if err != nil {
-		return "", err
-	}
-	p.negotiating.Lock()
-	defer p.negotiating.Unlock()
-	if p.isClosed() {
-		return "", ErrClosed
-	}
-	// pion cannot roll a client's offer back, so whatever it would refuse has to be found by checkOffer, and whatever it turns down in its
-	// answer stands: otherwise no later offer could be taken.
-	answer, err := p.negotiate(ctx, o, func(string) error { return nil })
-	if err != nil {
-		return "", err
-	}
-	p.rotation.Store(uint32(o.rotation))
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.messages, p.layers = p.messages || o.messages, o.layers
-	if p.ufrag != o.ufrag { // an ICE restart starts the counting anew
-		p.ufrag, p.candidates = o.ufrag, o.candidates
-	}
-	return o.turnDown(answer, pictures), nil
-}
-
 // AddCandidate takes one of the client's candidates. One that the edge never talks to is ignored, as is one of another ICE generation and
 // every one beyond the 64th; an empty one says that there will be no more.
 func (p *Peer) AddCandidate(c webrtc.ICECandidateInit) error {
@@ -205,7 +178,7 @@ func (p *Peer) AddCandidate(c webrtc.ICECandidateInit) error {
 	}
 	p.mu.Lock()
 	p.candidates++
-	known := p.candidates <= maxCandidates && !p.closed && (c.UsernameFragment == nil || *c.UsernameFragment == "" || *c.UsernameFragment == p.ufrag)
+	known := p.candidates <= maxCandidates && !p.closed && (c.UsernameFragment == nil || *c.UsernameFragment == "" || *c.UsernameFragment == p.ice.ufrag)
 	p.mu.Unlock()
 	if !known || !admitCandidate(c.Candidate, p.loopback) {
 		return nil

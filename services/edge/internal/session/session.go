@@ -24,6 +24,7 @@ import (
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
 )
 
 // State is where a session stands; its text is what inspection shows.
@@ -114,6 +115,30 @@ func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string,
 		return "", s.refusal(err)
 	}
 	return answer, nil
+}
+
+// Trickle takes a fragment of the client's description: more candidates, of which those that the edge never talks to are ignored, or with new
+// credentials an ICE restart. Only a restart has an answer: the edge's whole description. After an error the session goes on as before. Errors
+// are *Refusal.
+func (s *Session) Trickle(ctx context.Context, fragment sdpfrag.Fragment) (answer string, err error) {
+	p := s.connectedPeer()
+	if p == nil {
+		return "", errEnded()
+	}
+	answer, err = p.Trickle(ctx, fragment, s.current().pictures())
+	if err != nil {
+		return "", s.refusal(err)
+	}
+	return answer, nil
+}
+
+// ICESession names the ICE session that the connection is in: a word that is new after each restart; empty once the session has ended.
+func (s *Session) ICESession() string {
+	p := s.connectedPeer()
+	if p == nil {
+		return ""
+	}
+	return p.ICESession()
 }
 
 // Subscribe opens a sink for the session's messages, those after the message with the given id that are still kept, or from now on for
