@@ -6,8 +6,8 @@ const (
 	// kneeShare is the share of the best throughput at which a larger batch is not worth its time any more.
 	kneeShare = 0.98
 	// cycleShare is the share of the frames' time into which a batch has to fit together with the wait for the one before: a frame that just missed a batch
-	// must still make the next.
-	cycleShare = 0.8
+	// must still make the next. What is left is for what else may hold it up.
+	cycleShare = 0.85
 	// A model is overloaded when more comes than this share of its peak over a second and a half, or, over half a second, more than that one, and this many
 	// times the batches that are worth it wait already.
 	overloadShare, overloadSoon, overloadWaiting = 1.03, 0.97, 1.3
@@ -58,9 +58,14 @@ func (f *Fresh) peak(budget time.Duration, largest, well int) plan {
 			break
 		}
 	}
-	cycle := time.Duration(cycleShare*float64(budget+2*f.net)) - 2*f.net
-	for p.knee > 1 && time.Duration((1+1/float64(well))*float64(f.profile.atMost(p.knee, 1))) > cycle {
+	for p.knee > 1 && f.cycle(p.knee, well) > seconds(cycleShare*(budget+2*f.net).Seconds()) {
 		p.knee--
 	}
 	return p
+}
+
+// cycle gives the time from when a frame just missed a batch of a size to its answer in the next one: the wait, on average for one of so many instances, is as long as a batch is
+// expected to take, and the next one must be as short as nearly all are.
+func (f *Fresh) cycle(size, well int) time.Duration {
+	return f.profile.took(size, 1)/time.Duration(well) + f.profile.atMost(size, 1) + 2*f.net
 }

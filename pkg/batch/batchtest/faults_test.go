@@ -47,7 +47,7 @@ func TestOneOfTwo(t *testing.T) {
 }
 
 // TestModelChanges makes all instances 1.8 times slower. Thirty batches later, the policy has found out. The largest batch that such a model answers in time fills
-// nearly all of it, so that a lone instance which also has to take what just missed a batch does less than is possible, found out or not.
+// nearly all of it, so that a lone instance which also has to take what just missed a batch does less than is possible.
 func TestModelChanges(t *testing.T) {
 	t.Parallel()
 	const changes, factor, batches = 5 * time.Second, 1.8, 30
@@ -58,7 +58,7 @@ func TestModelChanges(t *testing.T) {
 		hidden    bool
 		possible  float64
 	}{
-		{"one", 1, 0.45, false, 0.97}, {"two", 2, 0.45, false, 0.97}, {"one, overloaded by it", 1, 0.9, false, 0.8},
+		{"one", 1, 0.45, false, 0.97}, {"two", 2, 0.45, false, 0.97}, {"one, overloaded by it", 1, 0.9, false, 0.85},
 		{"two, overloaded by it", 2, 0.9, false, 0.85}, {"two, overloaded by it, that tell nothing", 2, 0.9, true, 0.85},
 	} {
 		t.Run(c.name, func(t *testing.T) {
