@@ -1,10 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +32,10 @@ func frontConfig(cfg config.Config, logger *slog.Logger, registry prometheus.Reg
 		c.Tokens = append(c.Tokens, token.Reveal())
 	}
 	for _, server := range cfg.ICE.Servers {
-		c.ICEServers = append(c.ICEServers, front.ICEServer{URLs: server.URLs, Username: server.Username, Credential: server.Credential.Reveal()})
+		c.ICEServers = append(c.ICEServers, front.ICEServer{
+			URLs: server.URLs, Username: server.Username, Credential: server.Credential.Reveal(),
+			Secret: server.Secret.Reveal(), TTL: cmp.Or(time.Duration(server.TTL), config.TURNLife),
+		})
 	}
 	return c
 }

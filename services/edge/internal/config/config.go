@@ -49,12 +49,18 @@ type ICE struct {
 	Servers   []ICEServer `yaml:"servers"`
 }
 
-// ICEServer is a STUN or TURN server that clients are told to use.
+// ICEServer is a STUN or TURN server that clients are told to use. TURN needs credentials: the same for everybody, or a secret that the edge shares
+// with the server (coturn's static-auth-secret), with which each client gets its own for a while.
 type ICEServer struct {
-	URLs       []string `yaml:"urls"`
-	Username   string   `yaml:"username"`
-	Credential Secret   `yaml:"credential"`
+	URLs       []string        `yaml:"urls"`
+	Username   string          `yaml:"username"`
+	Credential Secret          `yaml:"credential"`
+	Secret     Secret          `yaml:"secret"`
+	TTL        config.Duration `yaml:"ttl"`
 }
+
+// TURNLife is how long a client's own credentials are good for where ICEServer.TTL does not say.
+const TURNLife = 24 * time.Hour
 
 // Router says where the routers are.
 type Router struct {

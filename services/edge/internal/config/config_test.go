@@ -105,19 +105,32 @@ func TestValidate(t *testing.T) {
 		"server: no URL":          {func(c *Config) { c.ICE.Servers = []ICEServer{{}} }, "ice.servers[0]"},
 		"server: HTTP":            {func(c *Config) { c.ICE.Servers = []ICEServer{{URLs: []string{"https://stun.example"}}} }, "ice.servers[0]"},
 		"TURN without credential": {func(c *Config) { c.ICE.Servers = []ICEServer{{URLs: []string{"turn:turn.example"}, Username: "u"}} }, "ice.servers[0]"},
-		"no target":               {func(c *Config) { c.Router.Target = "" }, "router.target"},
-		"router key alone":        {func(c *Config) { c.Router.TLS.Key = "k.pem" }, "router.tls"},
-		"router pair, no CA":      {func(c *Config) { c.Router.TLS = RouterTLS{Cert: "c", Key: "k"} }, "router.tls.ca"},
-		"no sessions":             {func(c *Config) { c.Limits.Sessions = 0 }, "limits.sessions"},
-		"negative channels":       {func(c *Config) { c.Limits.Channels = -1 }, "limits.channels"},
-		"no bits":                 {func(c *Config) { c.Limits.Bitrate = 0 }, "limits.bitrate"},
-		"no pixels":               {func(c *Config) { c.Limits.Pixels = config.Pixels{} }, "limits.pixels"},
-		"tiny message":            {func(c *Config) { c.Limits.Message = 100 }, "limits.message"},
-		"huge message":            {func(c *Config) { c.Limits.Message = 1 << 30 }, "limits.message"},
-		"little memory":           {func(c *Config) { c.Limits.DecoderMemory = 1 << 20 }, "limits.decoder_memory"},
-		"no decoder":              {func(c *Config) { c.Decoder.Path = "" }, "decoder.path"},
-		"log: xml":                {func(c *Config) { c.Log.Format = "xml" }, "log.format"},
-		"endless drain":           {func(c *Config) { c.Drain = config.Duration(time.Hour) }, "drain"},
+		"TURN with a secret":      {func(c *Config) { c.ICE.Servers = []ICEServer{{URLs: []string{"turn:turn.example"}, Secret: "s"}} }, ""},
+		"TURN with a life": {func(c *Config) {
+			c.ICE.Servers = []ICEServer{{URLs: []string{"turn:turn.example"}, Secret: "s", TTL: config.Duration(time.Hour)}}
+		}, ""},
+		"TURN with both": {func(c *Config) {
+			c.ICE.Servers = []ICEServer{{URLs: []string{"turn:turn.example"}, Secret: "s", Username: "u", Credential: "c"}}
+		}, "ice.servers[0]"},
+		"life without a secret": {func(c *Config) {
+			c.ICE.Servers = []ICEServer{{URLs: []string{"stun:stun.example"}, TTL: config.Duration(time.Hour)}}
+		}, "ice.servers[0]"},
+		"life too short": {func(c *Config) {
+			c.ICE.Servers = []ICEServer{{URLs: []string{"turn:turn.example"}, Secret: "s", TTL: config.Duration(time.Second)}}
+		}, "ice.servers[0]"},
+		"no target":          {func(c *Config) { c.Router.Target = "" }, "router.target"},
+		"router key alone":   {func(c *Config) { c.Router.TLS.Key = "k.pem" }, "router.tls"},
+		"router pair, no CA": {func(c *Config) { c.Router.TLS = RouterTLS{Cert: "c", Key: "k"} }, "router.tls.ca"},
+		"no sessions":        {func(c *Config) { c.Limits.Sessions = 0 }, "limits.sessions"},
+		"negative channels":  {func(c *Config) { c.Limits.Channels = -1 }, "limits.channels"},
+		"no bits":            {func(c *Config) { c.Limits.Bitrate = 0 }, "limits.bitrate"},
+		"no pixels":          {func(c *Config) { c.Limits.Pixels = config.Pixels{} }, "limits.pixels"},
+		"tiny message":       {func(c *Config) { c.Limits.Message = 100 }, "limits.message"},
+		"huge message":       {func(c *Config) { c.Limits.Message = 1 << 30 }, "limits.message"},
+		"little memory":      {func(c *Config) { c.Limits.DecoderMemory = 1 << 20 }, "limits.decoder_memory"},
+		"no decoder":         {func(c *Config) { c.Decoder.Path = "" }, "decoder.path"},
+		"log: xml":           {func(c *Config) { c.Log.Format = "xml" }, "log.format"},
+		"endless drain":      {func(c *Config) { c.Drain = config.Duration(time.Hour) }, "drain"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +181,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	t.Parallel()
 	c := Default()
 	c.HTTP.Tokens = []Secret{"hunter2hunter2hunter2"}
-	c.ICE.Servers = []ICEServer{{Credential: "hunter2"}}
+	c.ICE.Servers = []ICEServer{{Credential: "hunter2", Secret: "hunter2"}}
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("loaded", "config", c)
 	for _, shown := range []string{fmt.Sprintf("%v %+v %#v %s", c, c, c, c.HTTP.Tokens), log.String()} {

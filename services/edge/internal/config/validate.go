@@ -26,6 +26,9 @@ const (
 	maxSessions      = 100_000
 	maxChannels      = 1024
 	maxDrain         = 10 * time.Minute
+	// A client may wait at the camera's permission before it uses what it was told.
+	minTURNLife = time.Minute
+	maxTURNLife = 30 * 24 * time.Hour
 )
 
 // tokenAlphabet is what may stand in an Authorization header (RFC 6750 section 2.1) and in a WebSocket subprotocol (RFC 9110 section 5.6.2).
@@ -119,9 +122,17 @@ func (s ICEServer) validate(wrong *complaints, key string) {
 		switch {
 		case err != nil:
 			wrong.add(key, "%q is no STUN or TURN address (RFC 7064, RFC 7065): write stun:host:port or turn:host:port", address)
-		case (uri.Scheme == stun.SchemeTypeTURN || uri.Scheme == stun.SchemeTypeTURNS) && (s.Username == "" || s.Credential == ""):
-			wrong.add(key, "%q needs username and credential", address)
+		case (uri.Scheme == stun.SchemeTypeTURN || uri.Scheme == stun.SchemeTypeTURNS) && s.Secret == "" && (s.Username == "" || s.Credential == ""):
+			wrong.add(key, "%q needs username and credential, or the secret that the TURN server checks time-limited ones with", address)
 		}
+	}
+	switch life := time.Duration(s.TTL); {
+	case s.Secret != "" && (s.Username != "" || s.Credential != ""):
+		wrong.add(key, "has a secret and a username or credential: give the one or the other")
+	case s.Secret == "" && life != 0:
+		wrong.add(key, "has a ttl without a secret: credentials that are the same for everybody do not expire")
+	case life != 0 && (life < minTURNLife || life > maxTURNLife):
+		wrong.add(key, "ttl: %v is not between %v and %v", life, minTURNLife, maxTURNLife)
 	}
 }
 

@@ -70,14 +70,6 @@ type Catalog interface {
 	Snapshot() (models []media.Model, inputs []media.Input, known bool)
 }
 
-// ICEServer is a STUN or TURN server that clients should use.
-type ICEServer struct {
-	// URLs are stun:, turn: and turns: addresses.
-	URLs []string
-	// Username and Credential are empty for STUN.
-	Username, Credential string
-}
-
 // Config is what the front needs to know. All fields but the marked ones are required.
 type Config struct {
 	// PublicURL is the edge's address as clients see it, without a trailing slash. Empty: taken from each request's Host.

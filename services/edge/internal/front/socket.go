@@ -146,7 +146,7 @@ func (s *socket) serve(request context.Context) {
 // welcome is the first message: what the client needs to make its offer.
 func (s *socket) welcome() *sluicev1.ServerMessage {
 	welcome := &sluicev1.Welcome{Session: &s.id, Version: &s.front.cfg.Version}
-	for _, server := range s.front.cfg.ICEServers {
+	for _, server := range s.front.iceServers(s.id, time.Now()) {
 		entry := &sluicev1.IceServer{Urls: server.URLs}
 		if server.Username != "" {
 			entry.Username, entry.Credential = &server.Username, &server.Credential

@@ -40,7 +40,7 @@ func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) e
 		return err
 	}
 	base, h := f.base(r), w.Header()
-	f.linkICEServers(h)
+	f.linkICEServers(h, session.ID())
 	h.Add("Link", "<"+base+"/sessions/"+session.ID()+`/results>; rel="`+resultsRelation+`"`)
 	h.Set("Location", base+f.resourcePath(session, who))
 	h.Set("Content-Type", sdpType)
@@ -136,32 +136,6 @@ func modelNames(query url.Values) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// linkICEServers tells of the STUN and TURN servers that a client should use.
-func (f *Front) linkICEServers(h http.Header) {
-	for _, server := range f.cfg.ICEServers {
-		for _, address := range server.URLs {
-			h.Add("Link", iceLink(address, server))
-		}
-	}
-}
-
-// tellICEServers tells of them already in the answer to OPTIONS, for clients that cannot take them from the answer to their offer (RFC 9725 section
-// 4.6). Credentials are for who could have them by POST.
-func (f *Front) tellICEServers(h http.Header, r *http.Request) {
-	if _, err := f.authenticate(r); err == nil {
-		f.linkICEServers(h)
-	}
-}
-
-// iceLink tells a WHIP client of a STUN or TURN server (RFC 9725 section 4.6).
-func iceLink(address string, server ICEServer) string {
-	link := "<" + address + `>; rel="ice-server"`
-	if server.Username != "" {
-		link += "; username=" + quote(server.Username) + "; credential=" + quote(server.Credential) + `; credential-type="password"`
-	}
-	return link
 }
 
 // quote makes a quoted-string (RFC 9110 section 5.6.4).
