@@ -10,7 +10,7 @@ import (
 
 // The patterns name kinds of files, so that tests (*.test.mjs) and package.json, which lie beside them, are not served.
 //
-//go:embed index.html icon.svg page/*.css page/*.js sdk/*.js sdk/*.d.ts
+//go:embed index.html watch.html icon.svg page/*.css page/*.js sdk/*.js sdk/*.d.ts
 var files embed.FS
 
 // ContentSecurityPolicy is the policy under which the page works: everything from its own origin, nothing inline. Pictures and
@@ -22,6 +22,6 @@ const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 
 // screen, for itself only.
 const PermissionsPolicy = "camera=(self), microphone=(self), display-capture=(self), geolocation=()"
 
-// FS returns the files to serve, read-only, with index.html and sdk/sluice.js at their places below the root. It is safe for
-// concurrent use.
+// FS returns the files to serve, read-only, with index.html, watch.html and sdk/sluice.js at their places below the root. It is
+// safe for concurrent use.
 func FS() fs.FS { return files }

@@ -17,11 +17,11 @@ var references = map[string]*regexp.Regexp{
 	".js":   regexp.MustCompile(`(?m)^(?:import|export) [^;]*?from "([^"]+)"`),
 }
 
-// TestFSHoldsEverythingItRefersTo follows the references from index.html: each must be embedded, and nothing may come from elsewhere.
+// TestFSHoldsEverythingItRefersTo follows the references from both pages: each must be embedded, and nothing may come from elsewhere.
 func TestFSHoldsEverythingItRefersTo(t *testing.T) {
 	files := web.FS()
 	seen := map[string]bool{}
-	waiting := []string{"index.html"}
+	waiting := []string{"index.html", "watch.html"}
 	for len(waiting) > 0 {
 		name := waiting[0]
 		waiting = waiting[1:]
@@ -47,9 +47,9 @@ func TestFSHoldsEverythingItRefersTo(t *testing.T) {
 			waiting = append(waiting, path.Join(path.Dir(name), target))
 		}
 	}
-	for _, want := range []string{"page/main.js", "page/style.css", "sdk/sluice.js", "icon.svg"} {
+	for _, want := range []string{"page/main.js", "page/watch.js", "page/style.css", "sdk/sluice.js", "icon.svg"} {
 		if !seen[want] {
-			t.Errorf("index.html does not lead to %s: the references are not followed as they should be", want)
+			t.Errorf("the pages do not lead to %s: the references are not followed as they should be", want)
 		}
 	}
 	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -64,7 +64,7 @@ func TestFSHoldsEverythingItRefersTo(t *testing.T) {
 }
 
 func TestFSHoldsWhatIsServedOnly(t *testing.T) {
-	for _, name := range []string{"index.html", "sdk/sluice.js", "sdk/sluice.d.ts"} {
+	for _, name := range []string{"index.html", "watch.html", "sdk/sluice.js", "sdk/sluice.d.ts"} {
 		if _, err := fs.Stat(web.FS(), name); err != nil {
 			t.Errorf("the contract names it: %v", err)
 		}
@@ -82,10 +82,6 @@ func TestFSHoldsWhatIsServedOnly(t *testing.T) {
 
 // TestPageKeepsItsContentSecurityPolicy looks for what the policy would refuse: inline scripts, styles and handlers.
 func TestPageKeepsItsContentSecurityPolicy(t *testing.T) {
-	page, err := fs.ReadFile(web.FS(), "index.html")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for what, pattern := range map[string]string{
 		"an inline script":     `<script(?:\s[^>]*)?>\s*[^<\s]`,
 		"a style element":      `<style`,
@@ -93,8 +89,14 @@ func TestPageKeepsItsContentSecurityPolicy(t *testing.T) {
 		"an inline handler":    `\son[a-z]+=`,
 		"a javascript address": `javascript:`,
 	} {
-		if found := regexp.MustCompile(pattern).Find(page); found != nil {
-			t.Errorf("index.html has %s, which the policy refuses: %q", what, found)
+		for _, name := range []string{"index.html", "watch.html"} {
+			page, err := fs.ReadFile(web.FS(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if found := regexp.MustCompile(pattern).Find(page); found != nil {
+				t.Errorf("%s has %s, which the policy refuses: %q", name, what, found)
+			}
 		}
 	}
 	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} {

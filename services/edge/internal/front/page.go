@@ -34,7 +34,7 @@ var fileTypes = map[string]string{
 	".svg":  "image/svg+xml",
 }
 
-// loadPage reads all files. index.html stands for its directory.
+// loadPage reads all files. index.html stands for its directory, and any other page goes by its name without .html too.
 func loadPage(files fs.FS) (*page, error) {
 	p := &page{files: make(map[string]file)}
 	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -54,6 +54,8 @@ func loadPage(files fs.FS) (*page, error) {
 		p.files["/"+name] = f
 		if directory, ok := strings.CutSuffix("/"+name, "index.html"); ok {
 			p.files[directory] = f
+		} else if bare, ok := strings.CutSuffix("/"+name, ".html"); ok {
+			p.files[bare] = f
 		}
 		return nil
 	})

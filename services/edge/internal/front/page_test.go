@@ -17,6 +17,8 @@ func TestPage(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/":              "text/html; charset=utf-8",
 		"/index.html":    "text/html; charset=utf-8",
+		"/watch":         "text/html; charset=utf-8",
+		"/watch.html":    "text/html; charset=utf-8",
 		"/sdk/sluice.js": "text/javascript; charset=utf-8",
 	} {
 		response := request{method: http.MethodGet, path: path}.do(t, f)
@@ -37,7 +39,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("HEAD %s: status %d or a body", path, head.StatusCode)
 		}
 	}
-	for _, path := range []string{"/sdk", "/sdk/", "/nothing", "/metrics", "/debug/pprof/", "/index.html/", "/embed.go", "/..%2fembed.go"} {
+	for _, path := range []string{"/sdk", "/sdk/", "/nothing", "/metrics", "/debug/pprof/", "/index.html/", "/index", "/watch/", "/embed.go", "/..%2fembed.go"} {
 		checkProblem(t, request{method: http.MethodGet, path: path}.do(t, f), http.StatusNotFound, codeNotFound)
 	}
 	checkProblem(t, request{method: http.MethodPost, path: "/"}.do(t, f), http.StatusMethodNotAllowed, codeMethodNotAllowed)

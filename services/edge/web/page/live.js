@@ -1,12 +1,14 @@
 // One source on its way: its session (a new one after each reconnection), the picture with its boxes, and the numbers.
 
 import { FrameBuffer } from "../sdk/sluice.js";
-import { byId, showNumbers, showSending } from "./panel.js";
+import { byId, write } from "./dom.js";
+import { happening } from "./happening.js";
+import { showSending } from "./panel.js";
 import { classTexts, describe } from "./picture.js";
 import { Playout } from "./playout.js";
 import { SendingMeter } from "./sending.js";
 import { Speech, showSpeech } from "./speech.js";
-import { Numbers, Recent, endOf } from "./stats.js";
+import { Recent } from "./stats.js";
 import { advise, explain } from "./problems.js";
 import { showAdvice, showClasses, showNotice } from "./view.js";
 
@@ -15,13 +17,11 @@ import { showAdvice, showClasses, showNotice } from "./view.js";
 /** @typedef {import("./models.js").Model} Model */
 
 const HOLD = 600; // ms that a picture with boxes stays before the live one takes its place
-const PLOT_EVERY = 100; // ms
-const NUMBERS_EVERY = 500; // ms
+const TELL_EVERY = 500; // ms
 const SENDING_EVERY = 1000; // ms
 
 export class Live {
   #frames = new FrameBuffer();
-  #numbers = new Numbers();
   #playout = new Playout();
   #meter = new SendingMeter();
   #speech = new Speech();
@@ -32,27 +32,36 @@ export class Live {
   /** @type {import("./panel.js").Sending} */ #sending = {};
   #since = 0;
   #answered = false;
-  #skipped = 0;
   #exactAt = -Infinity;
   /** @type {unknown} */ #drawn;
+  /** @type {() => void} */ #stopRecording;
   /** @type {(() => void)[]} */ #stops = [];
 
   /**
-   * @param {import("./sources.js").Source} source @param {import("./picture.js").Picture} picture @param {import("./plot.js").Plot} plot
+   * @param {import("./sources.js").Source} source @param {import("./picture.js").Picture} picture @param {import("./dashboard.js").Dashboard} dashboard
    * @param {() => Model[]} models those chosen, as they are now @param {number} rate frames a second of a source that this page draws
    */
-  constructor(source, picture, plot, models, rate) {
+  constructor(source, picture, dashboard, models, rate) {
     this.source = source;
     this.picture = picture;
-    this.plot = plot;
+    this.dashboard = dashboard;
     this.models = models;
-    plot.clear();
+    this.rate = rate;
+    dashboard.clear();
     picture.mirror = source.mirror;
-    this.#stops.push(source.record(this.#frames, rate));
+    this.#stopRecording = source.record(this.#frames, rate);
     this.#repeat(() => this.#show());
-    this.#stops.push(every(PLOT_EVERY, () => plot.draw(performance.now())));
-    this.#stops.push(every(NUMBERS_EVERY, () => this.#tell()));
+    this.#stops.push(every(TELL_EVERY, () => this.#tell()));
     this.#stops.push(every(SENDING_EVERY, () => void this.#measure()));
+  }
+
+  /** Goes on with another source in the same session. @param {import("./sources.js").Source} source */
+  replace(source) {
+    this.#stopRecording();
+    this.#frames.clear();
+    this.source = source;
+    this.picture.mirror = source.mirror;
+    this.#stopRecording = source.record(this.#frames, this.rate);
   }
 
   /** Takes the answers of a session, the last one's place. @param {Session} session */
@@ -63,7 +72,7 @@ export class Live {
     this.#meter = new SendingMeter();
     this.#playout = new Playout();
     session.addEventListener("outcome", ({ detail }) => this.#take(session, detail));
-    session.addEventListener("skipped", ({ detail }) => (this.#skipped += detail));
+    session.addEventListener("skipped", ({ detail }) => this.dashboard.skipped(detail));
   }
 
   /** Lets go of the session: the picture goes on without boxes. */
@@ -76,10 +85,11 @@ export class Live {
 
   /** Stops drawing and counting. The source and the session are their owner's to close. */
   stop() {
+    this.#stopRecording();
     for (const stop of this.#stops.splice(0)) stop();
     this.#session = undefined;
     this.#frames.clear();
-    this.#tell();
+    this.dashboard.stop();
     showNotice("");
     showAdvice(undefined);
     showClasses([]);
@@ -89,15 +99,15 @@ export class Live {
   #take(session, outcome) {
     if (session !== this.#session) return;
     const now = performance.now();
-    if (this.models().some((model) => model.sound && model.name === outcome.model)) {
+    const isSound = this.models().some((model) => model.sound && model.name === outcome.model);
+    const captured = session.captureTime(outcome);
+    this.dashboard.add(outcome, now, { captured, counts: !isSound }); // what stands for all models is about pictures
+    if (isSound) {
       const [heard] = outcome.result?.speech ?? [];
       if (heard) this.#speech.add(now, heard.probability ?? 0);
-      return; // the numbers and the plot are about pictures
+      return;
     }
     this.#answered = true;
-    const captured = session.captureTime(outcome);
-    const latency = this.#numbers.record(outcome, now, captured);
-    this.plot.add(now, endOf(outcome).kind, latency);
     if (!outcome.result) return;
     this.#lastResult = outcome;
     if (captured === undefined) this.#lookups.add(now, "unsynced");
@@ -140,17 +150,24 @@ export class Live {
 
   #tell() {
     const now = performance.now();
-    showNumbers(this.#numbers.view(now), this.#skipped);
     if (!this.#session) return;
     const isExact = now - this.#exactAt <= this.#hold();
     showNotice(isExact ? `Delayed ${10 * Math.ceil(this.#playout.delay(now) / 10)} ms, so that boxes fit their frame` : this.#whyLive(now), isExact);
     const models = this.models().filter((model) => model.pictures);
     const advice = models.length === 0 && this.models().length > 0 ? undefined : advise({
       state: this.#session.state, answered: this.#answered, seconds: (now - this.#since) / 1000, sentRate: this.#sending.fps,
-      lately: this.#numbers.lately(now), models,
+      lately: this.dashboard.lately(now), models,
     });
     showAdvice(advice ? explain(advice.code, advice.context) : this.trouble);
-    byId("last-answer").textContent = this.#lastResult ? JSON.stringify(this.#lastResult, undefined, 2).slice(0, 4000) : "None yet.";
+    if (byId("session-details").open) write(byId("last-answer"), this.#lastResult ? JSON.stringify(this.#lastResult, undefined, 2).slice(0, 4000) : "None yet.");
+  }
+
+  /** Says what goes on, once a second: twice would be too restless to read. @param {number} now */
+  #narrate(now) {
+    const delay = now - this.#exactAt <= this.#hold() ? this.#playout.delay(now) : undefined;
+    const { fps } = this.#sending;
+    const source = this.source.kind;
+    write(byId("happening"), happening({ state: "live", source, sent: fps, models: this.models(), view: this.dashboard.view(now), lately: this.dashboard.lately(now), delay }));
   }
 
   /** Why there are no boxes on the picture. @param {number} now */
@@ -168,7 +185,11 @@ export class Live {
     const session = this.#session;
     if (!session || session.state === "closed") return;
     this.#sending = await this.#meter.read(session.peer).catch(() => ({}));
-    if (session === this.#session) showSending(this.#sending);
+    if (session !== this.#session) return;
+    const now = performance.now();
+    showSending(this.#sending);
+    this.dashboard.sending(this.#sending, now);
+    this.#narrate(now);
   }
 
   /** @param {() => void} draw called on every animation frame */

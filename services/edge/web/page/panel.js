@@ -1,110 +1,148 @@
-// Shows the numbers of a session.
+// The numbers of a session: cards, the models' table, plots and what became of the frames. Both pages have it.
 
+import { byId, element, renderRows, write } from "./dom.js";
 import { ENDS } from "./problems.js";
-import { bitrate, shortNumber } from "./stats.js";
+import { bitrate, percent, shortNumber } from "./stats.js";
 
 /** @typedef {ReturnType<import("./stats.js").Numbers["view"]>} View */
-/** @typedef {{ fps?: number, bits?: number, width?: number, height?: number, roundTrip?: number }} Sending */
+/** @typedef {{ fps?: number, bits?: number, width?: number, height?: number, roundTrip?: number }} Sending roundTrip in s */
+/** @typedef {{ name: string, color: string, view: View }} ModelRow */
 
-/** @template {keyof HTMLElementTagNameMap} K @param {K} tag @param {string} [className] @param {string} [text] @returns {HTMLElementTagNameMap[K]} */
-export function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
+/** @param {string} id @param {string} label @param {string} unit */
+const card = (id, label, unit) =>
+  `<div><dt>${label}</dt><dd><output id="n-${id}" aria-live="off">–</output><small>${unit}</small></dd><dd id="n-${id}-more" class="more">&nbsp;</dd></div>`;
 
-/** @param {string} id @returns {any} */
-export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`index.html has no #${id}`);
-  return found;
-}
+/** @param {string} first the first card */
+const markup = (first) => `
+<dl class="cards">
+  ${first}
+  ${card("answers", "Answers", "/s")}
+  ${card("p50", "Latency, median", "ms")}
+  ${card("p95", "Latency, p95", "ms")}
+</dl>
+<section id="per-model" class="card" hidden aria-labelledby="per-model-title">
+  <h2 id="per-model-title">By model <span class="muted">choose one to see it alone</span></h2>
+  <table class="models-table">
+    <thead><tr><th scope="col">Model</th><th scope="col">answers/s</th><th scope="col">median</th><th scope="col">p95</th><th scope="col">given up</th></tr></thead>
+    <tbody id="model-rows"></tbody>
+  </table>
+</section>
+<section class="card" aria-labelledby="latency-title">
+  <h2 id="latency-title">Latency <span class="muted">click a dot to see that frame's life</span></h2>
+  <canvas id="plot" class="plot clickable" role="img" aria-label="Latency: nothing yet"></canvas>
+  <ul id="latency-keys" class="keys"></ul>
+</section>
+<section class="card" aria-labelledby="rate-title">
+  <h2 id="rate-title">Frames a second</h2>
+  <canvas id="rates" class="plot low" role="img" aria-label="Rates: nothing yet"></canvas>
+  <ul id="rate-keys" class="keys"></ul>
+</section>
+<section class="card" aria-labelledby="ends-title">
+  <h2 id="ends-title">What became of the frames <span class="muted" id="ends-total"></span></h2>
+  <div id="ends-bar" class="stack" aria-hidden="true"></div>
+  <ul id="ends" class="ends"></ul>
+</section>`;
 
-/** @param {string} id @param {string} text */
-function write(id, text) {
-  const node = byId(id);
-  if (node.textContent !== text) node.textContent = text; // unchanged text is not announced again
+/** @param {HTMLElement} place @param {"sent" | "looked"} first what the first card counts: frames that this page sends, or that a model was given */
+export function buildPanel(place, first) {
+  place.innerHTML = markup(first === "sent" ? card("sent", "Sent", "frames/s") : card("looked", "Frames due", "/s"));
 }
 
 /** @param {Sending} sending */
-export function showSending({ fps, bits, width, height, roundTrip }) {
-  write("n-sent", shortNumber(fps));
+export function showSending({ fps, bits, width, height }) {
+  write(byId("n-sent"), shortNumber(fps));
   const parts = [width && height ? `${width}×${height}` : "", bits === undefined ? "" : bitrate(bits)];
-  write("n-sent-more", parts.filter(Boolean).join(" · ") || "\u00a0");
-  write("n-p95-more", roundTrip === undefined ? "95 of 100 are faster" : `round trip ${shortNumber(roundTrip * 1000)} ms`);
+  write(byId("n-sent-more"), parts.filter(Boolean).join(" · ") || "\u00a0");
 }
 
-/** @param {View} view @param {number} skipped outcomes this client lost */
-export function showNumbers(view, skipped) {
-  write("n-answers", shortNumber(view.total === 0 ? undefined : view.answers));
-  const given = view.ends.filter((end) => end.kind !== "result").reduce((sum, end) => sum + end.count, 0);
-  const share = view.total === 0 ? "\u00a0" : given === 0 ? "none given up" : `${percent(given / view.total)} given up`;
-  write("n-answers-more", skipped > 0 ? `${share}, ${skipped} not shown` : share);
-  write("n-p50", shortNumber(view.p50));
-  write("n-p95", shortNumber(view.p95));
-  write("n-latency-more", view.p50 === undefined || view.own ? "capture to answer" : "at the edge only, so far");
-  showStages(view);
-  showEnds(view);
+/** Fills the first card of a page that does not send itself. @param {View} view */
+export function showDue(view) {
+  write(byId("n-looked"), shortNumber(view.total === 0 ? undefined : view.outcomes));
+  write(byId("n-looked-more"), "for one model each");
 }
 
-/** @param {View} view */
-function showStages({ stages, p50 }) {
-  const total = stages.reduce((sum, stage) => sum + stage.ms, 0);
-  const shown = p50 === undefined ? [] : stages.filter((stage) => stage.ms >= 0.05);
-  write("stages-total", total > 0 && shown.length ? `${shortNumber(total)} ms on average` : "");
-  renderStack(byId("stages-bar"), shown.map(({ name, ms }) => ({ key: `stage-${name}`, share: ms / total })));
-  renderList(byId("stages"), shown.map(({ name, label, title, ms }) => ({ key: `stage-${name}`, label, title, value: `${shortNumber(ms)} ms` })),
-    "Nothing measured yet.");
+/** @param {View} view @param {number} skipped outcomes that this client lost @param {number} [roundTrip] s */
+export function showCards(view, skipped, roundTrip) {
+  const share = view.total === 0 ? "\u00a0" : view.givenUp === 0 ? "none given up" : `${percent(view.givenUp / view.total)} given up`;
+  write(byId("n-answers"), shortNumber(view.total === 0 ? undefined : view.answers));
+  write(byId("n-answers-more"), skipped > 0 ? `${share}, ${skipped} not shown` : share);
+  write(byId("n-p50"), shortNumber(view.p50));
+  write(byId("n-p95"), shortNumber(view.p95));
+  write(byId("n-p50-more"), view.p50 === undefined || view.own ? "capture to answer" : "first packet to outcome");
+  write(byId("n-p95-more"), roundTrip === undefined ? "95 of 100 are faster" : `round trip ${shortNumber(roundTrip * 1000)} ms`);
 }
 
-/** @param {View} view */
-function showEnds({ ends, total }) {
-  const order = { result: 0, drop: 1, error: 2 };
-  const sorted = [...ends].sort((a, b) => order[a.kind] - order[b.kind] || b.count - a.count);
-  write("ends-total", total > 0 ? `${total.toLocaleString("en")} in all` : "");
-  renderStack(byId("ends-bar"), sorted.map(({ kind, count }) => ({ key: kind, share: count / total })));
-  renderList(byId("ends"), sorted.map(({ name, kind, count }) => ({
-    key: kind, label: name === "result" ? "Answered" : name, title: ENDS[name] ?? "", value: count.toLocaleString("en"), share: percent(count / total),
-  })), "No frame has been answered or given up yet.");
-}
-
-/** Replaces the children only when there are others, so that a pointer resting on one keeps its hint. @param {HTMLElement} bar @param {{ key: string, share: number }[]} parts */
-function renderStack(bar, parts) {
-  while (bar.children.length > parts.length) bar.lastElementChild?.remove();
-  parts.forEach(({ key, share }, i) => {
-    const part = /** @type {HTMLElement} */ (bar.children[i] ?? bar.appendChild(element("i")));
-    part.dataset.key = key;
-    part.style.flexGrow = String(Math.max(share, 0.004));
+/**
+ * Lists the models beside each other, when there are several.
+ * @param {readonly ModelRow[]} rows @param {string | undefined} chosen the model whose numbers are shown alone @param {(name: string) => void} choose
+ */
+export function showModelRows(rows, chosen, choose) {
+  byId("per-model").hidden = rows.length < 2;
+  renderRows(byId("model-rows"), rows, () => emptyModelRow(choose), (row, { name, color, view }) => {
+    const button = /** @type {HTMLElement} */ (row.querySelector("button"));
+    row.dataset.color = color;
+    button.dataset.model = name;
+    button.setAttribute("aria-pressed", String(chosen === name));
+    const texts = [name, shortNumber(view.answers), ms(view.p50), ms(view.p95), view.total ? percent(view.givenUp / view.total) : "–"];
+    [button, ...row.querySelectorAll("td")].forEach((cell, i) => write(cell, texts[i]));
   });
 }
 
-/** @param {HTMLElement} list @param {{ key: string, label: string, title: string, value: string, share?: string }[]} rows @param {string} nothing */
-function renderList(list, rows, nothing) {
-  if (rows.length === 0) {
-    if (!list.querySelector(".nothing")) list.replaceChildren(element("li", "nothing muted", nothing));
+/** @param {(name: string) => void} choose */
+function emptyModelRow(choose) {
+  const row = element("tr");
+  const head = element("th");
+  const button = element("button");
+  head.scope = "row";
+  button.type = "button";
+  button.addEventListener("click", () => choose(button.dataset.model ?? ""));
+  head.append(button);
+  row.append(head, element("td"), element("td"), element("td"), element("td"));
+  return row;
+}
+
+/** @param {View} view */
+export function showEnds({ ends, total }) {
+  const order = { result: 0, drop: 1, error: 2 };
+  const sorted = [...ends].sort((a, b) => order[a.kind] - order[b.kind] || b.count - a.count);
+  write(byId("ends-total"), total > 0 ? `${total.toLocaleString("en")} in all` : "");
+  renderRows(byId("ends-bar"), sorted, () => element("i"), (part, { kind, count }) => {
+    part.dataset.key = kind;
+    part.style.flexGrow = String(Math.max(count / total, 0.004));
+  });
+  const list = byId("ends");
+  if (sorted.length === 0) {
+    if (!list.querySelector(".nothing")) list.replaceChildren(element("li", "nothing muted", "No frame has been answered or given up yet."));
     return;
   }
   list.querySelector(".nothing")?.remove();
-  while (list.children.length > rows.length) list.lastElementChild?.remove();
-  rows.forEach(({ key, label, title, value, share = "" }, i) => {
-    const row = /** @type {HTMLElement} */ (list.children[i] ?? list.appendChild(emptyRow()));
-    row.dataset.key = key;
-    const texts = [label, value, share, title];
-    [...row.querySelectorAll("b, var, small, em")].forEach((cell, n) => {
-      if (cell.textContent !== texts[n]) cell.textContent = texts[n];
-    });
+  renderRows(list, sorted, emptyEnd, (row, { name, kind, count }) => {
+    row.dataset.key = kind;
+    const texts = [name === "result" ? "Answered" : name, count.toLocaleString("en"), percent(count / total), ENDS[name] ?? ""];
+    [...row.children].forEach((cell, i) => write(cell, texts[i]));
   });
 }
 
-function emptyRow() {
+function emptyEnd() {
   const row = element("li");
   row.append(element("b"), element("var"), element("small"), element("em"));
   return row;
 }
 
-/** @param {number} share */
-function percent(share) {
-  const value = share * 100;
-  return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
+/** Names the colours of the plots. @param {readonly import("./plot.js").Line[]} lines of the rate plot */
+export function showKeys(lines) {
+  const fill = (/** @type {HTMLElement} */ item, /** @type {{ label: string, color: string, dashed?: boolean }} */ { label, color, dashed = false }) => {
+    item.dataset.color = color;
+    item.toggleAttribute("data-dashed", dashed);
+    write(item, label);
+  };
+  const models = lines.filter(({ color }) => color.startsWith("--model"));
+  const dots = models.length > 0 ? models : [{ label: "answered", color: "--model-0" }];
+  renderRows(byId("rate-keys"), lines, () => element("li"), fill);
+  renderRows(byId("latency-keys"), [...dots, { label: "given up", color: "--drop" }, { label: "failed", color: "--error" }], () => element("li"), fill);
+}
+
+/** @param {number | undefined} value */
+function ms(value) {
+  return value === undefined ? "–" : `${shortNumber(value)} ms`;
 }

@@ -36,13 +36,10 @@ export class Picture {
   /** @param {Frame} frame @param {readonly Outcome[]} [outcomes] results for this very frame */
   draw(frame, outcomes = []) {
     const { canvas, context } = this;
-    const density = Math.min(2, window.devicePixelRatio || 1);
-    const [width, height] = [Math.round(canvas.clientWidth * density), Math.round(canvas.clientHeight * density)];
+    const { width, height, density } = this.#begin();
     if (width === 0 || height === 0) return;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     const area = fit(frame.width, frame.height, width, height);
     canvas.parentElement?.style.setProperty("--aspect", `${frame.width} / ${frame.height}`);
-    context.clearRect(0, 0, width, height);
     context.save();
     if (this.mirror) {
       context.translate(width, 0);
@@ -50,12 +47,53 @@ export class Picture {
     }
     context.drawImage(frame.picture, area.left, area.top, area.width, area.height);
     context.restore();
-    for (const { result } of outcomes)
-      for (const detection of result?.detections ?? []) this.#detection(detection, area, density);
+    this.#detections(outcomes, area, density);
+  }
+
+  /** Draws what was found without the picture, for those who only get the answers. @param {readonly Outcome[]} outcomes results @param {string} words for answers that have no place */
+  sketch(outcomes, words) {
+    const { context } = this;
+    const { width, height, density } = this.#begin();
+    if (width === 0 || height === 0) return;
+    context.strokeStyle = "rgb(148 163 184 / 16%)";
+    context.lineWidth = density;
+    context.beginPath();
+    for (let n = 1; n < 8; n += 1) {
+      context.moveTo((width * n) / 8, 0);
+      context.lineTo((width * n) / 8, height);
+      if (n % 2 === 0) continue;
+      context.moveTo(0, (height * (n + 1)) / 8);
+      context.lineTo(width, (height * (n + 1)) / 8);
+    }
+    context.stroke();
+    this.#detections(outcomes, { left: 0, top: 0, width, height }, density);
+    if (!words) return;
+    context.font = `600 ${Math.min(34 * density, width / Math.max(10, 0.62 * words.length))}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillStyle = "#e7edf3";
+    context.fillText(words, width / 2, height / 2, width - 40 * density);
+    context.textAlign = "left";
   }
 
   clear() {
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+  }
+
+  /** Fits the canvas to its place and empties it. */
+  #begin() {
+    const { canvas, context } = this;
+    const density = Math.min(2, window.devicePixelRatio || 1);
+    const [width, height] = [Math.round(canvas.clientWidth * density), Math.round(canvas.clientHeight * density)];
+    if (width > 0 && height > 0 && (canvas.width !== width || canvas.height !== height)) Object.assign(canvas, { width, height });
+    context.clearRect(0, 0, width, height);
+    return { width, height, density };
+  }
+
+  /** @param {readonly Outcome[]} outcomes @param {Area} area @param {number} density */
+  #detections(outcomes, area, density) {
+    for (const { result } of outcomes)
+      for (const detection of result?.detections ?? []) this.#detection(detection, area, density);
   }
 
   /** @param {import("../sdk/sluice.js").Detection} detection @param {Area} area @param {number} density */
@@ -102,11 +140,31 @@ export class Picture {
 
 /** What the picture shows, in words. @param {readonly Outcome[]} outcomes */
 export function describe(outcomes) {
+  const found = counted(outcomes);
+  return found ? `Live picture with ${found}` : "Live picture, nothing found on it";
+}
+
+/** What was found, counted by label; empty for nothing. @param {readonly Outcome[]} outcomes */
+export function counted(outcomes) {
   /** @type {Map<string, number>} */ const counts = new Map();
   for (const { result } of outcomes)
     for (const { label = "object" } of result?.detections ?? []) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const parts = [...counts].map(([label, n]) => `${n} ${label}${n === 1 ? "" : "s"}`);
-  return parts.length ? `Live picture with ${parts.join(", ")}` : "Live picture, nothing found on it";
+  return [...counts].map(([label, n]) => `${n} ${label}${n === 1 ? "" : "s"}`).join(", ");
+}
+
+/** A result in a few words; empty for one that found nothing. @param {import("../sdk/sluice.js").Result} result */
+export function gist(result) {
+  const { speech = [], embedding = [], tensors = [], json = [] } = result;
+  const outcome = /** @type {Outcome} */ ({ sequence: 1, model: "", result });
+  const [heard] = speech;
+  return [
+    counted([outcome]),
+    classTexts([outcome]).join(", "),
+    heard ? `speech ${Math.round((heard.probability ?? 0) * 100)} %` : "",
+    embedding.length ? `vector of ${embedding.length}` : "",
+    tensors.map(({ name = "tensor", shape = [] }) => `${name} [${shape.join(", ")}]`).join(", "),
+    json.map((text) => (text.length > 60 ? `${text.slice(0, 59)}…` : text)).join(", "),
+  ].filter(Boolean).join(" · ");
 }
 
 /** The best classes of results, as short texts. @param {readonly Outcome[]} outcomes */

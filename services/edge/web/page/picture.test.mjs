@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { classTexts, colorOf, describe, fit, place } from "./picture.js";
-import { axisTop } from "./plot.js";
+import { classTexts, colorOf, describe, fit, gist, place } from "./picture.js";
 
 test("fit shows a picture whole and in the middle", () => {
   assert.deepEqual(fit(1280, 720, 640, 480), { left: 0, top: 60, width: 640, height: 360 });
@@ -27,6 +26,11 @@ test("results in words", () => {
   assert.deepEqual(classTexts([outcome]), ["cat 91%", "?"]);
 });
 
-test("an axis ends on a round number above its values", () => {
-  assert.deepEqual([0, 20, 21, 140, 9000, 12_000].map(axisTop), [20, 20, 50, 200, 10_000, 20_000]);
+test("every kind of result has a gist", () => {
+  assert.equal(gist({}), "");
+  assert.equal(gist({ detections: [{ label: "face" }, {}] }), "1 face, 1 object");
+  assert.equal(gist({ classes: [{ label: "cat", score: 0.9 }] }), "cat 90%");
+  assert.equal(gist({ speech: [{ probability: 0.934 }] }), "speech 93 %");
+  assert.equal(gist({ embedding: [1, 2, 3], tensors: [{ name: "out", shape: [1, 4] }, {}] }), "vector of 3 · out [1, 4], tensor []");
+  assert.equal(gist({ json: ['{"text":"hello"}', "x".repeat(99)] }), `{"text":"hello"}, ${"x".repeat(59)}…`);
 });

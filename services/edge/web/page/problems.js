@@ -82,6 +82,8 @@ const CONNECTION = {
   DRAINING: ({ retryAfter }) => ({
     title: "The edge is shutting down", text: `It takes no new sessions.${wait(retryAfter)}`, hints: [], action: "retry",
   }),
+  SESSION_NOT_FOUND: fixed("No such session", "The edge has no session of that id, or it ended more than a minute ago.",
+    ["Ids change: a client that connects again gets another one.", "With several edges, each knows only its own sessions."]),
   LOST: fixed("The connection was lost", "It broke off and could not be had back.", ["Is this device still on the network?", "Is the edge still running?"]),
   ENDED: fixed("The session has ended", "The edge ended it."),
 };

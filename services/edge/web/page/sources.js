@@ -20,12 +20,15 @@ function refuse(code) {
   throw Object.assign(new Error(code), { code });
 }
 
-/** @param {HTMLVideoElement} preview plays the stream; it must be visible, or its frames cannot be followed @param {string} [deviceId] @returns {Promise<Source>} */
-export async function openCamera(preview, deviceId) {
+/**
+ * @param {HTMLVideoElement} preview plays the stream; it must be visible, or its frames cannot be followed
+ * @param {{ deviceId?: string, height?: number }} [wish] height: of the pictures, which are 16:9 where the camera can @returns {Promise<Source>}
+ */
+export async function openCamera(preview, { deviceId, height = 720 } = {}) {
   if (!window.isSecureContext) refuse("INSECURE");
   if (!navigator.mediaDevices?.getUserMedia) refuse("NO_WEBRTC");
   const which = deviceId ? { deviceId: { exact: deviceId } } : { facingMode: "user" };
-  const video = { ...which, width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } };
+  const video = { ...which, width: { ideal: (height * 16) / 9 }, height: { ideal: height }, frameRate: { ideal: 30, max: 30 } };
   const stream = await navigator.mediaDevices.getUserMedia({ video });
   const facing = stream.getVideoTracks()[0]?.getSettings().facingMode;
   return { ...played(preview, stream), kind: "camera", mirror: facing !== "environment" };
@@ -40,18 +43,13 @@ export async function openScreen(preview) {
   return { ...played(preview, stream), kind: "screen", mirror: false };
 }
 
-/** @returns {Promise<MediaStreamTrack>} the microphone's; stopping it gives the device up */
-export async function openMicrophone() {
+/** @param {string} [deviceId] @returns {Promise<MediaStreamTrack>} the microphone's; stopping it gives the device up */
+export async function openMicrophone(deviceId) {
   if (!window.isSecureContext) refuse("INSECURE");
   if (!navigator.mediaDevices?.getUserMedia) refuse("NO_WEBRTC");
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  const which = deviceId ? { deviceId: { exact: deviceId } } : {};
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { ...which, channelCount: 1 } });
   return stream.getAudioTracks()[0];
-}
-
-/** The cameras whose names the browser tells, which it does once one is allowed. */
-export async function listCameras() {
-  const devices = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
-  return devices.filter((device) => device.kind === "videoinput" && device.deviceId && device.label);
 }
 
 /** @param {HTMLVideoElement} preview @param {MediaStream} stream */

@@ -1,6 +1,6 @@
 // What the page shows of a microphone: how sure the model is that somebody speaks.
 
-import { byId } from "./panel.js";
+import { byId } from "./dom.js";
 
 const ON = 0.5; // probability at which speech begins
 const OFF = 0.35; // and below which it ends: one threshold would flicker

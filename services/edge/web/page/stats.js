@@ -2,6 +2,9 @@
 
 /** @typedef {import("../sdk/sluice.js").Outcome} Outcome */
 
+const LATELY = 3000; // ms over which rates are taken
+const AVERAGED = 10_000; // ms over which latencies are
+
 /** @param {readonly number[]} values @param {number} q 0 to 1 @returns {number | undefined} the nearest-rank quantile */
 export function quantile(values, q) {
   if (values.length === 0) return undefined;
@@ -49,28 +52,60 @@ export class Recent {
   }
 }
 
-/** Stages of a frame's way, in its order, with the words for them. */
-export const STAGES = /** @type {const} */ ([
-  ["receive", "arriving", "first packet to last"],
-  ["decode", "decode", "in the edge's decoder"],
-  ["convert", "convert", "scaled to the model's input"],
-  ["queue", "queue", "waiting in the router"],
-  ["infer", "model", "the model itself"],
-  ["other", "hand-over", "between the stages: edge to router and back"],
-  ["way", "transit", "encoding, and the network there and back"],
-]);
+/** Counts and levels by key in whole seconds, for lines over time. */
+export class Rates {
+  /** @type {Set<string>} keys of levels */ #levels = new Set();
+  /** @type {Map<string, Map<number, number>>} */ #seconds = new Map();
+  /** @type {number | undefined} */ #since;
 
-/**
- * Splits one answer's latency into stages, in ms.
- * @param {Outcome} outcome @param {number} [total] ms from capture to arrival here; without it the network's share is unknown
- * @returns {Record<string, number>}
- */
-export function stagesOf(outcome, total) {
-  const { receive = 0, decode = 0, convert = 0, queue = 0, infer = 0, total: edge = 0 } = outcome.timings ?? {};
-  const known = { receive, decode, convert, queue, infer };
-  const sum = receive + decode + convert + queue + infer;
-  const inMs = Object.fromEntries(Object.entries(known).map(([name, seconds]) => [name, seconds * 1000]));
-  return { ...inMs, other: Math.max(0, edge - sum) * 1000, way: total === undefined ? 0 : Math.max(0, total - edge * 1000) };
+  /** @param {number} span ms that are kept */
+  constructor(span) {
+    this.span = span;
+  }
+
+  /** Counts one. @param {number} now @param {string} key */
+  add(now, key) {
+    const second = Math.floor(now / 1000);
+    const counts = this.#counts(key, second);
+    counts.set(second, (counts.get(second) ?? 0) + 1);
+  }
+
+  /** Takes a rate that was measured elsewhere; it stands until the next one. @param {number} now @param {string} key @param {number} rate */
+  set(now, key, rate) {
+    const second = Math.floor(now / 1000);
+    this.#levels.add(key);
+    this.#counts(key, second).set(second, rate);
+  }
+
+  /** @param {string} key @param {number} second */
+  #counts(key, second) {
+    this.#since ??= second;
+    const counts = this.#seconds.get(key) ?? new Map();
+    this.#seconds.set(key, counts);
+    for (const old of counts.keys()) if (old < second - this.span / 1000 - 1) counts.delete(old);
+    return counts;
+  }
+
+  /** The keys there are, in the order of their first count. */
+  keys() {
+    return [...this.#seconds.keys()];
+  }
+
+  /**
+   * Counts of the last whole seconds, oldest first; the second that is not over yet is left out.
+   * @param {string} key @param {number} now @returns {{ at: number, count: number }[]} at: the second's middle
+   */
+  series(key, now) {
+    const counts = this.#seconds.get(key);
+    const last = Math.floor(now / 1000) - 1;
+    const first = Math.max(last - Math.ceil(this.span / 1000), (this.#since ?? last + 1) + 1); // the first second is not whole either
+    let level = 0;
+    return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => {
+      const count = counts?.get(first + i) ?? (this.#levels.has(key) ? level : 0);
+      level = count;
+      return { at: (first + i) * 1000 + 500, count };
+    });
+  }
 }
 
 /** What one outcome ended as: "result", or the drop's reason, or the error's code. @param {Outcome} outcome */
@@ -80,52 +115,47 @@ export function endOf(outcome) {
   return { kind: /** @type {const} */ ("result"), name: "result" };
 }
 
-/** Everything the panel shows of one session. */
+/** Counts and times of one model's outcomes, or of several models'. */
 export class Numbers {
-  /** @type {Recent<ReturnType<typeof endOf>>} */ recentEnds = new Recent(3000);
-  /** @type {Recent<{ total: number, own: boolean, stages: Record<string, number> }>} */ latencies = new Recent(10_000);
-  /** @type {Recent<number>} */ results = new Recent(3000);
+  /** @type {Recent<ReturnType<typeof endOf>>} */ recentEnds = new Recent(LATELY);
+  /** @type {Recent<import("./life.js").Life>} */ latencies = new Recent(AVERAGED);
+  /** @type {Recent<number>} */ results = new Recent(LATELY);
   /** @type {Map<string, { kind: "result" | "drop" | "error", count: number }>} */ ends = new Map();
   total = 0;
-  lost = 0;
 
-  /**
-   * @param {Outcome} outcome @param {number} now
-   * @param {number} [captured] on the same clock; without it the edge's own total stands for the latency
-   * @returns the latency in ms if it was a result with one
-   */
-  record(outcome, now, captured) {
-    const end = endOf(outcome);
+  /** @param {import("./life.js").Life} life @param {number} now */
+  record(life, now) {
+    const { end } = life;
     this.total += 1;
     this.recentEnds.add(now, end);
     const entry = this.ends.get(end.name) ?? { kind: end.kind, count: 0 };
     this.ends.set(end.name, { ...entry, count: entry.count + 1 });
-    if (end.kind !== "result") return undefined;
+    if (end.kind !== "result") return;
     this.results.add(now, 1);
-    const edge = outcome.timings?.total;
-    const total = captured !== undefined ? now - captured : edge !== undefined ? edge * 1000 : undefined;
-    if (total === undefined) return undefined;
-    const stages = stagesOf(outcome, captured === undefined ? undefined : total);
-    this.latencies.add(now, { total, own: captured !== undefined, stages });
-    return total;
+    if (life.total !== undefined) this.latencies.add(now, life);
+  }
+
+  /** The answered frames of the last ten seconds. This page's own measure is never mixed with the edge's shorter one. @param {number} now */
+  lives(now) {
+    const recent = this.latencies.values(now);
+    const own = recent.some((life) => life.own);
+    return recent.filter((life) => life.own === own);
   }
 
   /** @param {number} now */
   view(now) {
-    const recent = this.latencies.values(now);
-    // Never mixed: once this page's own measure is there, the edge's shorter one is left out.
-    const own = recent.some((l) => l.own);
-    const counted = recent.filter((l) => l.own === own);
-    const totals = counted.map((l) => l.total);
-    const mean = (/** @type {string} */ name) => counted.reduce((sum, l) => sum + (l.stages[name] ?? 0), 0) / (counted.length || 1);
+    const lives = this.lives(now);
+    const totals = lives.map((life) => life.total ?? 0);
+    const ends = [...this.ends].map(([name, { kind, count }]) => ({ name, kind, count }));
     return {
+      outcomes: this.recentEnds.rate(now),
       answers: this.results.rate(now),
-      own,
+      own: lives.some((life) => life.own),
       p50: quantile(totals, 0.5),
       p95: quantile(totals, 0.95),
-      stages: STAGES.map(([name, label, title]) => ({ name, label, title, ms: mean(name) })),
-      ends: [...this.ends].map(([name, { kind, count }]) => ({ name, kind, count })),
+      ends,
       total: this.total,
+      givenUp: ends.reduce((sum, end) => sum + (end.kind === "result" ? 0 : end.count), 0),
     };
   }
 
@@ -147,4 +177,10 @@ export function shortNumber(value) {
 /** @param {number} bitsPerSecond */
 export function bitrate(bitsPerSecond) {
   return bitsPerSecond >= 1e6 ? `${(bitsPerSecond / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bitsPerSecond / 1e3)} kbit/s`;
+}
+
+/** @param {number} share 0 to 1 */
+export function percent(share) {
+  const value = share * 100;
+  return `${value > 0 && value < 9.95 ? value.toFixed(1) : Math.round(value)} %`;
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Numbers, Recent, STAGES, bitrate, endOf, quantile, shortNumber, stagesOf } from "./stats.js";
+import { lifeOf } from "./life.js";
+import { Numbers, Rates, Recent, bitrate, endOf, percent, quantile, shortNumber } from "./stats.js";
 
 test("quantile is the nearest rank", () => {
   assert.equal(quantile([], 0.5), undefined);
@@ -38,27 +39,40 @@ test("endOf names what an outcome ended as", () => {
   assert.deepEqual(endOf({ sequence: 1, model: "m", error: { code: "DECODER" } }), { kind: "error", name: "DECODER" });
 });
 
-test("stagesOf splits the whole latency, and its parts add up", () => {
-  const timings = { receive: 0.004, decode: 0.002, convert: 0.001, queue: 0.006, infer: 0.02, total: 0.04 };
-  const stages = stagesOf({ sequence: 1, model: "m", timings }, 55);
-  assert.ok(Math.abs(stages.way - 15) < 1e-9);
-  assert.ok(Math.abs(stages.other - 7) < 1e-9);
-  assert.ok(Math.abs(Object.values(stages).reduce((a, b) => a + b) - 55) < 1e-9);
-  assert.deepEqual(new Set(Object.keys(stages)), new Set(STAGES.map(([name]) => name)));
-  assert.equal(stagesOf({ sequence: 1, model: "m", timings }).way, 0);
-  assert.equal(stagesOf({ sequence: 1, model: "m" }).infer, 0);
+test("Rates count whole seconds and forget old ones", () => {
+  const rates = new Rates(3000);
+  for (let at = 500; at < 7000; at += 250) rates.add(at, "a");
+  for (let i = 0; i < 7; i += 1) rates.add(6100, "b");
+  assert.deepEqual(rates.keys(), ["a", "b"]);
+  assert.deepEqual(rates.series("a", 6999), [2500, 3500, 4500, 5500].map((at) => ({ at, count: 4 })));
+  assert.deepEqual(rates.series("b", 7000).map((s) => s.count), [0, 0, 0, 7]);
+  assert.deepEqual(rates.series("nobody", 7000).map((s) => s.count), [0, 0, 0, 0]);
+});
+
+test("a rate's first second counts only when it is whole", () => {
+  const rates = new Rates(3000);
+  rates.add(900, "a");
+  rates.add(1000, "a");
+  assert.deepEqual(rates.series("a", 1999), []);
+  assert.deepEqual(rates.series("a", 2000), [{ at: 1500, count: 1 }]);
+  assert.deepEqual(new Rates(3000).series("a", 5000), []);
+});
+
+test("a level stands until the next one", () => {
+  const rates = new Rates(9000);
+  rates.add(0, "a");
+  for (const [at, rate] of [[1900, 30], [3010, 28], [4020, 15]]) rates.set(at, "sent", rate);
+  assert.deepEqual(rates.series("sent", 6000).map((s) => s.count), [30, 30, 28, 15, 15]);
 });
 
 test("Numbers count every end and measure results only", () => {
   const numbers = new Numbers();
-  const result = { sequence: 1, model: "m", result: {}, timings: { total: 0.03 } };
-  assert.equal(numbers.record(result, 1000, 950), 50);
-  assert.equal(numbers.record({ sequence: 2, model: "m", drop: { reason: "EXPIRED" } }, 1000, 900), undefined);
-  numbers.record({ sequence: 3, model: "m", drop: { reason: "EXPIRED" } }, 1001);
+  const drop = lifeOf({ sequence: 2, model: "m", drop: { reason: "EXPIRED" } }, { latency: 100 });
+  numbers.record(lifeOf({ sequence: 1, model: "m", result: {}, timings: { total: 0.03 } }, { latency: 50 }), 1000);
+  numbers.record(drop, 1000);
+  numbers.record(drop, 1001);
   const view = numbers.view(1100);
-  assert.equal(view.total, 3);
-  assert.equal(view.p50, 50);
-  assert.equal(view.own, true);
+  assert.deepEqual([view.total, view.givenUp, view.p50, view.own], [3, 2, 50, true]);
   assert.deepEqual(view.ends, [{ name: "result", kind: "result", count: 1 }, { name: "EXPIRED", kind: "drop", count: 2 }]);
   assert.deepEqual(numbers.lately(1100), { result: 1, EXPIRED: 2 });
   assert.deepEqual(numbers.lately(9000), {});
@@ -67,14 +81,20 @@ test("Numbers count every end and measure results only", () => {
 test("the edge's own latency stands in until the page can measure, and is never mixed with it", () => {
   const numbers = new Numbers();
   const result = { sequence: 1, model: "m", result: {}, timings: { total: 0.03 } };
-  numbers.record(result, 1000);
+  numbers.record(lifeOf(result), 1000);
   assert.deepEqual([numbers.view(1000).p50, numbers.view(1000).own], [30, false]);
-  numbers.record(result, 1100, 1040);
+  numbers.record(lifeOf(result, { latency: 60 }), 1100);
   assert.deepEqual([numbers.view(1100).p50, numbers.view(1100).own], [60, true]);
+  numbers.record(lifeOf({ sequence: 2, model: "m", result: {} }), 1200);
+  assert.equal(numbers.view(1200).p50, 60, "a result without times has no latency");
 });
 
 test("numbers for people", () => {
   assert.deepEqual([undefined, NaN, 0, 0.44, 9.94, 9.96, 14.6, 12345].map(shortNumber), ["–", "–", "0", "0.4", "9.9", "10", "15", "12\u202f345"]);
   assert.equal(bitrate(1_550_000), "1.6 Mbit/s");
   assert.equal(bitrate(420_400), "420 kbit/s");
+});
+
+test("shares for people", () => {
+  assert.deepEqual([0, 0.004, 0.0996, 0.5, 1].map(percent), ["0 %", "0.4 %", "10 %", "50 %", "100 %"]);
 });

@@ -1,16 +1,18 @@
 // What the page says: its state, problems, advice and notices.
 
-import { byId, element } from "./panel.js";
+import { byId, element, write } from "./dom.js";
 
 /** @typedef {import("./problems.js").Explanation} Explanation */
-/** @typedef {"idle" | "opening" | "connecting" | "live" | "interrupted"} PageState */
+/** @typedef {"idle" | "opening" | "connecting" | "live" | "interrupted" | "ended"} PageState */
 
-const STATUS = { idle: "Ready", opening: "Opening…", connecting: "Connecting…", live: "Live", interrupted: "Interrupted" };
+const STATUS = { idle: "Ready", opening: "Opening…", connecting: "Connecting…", live: "Live", interrupted: "Interrupted", ended: "Ended" };
 
-/** @param {PageState} state @param {string} [doing] what is being waited for */
-export function showState(state, doing = "") {
+/** @param {PageState} state @param {string} [story] what is happening, in a sentence; without it what is said stays @param {string} [doing] what is being waited for, in short */
+export function showState(state, story = "", doing = "") {
   document.body.dataset.state = state;
-  byId("status").textContent = STATUS[state];
+  document.title = state === "idle" ? "Sluice" : `${STATUS[state]} · Sluice`;
+  write(byId("status"), STATUS[state]);
+  if (story) write(byId("happening"), story);
   const waiting = state === "opening" || state === "connecting";
   byId("waiting").hidden = !waiting;
   byId("waiting-text").textContent = doing;
@@ -20,7 +22,7 @@ export function showState(state, doing = "") {
 
 /**
  * Shows a problem in place of the picture.
- * @param {Explanation} problem @param {{ retry: () => void, dismiss: () => void, token: (token: string) => void }} act
+ * @param {Explanation} problem @param {{ retry: () => void, dismiss: () => void, token: (token: string) => void, other?: string }} act other: what dismissing is called
  */
 export function showProblem(problem, act) {
   const card = byId("problem");
@@ -33,7 +35,7 @@ export function showProblem(problem, act) {
   }
   if (problem.action === "token") card.append(tokenForm(act.token));
   if (problem.action === "retry") buttons.append(button("Try again", "primary", act.retry));
-  buttons.append(button(problem.action === "retry" ? "Choose another source" : "Back", "", act.dismiss));
+  buttons.append(button(act.other ?? (problem.action === "retry" ? "Choose another source" : "Back"), "", act.dismiss));
   card.append(buttons);
   card.hidden = false;
   byId("welcome").hidden = true;
@@ -49,7 +51,7 @@ export function hideProblem() {
 /** @param {(token: string) => void} use */
 function tokenForm(use) {
   const form = element("form", "token");
-  const field = element("input");
+  const field = element("input", "field");
   Object.assign(field, { type: "password", name: "token", autocomplete: "current-password", required: true, placeholder: "Token" });
   field.setAttribute("aria-label", "Token");
   const user = element("input"); // password managers file a secret under a name
@@ -90,14 +92,14 @@ export function showNotice(text, calm = false) {
   const notice = byId("notice");
   notice.hidden = text === "";
   notice.toggleAttribute("data-calm", calm);
-  if (notice.textContent !== text) notice.textContent = text;
+  write(notice, text);
 }
 
 /** @param {readonly string[]} texts */
 export function showClasses(texts) {
   const place = byId("classes");
   place.hidden = texts.length === 0;
-  if (place.textContent !== texts.join(" · ")) place.textContent = texts.join(" · ");
+  write(place, texts.join(" · "));
 }
 
 /**
