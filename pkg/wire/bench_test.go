@@ -30,7 +30,7 @@ func BenchmarkFrame(b *testing.B) {
 		if err := proto.Unmarshal(buffer, m); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := FrameFromProto(m, now); err != nil {
+		if _, err := FrameFromProto(m, now, nil); err != nil {
 			b.Fatal(err)
 		}
 	}

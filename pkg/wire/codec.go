@@ -45,9 +45,9 @@ func FrameToRequest(f media.Frame, now time.Time) *Request {
 	return r
 }
 
-// Frame translates the frame of a request that arrived now, as FrameFromProto does. The frame takes over the payload, unless there is an error.
-func (r *Request) Frame(now time.Time) (media.Frame, error) {
-	f, err := FrameFromProto(r.Message.GetFrame(), now)
+// Frame translates the frame of a request that arrived now, as FrameFromProto does, with room for its Due. The frame takes over the payload, unless there is an error.
+func (r *Request) Frame(now time.Time, room []media.Due) (media.Frame, error) {
+	f, err := FrameFromProto(r.Message.GetFrame(), now, room)
 	if err != nil {
 		return f, err
 	}

@@ -151,7 +151,7 @@ func TestCodecKeepsPayloads(t *testing.T) {
 		if pieces := size >= leastPiece; pieces && pool.out != buffers || !pieces && pool.out != 0 {
 			t.Errorf("pieces of %d: %d of %d buffers are kept", size, pool.out, buffers)
 		}
-		got, err := r.Frame(now)
+		got, err := r.Frame(now, nil)
 		if err != nil || !bytes.Equal(got.Payload.Whole(), payload[0]) || r.Payload != nil || r.Release != nil {
 			t.Errorf("pieces of %d: %d bytes, %v", size, got.Payload.Len(), err)
 		}

@@ -36,8 +36,9 @@ func FrameToProto(f *media.Frame, now time.Time) *sluicev1.Frame {
 }
 
 // FrameFromProto translates a frame that arrived now. The frame aliases the message's payload. A frame without a stream, a sequence or a model
-// that it is due for is malformed, and so is one with a placement that cannot be used. Whether there must be one is for its input to say.
-func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
+// that it is due for is malformed, and so is one with a placement that cannot be used. Whether there must be one is for its input to say. room is memory for
+// the frame's Due, and may be nil.
+func FrameFromProto(m *sluicev1.Frame, now time.Time, room []media.Due) (media.Frame, error) {
 	p := m.GetPlacement()
 	f := media.Frame{
 		Stream: m.GetStream(), Sequence: m.GetSequence(), InputID: m.GetInputId(),
@@ -55,6 +56,7 @@ func FrameFromProto(m *sluicev1.Frame, now time.Time) (media.Frame, error) {
 	if p != nil && !(f.Placement.Width > 0 && f.Placement.Height > 0) {
 		return media.Frame{}, fmt.Errorf("%w: placement of %g×%g pixels", ErrMalformed, f.Placement.Width, f.Placement.Height)
 	}
+	f.Due = room[:0]
 	for _, d := range m.GetDue() {
 		f.Due = append(f.Due, media.Due{Model: d.GetModel(), Deadline: now.Add(duration(d.GetRemaining()))})
 	}

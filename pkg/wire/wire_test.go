@@ -106,7 +106,7 @@ func TestFrameThereAndBack(t *testing.T) {
 	}
 	// Another machine's clock: only the remaining time counts.
 	elsewhere := now.Add(1000 * time.Hour)
-	back, err := FrameFromProto(there, elsewhere)
+	back, err := FrameFromProto(there, elsewhere, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestFrameThereAndBack(t *testing.T) {
 		t.Errorf("got %+v, want %+v", back, want)
 	}
 	there.Placement.Width = new(0.0)
-	if _, err := FrameFromProto(there, now); !errors.Is(err, ErrMalformed) {
+	if _, err := FrameFromProto(there, now, nil); !errors.Is(err, ErrMalformed) {
 		t.Errorf("flat placement: error %v, want ErrMalformed", err)
 	}
 }
@@ -197,7 +197,7 @@ func TestSoundThereAndBack(t *testing.T) {
 		Stream: "voice", Sequence: 3, InputID: 2, Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}},
 		RTP: media.RTP{Valid: true, SSRC: 1, Timestamp: 2}, FirstSample: 1<<32 - 512, Payload: media.Payload{{1, 2}},
 	}
-	got, err := FrameFromProto(FrameToProto(&want, now), now)
+	got, err := FrameFromProto(FrameToProto(&want, now), now, nil)
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v came as %+v, %v", want, got, err)
 	}

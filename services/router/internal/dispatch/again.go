@@ -132,7 +132,7 @@ func (m *model) runAgain(ctx context.Context, now time.Time) {
 		case instance < 0:
 			kept = append(kept, r)
 		default:
-			f := m.newFlight(instance, len(r.jobs), now)
+			f := m.newFlight(instance, now)
 			f.again = r
 			for _, j := range r.jobs {
 				m.board(f, j)

@@ -142,31 +142,34 @@ func (d *Dispatcher) now() *table {
 	return d.table
 }
 
-// Submit takes over a frame. Each model that it is due for must be, or have been, one of Models, named once, and take the frame's input, or have taken it; the payload must
+// Submit takes over a frame, which the caller must not look at again. Each model that it is due for must be, or have been, one of Models, named once, and take the frame's input, or have taken it; the payload must
 // have that input's size. The caller has checked this. For a model that takes another input by now the frame is EXPIRED, for one that is gone it is DRAINING.
 func (d *Dispatcher) Submit(f *Frame) {
-	d.each(f, func(m *model, due media.Due) {
-		if m.inputID != f.InputID {
-			m.drop(f, media.Expired)
+	input := f.InputID
+	d.each(f, func(m *model, j *job) {
+		if m.inputID != input {
+			m.drop(j, media.Expired)
 			return
 		}
-		m.submit(f, due.Deadline)
+		m.submit(j)
 	})
 }
 
 // Drop takes over a frame only to end it with a reason, for each model that it is due for. The rules of Submit hold, but for input and payload.
 func (d *Dispatcher) Drop(f *Frame, reason media.DropReason) {
-	d.each(f, func(m *model, _ media.Due) { m.drop(f, reason) })
+	d.each(f, func(m *model, j *job) { m.drop(j, reason) })
 }
 
-// each shares a frame among the models that it is due for. One that is not known is a defect of the caller; it costs its own frame only.
-func (d *Dispatcher) each(f *Frame, do func(*model, media.Due)) {
-	f.users.Store(int32(len(f.Due)))
+// each shares a frame among the models that it is due for, and must not look at it again once the last has its job: it may be over by then. A model that is not known is a
+// defect of the caller; it costs its own frame only.
+func (d *Dispatcher) each(f *Frame, do func(*model, *job)) {
+	f.begin()
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	for _, due := range f.Due {
+	jobs := f.jobs
+	for i, due := range f.Due {
 		if m := d.table.find(due.Model); m != nil {
-			do(m, due)
+			do(m, &jobs[i])
 			continue
 		}
 		o := f.outcome(due.Model)

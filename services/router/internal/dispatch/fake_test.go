@@ -148,6 +148,7 @@ type bed struct {
 	registry *prometheus.Registry
 	begin    func()
 	stop     func() error
+	frames   Frames
 	released int // payloads given back
 	mu       sync.Mutex
 }
@@ -180,13 +181,10 @@ func (b *bed) session(id string) *session { return &session{id: id, start: b.sta
 // submit sends a frame that is due for the models in the given time.
 func (b *bed) submit(s *session, stream string, sequence uint32, payload string, in time.Duration, models ...string) {
 	now := time.Now()
-	f := &Frame{
-		Frame: media.Frame{
-			Stream: stream, Sequence: sequence, InputID: 1, Payload: media.Payload{[]byte(payload)},
-			Release: func() { b.mu.Lock(); defer b.mu.Unlock(); b.released++ },
-		},
-		Session: s.id, Owner: s, Arrived: now,
-	}
+	f := b.frames.New()
+	f.Stream, f.Sequence, f.InputID, f.Payload = stream, sequence, 1, media.Payload{[]byte(payload)}
+	f.Frame.Release = func() { b.mu.Lock(); defer b.mu.Unlock(); b.released++ }
+	f.Session, f.Owner, f.Arrived = s.id, s, now
 	for _, m := range models {
 		if known := b.now().find(m); known != nil {
 			f.InputID = known.inputID

@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
 )
 
-// flight is one batch that was sent and has not come back. Its seats do not change once it is sent, but for what their moved says.
+// flight is one batch that was sent and has not come back. Its seats do not change once it is sent, but for what their moved says. Their jobs may be gone once it is settled.
 type flight struct {
 	instance int
 	seats    []seat
@@ -27,6 +27,8 @@ type flight struct {
 	cancel context.CancelFunc
 	// givenUp is true once that was done because it is overdue. The model's lock guards it.
 	givenUp bool
+	// settled is true once every job has its outcome or has moved on. The model's lock guards it.
+	settled bool
 	// again is what it was before, for a batch that runs again.
 	again *rerun
 	// ended is what the policy is told of it, once landed is closed; charged says that it has been kept back as a charge against the instance.
@@ -34,12 +36,14 @@ type flight struct {
 	charged bool
 	// landed is closed when the runner has returned and the batch has been settled and delivered. The model keeps the flight until then.
 	landed chan struct{}
+	ends   []end // scratch of settle
 }
 
 // seat is a job's place in a batch. When the batch came back without the job's outcome, the job has moved on: it waits again, or is to run again as part of a
 // smaller batch. Only the flight's own goroutine and then, once it has landed, reap use moved and held.
 type seat struct {
-	job *job
+	job  *job
+	lane lane // the job's
 	// moved is true when the job has moved on, with its payload.
 	moved bool
 	// held is true when its stream goes on being served, as far as the queue knows.
@@ -49,6 +53,9 @@ type seat struct {
 // nextDeadline gives the first deadline that has not ended its job, zero when there is none. The caller holds the model's lock.
 func (f *flight) nextDeadline() time.Time {
 	var next time.Time
+	if f.settled {
+		return next
+	}
 	for i := range f.seats {
 		if j := f.seats[i].job; !j.ended {
 			next = earliest(next, j.deadline)
@@ -59,7 +66,7 @@ func (f *flight) nextDeadline() time.Time {
 
 // launch takes a decision's items out of the queue and sends them to an instance; false when there are none. The caller holds the lock.
 func (m *model) launch(ctx context.Context, instance int, send []int, now time.Time) bool {
-	f := m.newFlight(instance, len(send), now)
+	f := m.newFlight(instance, now)
 	for _, i := range send {
 		e, waited := m.queue.Take(m.lanes[i])
 		if !waited {
@@ -69,6 +76,7 @@ func (m *model) launch(ctx context.Context, instance int, send []int, now time.T
 		m.board(f, e.Value)
 	}
 	if len(f.seats) == 0 {
+		m.rest(f)
 		return false
 	}
 	m.budget.sent(now)
@@ -76,18 +84,32 @@ func (m *model) launch(ctx context.Context, instance int, send []int, now time.T
 	return true
 }
 
-func (m *model) newFlight(instance, size int, now time.Time) *flight {
-	return &flight{
-		instance: instance, seats: make([]seat, 0, size), frames: make([]backend.Frame, 0, size), sent: now, landed: make(chan struct{}),
+// newFlight makes an empty batch for an instance. The caller holds the lock.
+func (m *model) newFlight(instance int, now time.Time) *flight {
+	f := &flight{}
+	if last := len(m.idle) - 1; last >= 0 {
+		f, m.idle[last] = m.idle[last], nil
+		m.idle = m.idle[:last]
 	}
+	f.instance, f.sent, f.landed = instance, now, make(chan struct{})
+	return f
+}
+
+// rest keeps the memory of a batch that is over. The caller holds the lock.
+func (m *model) rest(f *flight) {
+	clear(f.seats)
+	clear(f.frames)
+	*f = flight{seats: f.seats[:0], frames: f.frames[:0], ends: f.ends}
+	m.idle = append(m.idle, f)
 }
 
 // board gives a job a place in a batch. The caller holds the lock.
 func (m *model) board(f *flight, j *job) {
 	j.reading = true
-	f.seats = append(f.seats, seat{job: j})
+	at := j.frame.lane()
+	f.seats = append(f.seats, seat{job: j, lane: at})
 	if j.state == nil {
-		j.state = m.remembered(j.frame.lane())
+		j.state = m.remembered(at)
 	}
 	f.frames = append(f.frames, backend.Frame{Frame: &j.frame.Frame, Session: j.frame.Session, State: j.state, Holder: j.frame})
 	if j.deadline.After(f.over) {
@@ -145,7 +167,7 @@ func (m *model) ask(ctx context.Context, instance int, frames []backend.Frame) (
 // their own may get another chance.
 func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 	m.mu.Lock()
-	ends, late := make([]end, 0, len(f.seats)), 0
+	ends, late := f.ends, 0
 	var lost, refused []*seat
 	for i := range f.seats {
 		s, a := &f.seats[i], answers[i]
@@ -170,7 +192,7 @@ func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 			o := m.sentOutcome(s.job, now)
 			o.Result = a.Result
 			m.counts.Results++
-			m.suspicions.clear(s.job.frame.lane())
+			m.suspicions.clear(s.lane)
 			ends = m.finish(ends, s.job, o)
 		}
 	}
@@ -178,9 +200,12 @@ func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 	f.ended = batch.Completion{Instance: f.instance, Size: len(f.seats), Sent: f.sent, Done: now, End: howEnded(f, answers)}
 	ends = m.lost(f, lost, now, ends)
 	ends = m.refused(f, refused, now, ends)
+	f.settled = true
 	m.mu.Unlock()
 	m.metrics.landed(f, late)
 	m.deliver(ends)
+	clear(ends)
+	f.ends = ends[:0]
 }
 
 // howEnded says what a batch's answers tell of its instance. The caller holds the lock.
@@ -206,7 +231,7 @@ func (m *model) abandon(f *flight) {
 	m.mu.Lock()
 	var ends []end
 	for i := range f.seats {
-		if j := f.seats[i].job; !j.ended && !f.seats[i].moved {
+		if j := f.seats[i].job; !f.settled && !j.ended {
 			ends = m.failed(ends, j, media.BackendTimeout, time.Now())
 		}
 	}
@@ -259,7 +284,7 @@ func (m *model) reap() {
 			}
 			for k := range f.seats {
 				if s := &f.seats[k]; !s.held {
-					m.queue.Done(s.job.frame.lane())
+					m.queue.Done(s.lane)
 				}
 			}
 			m.landed = append(m.landed, f)
@@ -268,6 +293,7 @@ func (m *model) reap() {
 	}
 	for _, f := range m.landed {
 		m.judge(f)
+		m.rest(f)
 	}
 	clear(m.landed)
 	m.landed = m.landed[:0]

@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 // Owner takes the outcomes of the frames that it submitted.
 type Owner interface {
 	// Ended is called exactly once for each model that a frame is due for, from any goroutine, also from within Submit, Drop and Forget. It must not block
-	// and must not call the dispatcher.
+	// and must not call the dispatcher, and must not keep f, which may be another frame soon after.
 	Ended(f *Frame, o media.Outcome)
 	// Demand tells what a model can use of one of the owner's streams from now on; the size is left to the owner. It is called from any goroutine, also after Forget
 	// when the two meet. It must not block and must not call the dispatcher.
@@ -30,27 +32,51 @@ type Frame struct {
 	// Arrived is when the frame came to the router.
 	Arrived time.Time
 
-	users atomic.Int32 // models and holders that may still read the payload
-	// only is the job of a frame that is due for one model, as most are: it saves an allocation.
-	only job
+	home  *Frames      // nil for a frame that does not go back
+	users atomic.Int32 // models, outcomes on their way out and holders that may still read the frame or its payload
+	jobs  []job        // one for each model that it is due for
 }
 
-// job makes the frame's job for a model.
-func (f *Frame) job(deadline time.Time) *job {
-	if len(f.Due) == 1 {
-		f.only = job{frame: f, deadline: deadline}
-		return &f.only
+// Frames keeps the memory of frames that are over for those that come. The zero value is ready. It is safe for concurrent use.
+type Frames struct{ idle sync.Pool }
+
+// New gives an empty frame, but for the room in Due. Once it is submitted it comes back by itself, when nobody has any more use for it.
+func (k *Frames) New() *Frame {
+	if f, _ := k.idle.Get().(*Frame); f != nil {
+		return f
 	}
-	return &job{frame: f, deadline: deadline}
+	return &Frame{home: k}
+}
+
+// back takes a frame that nobody uses any more, and lets go of whatever it names.
+func (k *Frames) back(f *Frame) {
+	due, jobs := f.Due, f.jobs
+	clear(due)
+	clear(jobs)
+	*f = Frame{Frame: media.Frame{Due: due[:0]}, home: k, jobs: jobs[:0]}
+	k.idle.Put(f)
+}
+
+// begin makes the frame's jobs, which are of one user each.
+func (f *Frame) begin() {
+	f.users.Store(int32(len(f.Due)))
+	f.jobs = slices.Grow(f.jobs[:0], len(f.Due))[:len(f.Due)]
+	for i, due := range f.Due {
+		f.jobs[i] = job{frame: f, deadline: due.Deadline}
+	}
 }
 
 // Hold implements backend.Holder.
 func (f *Frame) Hold() { f.users.Add(1) }
 
-// Release gives up one use of the payload, a model's or that of a Hold.
+// Release gives up one use of the frame and its payload, a model's or that of a Hold.
 func (f *Frame) Release() {
-	if f.users.Add(-1) == 0 {
-		f.Free()
+	if f.users.Add(-1) > 0 {
+		return
+	}
+	f.Free()
+	if f.home != nil {
+		f.home.back(f)
 	}
 }
 
@@ -71,7 +97,8 @@ type lane struct {
 // lane names the frame's stream.
 func (f *Frame) lane() lane { return lane{f.Owner, f.Stream} }
 
-// job is one frame for one model, from submission to outcome. The model's lock guards it, but for frame and deadline, which never change.
+// job is one frame for one model, from submission to outcome. The model's lock guards it, but for frame and deadline, which never change. It is part of the frame, so it is
+// gone when the frame is.
 type job struct {
 	frame    *Frame
 	deadline time.Time
@@ -89,10 +116,8 @@ type job struct {
 	ended   bool
 }
 
-// end is an outcome on its way out: made under the model's lock, delivered without it.
+// end is an outcome on its way out: made under the model's lock, delivered without it. It is a user of its frame.
 type end struct {
-	job     *job
+	frame   *Frame
 	outcome media.Outcome
-	// release says that nobody reads the payload for this model any more.
-	release bool
 }

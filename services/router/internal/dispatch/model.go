@@ -43,12 +43,15 @@ type model struct {
 	scales     scales
 	stopped    bool
 	retired    bool // by Replace: run ends by itself
+	// idle are flights that are over, as many as there were at once; their memory is for the next ones.
+	idle []*flight
 	// Scratch of step.
 	items  []batch.Item
 	lanes  []lane
 	views  []batch.Instance
 	send   []int
 	landed []*flight
+	ends   []end // also without the lock
 
 	over chan struct{} // closed when run has returned
 	err  error         // of run; set before over is closed
@@ -90,9 +93,10 @@ func (m *model) totals() media.ModelCounts {
 }
 
 // submit lets a frame wait, in place of an older one of its stream where there is no room for both.
-func (m *model) submit(f *Frame, deadline time.Time) {
-	j := f.job(deadline)
-	var ends []end
+func (m *model) submit(j *job) {
+	f := j.frame // until the lock is given back
+	var room [1]end
+	ends := room[:0]
 	m.mu.Lock()
 	m.accept()
 	m.policy.Arrived(f.Arrived, 1)
@@ -118,10 +122,11 @@ func (m *model) submit(f *Frame, deadline time.Time) {
 }
 
 // drop counts a frame and ends it at once.
-func (m *model) drop(f *Frame, reason media.DropReason) {
+func (m *model) drop(j *job, reason media.DropReason) {
+	var room [1]end
 	m.mu.Lock()
 	m.accept()
-	ends := m.dropped(nil, f.job(time.Time{}), reason)
+	ends := m.dropped(room[:0], j, reason)
 	m.mu.Unlock()
 	m.deliver(ends)
 }
@@ -254,7 +259,10 @@ func (m *model) dropped(ends []end, j *job, reason media.DropReason) []end {
 func (m *model) finish(ends []end, j *job, o media.Outcome) []end {
 	j.ended = true
 	m.counts.InFlight--
-	return append(ends, end{j, o, !j.reading}) // What is in flight is released when the runner has returned.
+	if j.reading {
+		j.frame.Hold() // What is in flight has its own use of it, until the runner has returned.
+	}
+	return append(ends, end{j.frame, o})
 }
 
 // deliver hands out outcomes. The caller does not hold the lock: owners have locks of their own.
@@ -263,10 +271,8 @@ func (m *model) deliver(ends []end) {
 		e := &ends[i]
 		m.metrics.ended(e.outcome)
 		m.observe(e.outcome)
-		e.job.frame.Owner.Ended(e.job.frame, e.outcome)
-		if e.release {
-			e.job.frame.Release()
-		}
+		e.frame.Owner.Ended(e.frame, e.outcome)
+		e.frame.Release()
 	}
 }
 

@@ -232,13 +232,12 @@ func BenchmarkWindow(b *testing.B) {
 		b.Fatal(err)
 	}
 	m, owner := d.table.models[0], &nobody{}
+	var frames Frames
 	b.ReportAllocs()
 	for i := range b.N {
 		now := time.Now()
-		d.Submit(&Frame{
-			Frame: media.Frame{Stream: strconv.Itoa(i % 10), Sequence: uint32(i), Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}}},
-			Owner: owner, Arrived: now,
-		})
+		d.Submit(plain(&frames, owner, "speech", strconv.Itoa(i%10), uint32(i)))
 		once(b, m, now)
 	}
+	owner.check(b, b.N)
 }

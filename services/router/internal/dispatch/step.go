@@ -16,7 +16,7 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	m.mu.Lock()
 	m.reap()
 	m.survey(now)
-	ends := m.sweep(now, nil)
+	ends := m.sweep(now, m.ends)
 	m.runAgain(ctx, now)
 	ends, wake := m.schedule(ctx, now, ends)
 	words, weigh := m.weigh(now)
@@ -25,6 +25,8 @@ func (m *model) step(ctx context.Context, now time.Time) time.Time {
 	wake = earliest(earliest(wake, m.nextDeadline()), now.Add(surveyEvery))
 	m.mu.Unlock()
 	m.deliver(ends)
+	clear(ends)
+	m.ends = ends[:0]
 	tell(words)
 	return wake
 }
@@ -41,10 +43,11 @@ func (m *model) sweep(now time.Time, ends []end) []end {
 	}
 	for i := range m.instances {
 		for _, f := range m.instances[i].flights {
+			if f.settled {
+				continue
+			}
 			for k := range f.seats {
-				if !f.seats[k].moved {
-					over(f.seats[k].job, media.BackendTimeout)
-				}
+				over(f.seats[k].job, media.BackendTimeout)
 			}
 		}
 	}

@@ -76,6 +76,7 @@ func TestWatermark(t *testing.T) {
 type watermarkBed struct {
 	dispatcher *dispatch.Dispatcher
 	sessions   [sessions]marked
+	frames     dispatch.Frames
 	mischief   mischiefCounts // what the servers did
 	torn       atomic.Int64   // frames that were not whole when they came there
 	stop       func(*testing.T)
@@ -145,8 +146,10 @@ func newWatermarks(t *testing.T) *watermarkBed {
 
 // ended is an outcome on its way to the session's feeder.
 type ended struct {
-	frame   *dispatch.Frame
-	outcome media.Outcome
+	owner           dispatch.Owner
+	session, stream string
+	sequence        uint32
+	outcome         media.Outcome
 }
 
 // marked is a session whose frames say whose they are.
@@ -163,7 +166,7 @@ type marked struct {
 // Ended hands an outcome to the feeder, which waits for one of each frame and has room for that.
 func (s *marked) Ended(f *dispatch.Frame, o media.Outcome) {
 	select {
-	case s.ended <- ended{f, o}:
+	case s.ended <- ended{f.Owner, f.Session, f.Stream, f.Sequence, o}:
 	default:
 		panic(fmt.Sprintf("%s: more outcomes than frames: %+v", s.id, o))
 	}
@@ -192,13 +195,11 @@ func (s *marked) feed(bed *watermarkBed) {
 func (s *marked) submit(bed *watermarkBed, stream int) {
 	s.sequence[stream]++
 	now := time.Now()
-	bed.dispatcher.Submit(&dispatch.Frame{
-		Frame: media.Frame{
-			Stream: strconv.Itoa(stream), Sequence: s.sequence[stream], InputID: 1, Payload: media.Payload{payload(s.mark(stream))},
-			Due: []media.Due{{Model: "echo", Deadline: now.Add(patience)}},
-		},
-		Session: s.id, Owner: s, Arrived: now,
-	})
+	f := bed.frames.New()
+	f.Stream, f.Sequence, f.InputID, f.Payload = strconv.Itoa(stream), s.sequence[stream], 1, media.Payload{payload(s.mark(stream))}
+	f.Due = append(f.Due, media.Due{Model: "echo", Deadline: now.Add(patience)})
+	f.Session, f.Owner, f.Arrived = s.id, s, now
+	bed.dispatcher.Submit(f)
 }
 
 // mark says which of a stream's frames is on its way: session, stream, sequence, and a number that follows from them, so that no mixture of marks is one. Each
@@ -219,14 +220,14 @@ func payload(mark []float64) []byte {
 
 // check compares an outcome with the frame that it should be of, and gives the frame's stream.
 func (s *marked) check(e ended) int {
-	stream, err := strconv.Atoi(e.frame.Stream)
-	if err != nil || e.frame.Owner != dispatch.Owner(s) || e.frame.Sequence != s.sequence[stream] {
-		s.complain("an outcome for %s/%s/%d", e.frame.Session, e.frame.Stream, e.frame.Sequence)
+	stream, err := strconv.Atoi(e.stream)
+	if err != nil || e.owner != dispatch.Owner(s) || e.sequence != s.sequence[stream] {
+		s.complain("an outcome for %s/%s/%d", e.session, e.stream, e.sequence)
 		return stream
 	}
 	o := e.outcome
-	if o.Session != s.id || o.Stream != e.frame.Stream || o.Sequence != e.frame.Sequence || o.Model != "echo" {
-		s.complain("%s/%s/%d has the outcome of %s/%s/%d", s.id, e.frame.Stream, e.frame.Sequence, o.Session, o.Stream, o.Sequence)
+	if o.Session != s.id || o.Stream != e.stream || o.Sequence != e.sequence || o.Model != "echo" {
+		s.complain("%s/%s/%d has the outcome of %s/%s/%d", s.id, e.stream, e.sequence, o.Session, o.Stream, o.Sequence)
 	}
 	if o.Result == nil {
 		s.others++
@@ -234,7 +235,7 @@ func (s *marked) check(e ended) int {
 	}
 	s.results++
 	if len(o.Result.Tensors) != 1 || !slices.Equal(o.Result.Tensors[0].Values, s.mark(stream)) {
-		s.complain("%s/%d/%d has another frame's result: %v", s.id, stream, e.frame.Sequence, o.Result.Tensors)
+		s.complain("%s/%d/%d has another frame's result: %v", s.id, stream, e.sequence, o.Result.Tensors)
 	}
 	return stream
 }

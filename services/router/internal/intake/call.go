@@ -201,11 +201,12 @@ func (c *call) frame(request *wire.Request, v *view, now time.Time) (*dispatch.F
 	if err := checkFrame(request.Message.GetFrame()); err != nil {
 		return nil, err
 	}
-	frame, err := request.Frame(now)
-	if err != nil {
+	f := c.service.frames.New()
+	var err error
+	if f.Frame, err = request.Frame(now, f.Due); err != nil {
 		return nil, err
 	}
-	f := &dispatch.Frame{Frame: frame, Session: c.session, Owner: c, Arrived: now}
+	f.Session, f.Owner, f.Arrived = c.session, c, now
 	if err := v.agree(f, now); err != nil {
 		f.Free()
 		return nil, err

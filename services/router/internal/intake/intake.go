@@ -50,6 +50,7 @@ type Service struct {
 	sluicev1.UnimplementedRouterServiceServer
 	cfg     Config
 	metrics *metrics
+	frames  dispatch.Frames
 	senders sync.WaitGroup
 
 	mu       sync.Mutex
