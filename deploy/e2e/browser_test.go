@@ -21,11 +21,14 @@ import (
 type browser struct {
 	script  string
 	reports *json.Decoder
+	// over tells the script that the test has seen enough. Not every script asks.
+	over func()
 	// end waits for the script's end and fails the test unless its status is 0.
 	end func()
 }
 
-// browse starts a script with options, which it gets as JSON together with the path of Chromium and of a fresh profile. It is ended after limit, or with the test.
+// browse starts a script with options, which it gets as JSON together with the path of Chromium and of a fresh profile; "namespace" among them names a network namespace to run it in. It is
+// ended after limit, or with the test.
 func browse(t *testing.T, script string, limit time.Duration, options map[string]any) *browser {
 	t.Helper()
 	chromium, err := exec.LookPath("chromium")
@@ -41,11 +44,17 @@ func browse(t *testing.T, script string, limit time.Duration, options map[string
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command("node", script, string(text))
+	namespace, _ := options["namespace"].(string)
+	binary, arguments := stack.Inside(namespace, "node", []string{script, string(text)})
+	command := exec.Command(binary, arguments...)
 	command.Dir = dir
 	var complaints bytes.Buffer
 	command.Stderr = &complaints
 	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +85,8 @@ func browse(t *testing.T, script string, limit time.Duration, options map[string
 		}
 		end()
 	})
-	return &browser{script: script, reports: json.NewDecoder(out), end: end}
+	over := func() { _ = in.Close() } // A script that has ended needs no word.
+	return &browser{script: script, reports: json.NewDecoder(out), over: over, end: end}
 }
 
 // next reads the script's next report. When there is none, the script failed.

@@ -25,6 +25,9 @@ const (
 	pixelBytes  = 3
 )
 
+// ballast is a number that is long in JSON, and exact there.
+const ballast = 1<<53 - 1
+
 // Unreadable is the model's answer for a picture without a number that can be read.
 const Unreadable = -1
 
@@ -36,7 +39,7 @@ type Options struct {
 	Batch int
 	// Pace, if not nil, is what it takes for a batch. It has one batch in hand at a time then, as a device has.
 	Pace *Pace
-	// Ballast is how many zeros follow the number in each answer: answers of a size that fills a slow reader's buffers.
+	// Ballast is how many long numbers follow in each answer, of 17 bytes as JSON: answers of a size that fills a slow reader's buffers.
 	Ballast int
 }
 
@@ -128,7 +131,9 @@ func (m *model) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) 
 	var numbers []byte
 	for at := 0; at < len(pictures); at += size {
 		numbers = binary.LittleEndian.AppendUint64(numbers, uint64(look(pictures[at:at+size])))
-		numbers = append(numbers, make([]byte, 8*m.options.Ballast)...)
+		for range m.options.Ballast {
+			numbers = binary.LittleEndian.AppendUint64(numbers, ballast)
+		}
 	}
 	return &inference.ModelInferResponse{
 		ModelName: modelName, ModelVersion: "1", Id: r.GetId(),

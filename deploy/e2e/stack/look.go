@@ -118,7 +118,7 @@ func TryCommand(t testing.TB, namespace string, limit time.Duration, binary stri
 	// Clean-up runs commands too, when the test's own context has ended.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), limit)
 	defer cancel()
-	binary, arguments = inside(namespace, binary, arguments)
+	binary, arguments = Inside(namespace, binary, arguments)
 	command := exec.CommandContext(ctx, binary, arguments...)
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 5 * time.Second

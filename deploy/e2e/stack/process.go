@@ -49,7 +49,7 @@ func (l *log) String() string {
 func Run(t testing.TB, namespace, binary string, arguments ...string) *Process {
 	t.Helper()
 	p := &Process{Name: filepath.Base(binary), ended: make(chan struct{})}
-	binary, arguments = inside(namespace, binary, arguments)
+	binary, arguments = Inside(namespace, binary, arguments)
 	p.command = exec.Command(binary, arguments...)
 	p.command.Stdout, p.command.Stderr = &p.log, &p.log
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -69,8 +69,8 @@ func Run(t testing.TB, namespace, binary string, arguments ...string) *Process {
 	return p
 }
 
-// inside puts a command line into a network namespace made by `ip netns add`, if one is named. It needs no mounts of its own, so it works in a container or chroot too.
-func inside(namespace, binary string, arguments []string) (string, []string) {
+// Inside puts a command line into a network namespace made by `ip netns add`, if one is named. It needs no mounts of its own, so it works in a container or chroot too.
+func Inside(namespace, binary string, arguments []string) (string, []string) {
 	if namespace == "" {
 		return binary, arguments
 	}

@@ -27,3 +27,19 @@ export async function camera(video) {
   await video.play();
   return stream;
 }
+
+/** A canvas with something that moves, for tests that do not look at the picture. @param {HTMLCanvasElement} canvas @param {number} rate frames a second */
+export function testCard(canvas, rate) {
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+  let number = 0;
+  const paint = () => {
+    for (let bar = 0; bar < 16; bar++) {
+      context.fillStyle = `hsl(${(number * 3 + bar * 22) % 360} 60% 50%)`;
+      context.fillRect((bar * canvas.width) / 16, 0, canvas.width / 16, canvas.height);
+    }
+    draw(context, number++ % 65536);
+  };
+  paint();
+  setInterval(paint, 1000 / rate);
+  return canvas.captureStream(rate);
+}

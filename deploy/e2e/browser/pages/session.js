@@ -1,0 +1,38 @@
+// Publishes by the SDK and tells what becomes of the session as it happens, with the time of the machine's clock, until the test has seen enough.
+
+import { camera, testCard } from "./sources.js";
+
+const SAMPLE = 100; // ms
+
+/** @param {{ edge: string, models: string[], source: "camera" | "card" }} options */
+window.run = async ({ edge, models, source }) => {
+  const { connect } = await import(`${edge}/sdk/sluice.js`);
+  const stream = source === "camera" ? await camera(element("video")) : testCard(element("canvas"), 30);
+  const tell = (/** @type {object} */ what) => void window.tell({ at: Date.now(), ...what });
+  tell({ begun: true });
+  const session = await connect({ url: `${edge}/`, stream, models });
+  const state = () => tell({ state: session.state, session: session.id });
+  state();
+  session.addEventListener("state", state);
+  session.addEventListener("outcome", ({ detail: { session, sequence, result, drop, error } }) =>
+    tell({ session, sequence, end: result ? "result" : (drop?.reason ?? error?.code) }));
+  session.addEventListener("demand", ({ detail }) => tell({ demand: detail }));
+  session.addEventListener("skipped", ({ detail }) => tell({ skipped: detail }));
+  const sampling = setInterval(async () => tell({ sent: await sent(session.peer) }), SAMPLE);
+  await window.over();
+  clearInterval(sampling);
+  await session.close();
+  return { at: Date.now(), closed: true };
+};
+
+/** What of the video has left, and its size now. @param {RTCPeerConnection} peer */
+async function sent(peer) {
+  for (const report of (await peer.getStats()).values())
+    if (report.type === "outbound-rtp" && report.kind === "video") return { frames: report.framesSent, bytes: report.bytesSent, width: report.frameWidth ?? 0 };
+  return { frames: 0, bytes: 0, width: 0 };
+}
+
+/** @param {string} id @returns {any} */
+function element(id) {
+  return document.getElementById(id);
+}
