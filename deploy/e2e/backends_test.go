@@ -59,7 +59,7 @@ func TestBackends(t *testing.T) {
 		p, _ := publish(t, "", s.HTTP, 8*time.Second, stack.Clip(t, "faces-720p30.ivf"), "--model", "faces")
 		done <- p
 	}()
-	session := onlySession(t, s)
+	session := onlySession(t, s, "")
 	cut, cuts := cutting(t, s.HTTP, time.Second)
 	followers := start(map[string]func() ([]unit, error){
 		"Go, Follow": func() ([]unit, error) { return followByGo(t.Context(), cut, session) },
@@ -184,16 +184,19 @@ func watchByGo(ctx context.Context, service string, limit int) (all []unit, err 
 	return all, nil
 }
 
-// onlySession waits for a session at the edge and gives its id.
-func onlySession(t *testing.T, s *stack.Stack) (id string) {
+// onlySession waits for a session at the edge, which is in a network namespace if one is named, and gives its id.
+func onlySession(t *testing.T, s *stack.Stack, namespace string) (id string) {
 	t.Helper()
 	stack.Eventually(t, 20*time.Second, "there is a session", func() error {
 		var list struct {
 			Sessions []struct{ Session string }
 		}
-		out := grpcurl(t, "", s.EdgeGRPC, "sluice.v1.InspectService/ListSessions")
-		if err := json.Unmarshal([]byte(out), &list); err != nil || len(list.Sessions) != 1 {
-			return fmt.Errorf("%d sessions (%v)", len(list.Sessions), err)
+		out := stack.Command(t, namespace, 30*time.Second, stack.Tool(t, "grpcurl"), "-plaintext", s.EdgeGRPC, "sluice.v1.InspectService/ListSessions")
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			return err
+		}
+		if len(list.Sessions) != 1 {
+			return fmt.Errorf("there are %d", len(list.Sessions))
 		}
 		id = list.Sessions[0].Session
 		return nil
