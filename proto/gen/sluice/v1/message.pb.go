@@ -40,6 +40,7 @@ type ServerMessage struct {
 	//	*ServerMessage_Answer
 	//	*ServerMessage_Candidate
 	//	*ServerMessage_Problem
+	//	*ServerMessage_Pong
 	Body          isServerMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -172,6 +173,15 @@ func (x *ServerMessage) GetProblem() *Problem {
 	return nil
 }
 
+func (x *ServerMessage) GetPong() *Pong {
+	if x != nil {
+		if x, ok := x.Body.(*ServerMessage_Pong); ok {
+			return x.Pong
+		}
+	}
+	return nil
+}
+
 type isServerMessage_Body interface {
 	isServerMessage_Body()
 }
@@ -226,6 +236,11 @@ type ServerMessage_Problem struct {
 	Problem *Problem `protobuf:"bytes,10,opt,name=problem,proto3,oneof"`
 }
 
+type ServerMessage_Pong struct {
+	// Answers a ping.
+	Pong *Pong `protobuf:"bytes,11,opt,name=pong,proto3,oneof"`
+}
+
 func (*ServerMessage_Outcome) isServerMessage_Body() {}
 
 func (*ServerMessage_Demand) isServerMessage_Body() {}
@@ -246,8 +261,10 @@ func (*ServerMessage_Candidate) isServerMessage_Body() {}
 
 func (*ServerMessage_Problem) isServerMessage_Body() {}
 
-// ClientMessage is one message from a client to the edge, in protobuf JSON: on a WebSocket, or (bye only) on a data channel with
-// protocol sluice.v1+json.
+func (*ServerMessage_Pong) isServerMessage_Body() {}
+
+// ClientMessage is one message from a client to the edge, in protobuf JSON: on a WebSocket, or (bye and ping only) on a data channel
+// with protocol sluice.v1+json.
 type ClientMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Exactly one is set.
@@ -257,6 +274,7 @@ type ClientMessage struct {
 	//	*ClientMessage_Offer
 	//	*ClientMessage_Candidate
 	//	*ClientMessage_Bye
+	//	*ClientMessage_Ping
 	Body          isClientMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -326,6 +344,15 @@ func (x *ClientMessage) GetBye() *Bye {
 	return nil
 }
 
+func (x *ClientMessage) GetPing() *Ping {
+	if x != nil {
+		if x, ok := x.Body.(*ClientMessage_Ping); ok {
+			return x.Ping
+		}
+	}
+	return nil
+}
+
 type isClientMessage_Body interface {
 	isClientMessage_Body()
 }
@@ -345,11 +372,18 @@ type ClientMessage_Bye struct {
 	Bye *Bye `protobuf:"bytes,3,opt,name=bye,proto3,oneof"`
 }
 
+type ClientMessage_Ping struct {
+	// Asks for a pong.
+	Ping *Ping `protobuf:"bytes,4,opt,name=ping,proto3,oneof"`
+}
+
 func (*ClientMessage_Offer) isClientMessage_Body() {}
 
 func (*ClientMessage_Candidate) isClientMessage_Body() {}
 
 func (*ClientMessage_Bye) isClientMessage_Body() {}
+
+func (*ClientMessage_Ping) isClientMessage_Body() {}
 
 // Welcome is the first message on a WebSocket.
 type Welcome struct {
@@ -682,6 +716,99 @@ func (*Bye) Descriptor() ([]byte, []int) {
 	return file_sluice_v1_message_proto_rawDescGZIP(), []int{7}
 }
 
+// Ping asks whether the edge is there. A browser takes many seconds to notice that it is not; a client that has heard nothing for a
+// while can ask.
+type Ping struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Comes back in the pong.
+	Id            *uint32 `protobuf:"varint,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ping) Reset() {
+	*x = Ping{}
+	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ping) ProtoMessage() {}
+
+func (x *Ping) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ping.ProtoReflect.Descriptor instead.
+func (*Ping) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Ping) GetId() uint32 {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return 0
+}
+
+// Pong answers a ping where it came from, ahead of what waits there.
+type Pong struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of the ping.
+	Id            *uint32 `protobuf:"varint,1,opt,name=id,proto3,oneof" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pong) Reset() {
+	*x = Pong{}
+	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pong) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pong) ProtoMessage() {}
+
+func (x *Pong) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pong.ProtoReflect.Descriptor instead.
+func (*Pong) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Pong) GetId() uint32 {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return 0
+}
+
 // Problem tells what was wrong with a client's message. It is RFC 9457's problem details without the URLs.
 type Problem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -695,7 +822,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	mi := &file_sluice_v1_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +834,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	mi := &file_sluice_v1_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +847,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Problem) GetCode() string {
@@ -757,7 +884,7 @@ type Demand struct {
 
 func (x *Demand) Reset() {
 	*x = Demand{}
-	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	mi := &file_sluice_v1_message_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +896,7 @@ func (x *Demand) String() string {
 func (*Demand) ProtoMessage() {}
 
 func (x *Demand) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	mi := &file_sluice_v1_message_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +909,7 @@ func (x *Demand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Demand.ProtoReflect.Descriptor instead.
 func (*Demand) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Demand) GetStream() string {
@@ -836,7 +963,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_sluice_v1_message_proto_msgTypes[10]
+	mi := &file_sluice_v1_message_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +975,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[10]
+	mi := &file_sluice_v1_message_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +988,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -896,7 +1023,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_sluice_v1_message_proto_msgTypes[11]
+	mi := &file_sluice_v1_message_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +1035,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[11]
+	mi := &file_sluice_v1_message_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +1048,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Drain) GetReconnectWithin() float64 {
@@ -945,7 +1072,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_sluice_v1_message_proto_msgTypes[12]
+	mi := &file_sluice_v1_message_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1084,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[12]
+	mi := &file_sluice_v1_message_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1097,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Summary) GetStreams() []*StreamCounts {
@@ -1006,7 +1133,7 @@ type StreamCounts struct {
 
 func (x *StreamCounts) Reset() {
 	*x = StreamCounts{}
-	mi := &file_sluice_v1_message_proto_msgTypes[13]
+	mi := &file_sluice_v1_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1145,7 @@ func (x *StreamCounts) String() string {
 func (*StreamCounts) ProtoMessage() {}
 
 func (x *StreamCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[13]
+	mi := &file_sluice_v1_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1158,7 @@ func (x *StreamCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCounts.ProtoReflect.Descriptor instead.
 func (*StreamCounts) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamCounts) GetStream() string {
@@ -1094,7 +1221,7 @@ type ModelCounts struct {
 
 func (x *ModelCounts) Reset() {
 	*x = ModelCounts{}
-	mi := &file_sluice_v1_message_proto_msgTypes[14]
+	mi := &file_sluice_v1_message_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1233,7 @@ func (x *ModelCounts) String() string {
 func (*ModelCounts) ProtoMessage() {}
 
 func (x *ModelCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[14]
+	mi := &file_sluice_v1_message_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1246,7 @@ func (x *ModelCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelCounts.ProtoReflect.Descriptor instead.
 func (*ModelCounts) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{14}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ModelCounts) GetModel() string {
@@ -1182,7 +1309,7 @@ var File_sluice_v1_message_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17sluice/v1/outcome.proto\"\xed\x03\n" +
+	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17sluice/v1/outcome.proto\"\x94\x04\n" +
 	"\rServerMessage\x12.\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x12.sluice.v1.OutcomeH\x00R\aoutcome\x12+\n" +
 	"\x06demand\x18\x02 \x01(\v2\x11.sluice.v1.DemandH\x00R\x06demand\x12>\n" +
@@ -1194,12 +1321,14 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\x06answer\x18\b \x01(\v2\x11.sluice.v1.AnswerH\x00R\x06answer\x124\n" +
 	"\tcandidate\x18\t \x01(\v2\x14.sluice.v1.CandidateH\x00R\tcandidate\x12.\n" +
 	"\aproblem\x18\n" +
-	" \x01(\v2\x12.sluice.v1.ProblemH\x00R\aproblemB\x06\n" +
-	"\x04body\"\xa2\x01\n" +
+	" \x01(\v2\x12.sluice.v1.ProblemH\x00R\aproblem\x12%\n" +
+	"\x04pong\x18\v \x01(\v2\x0f.sluice.v1.PongH\x00R\x04pongB\x06\n" +
+	"\x04body\"\xc9\x01\n" +
 	"\rClientMessage\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.sluice.v1.OfferH\x00R\x05offer\x124\n" +
 	"\tcandidate\x18\x02 \x01(\v2\x14.sluice.v1.CandidateH\x00R\tcandidate\x12\"\n" +
-	"\x03bye\x18\x03 \x01(\v2\x0e.sluice.v1.ByeH\x00R\x03byeB\r\n" +
+	"\x03bye\x18\x03 \x01(\v2\x0e.sluice.v1.ByeH\x00R\x03bye\x12%\n" +
+	"\x04ping\x18\x04 \x01(\v2\x0f.sluice.v1.PingH\x00R\x04pingB\r\n" +
 	"\x04body\x12\x05\xbaH\x02\b\x01\"\x96\x01\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\asession\x18\x01 \x01(\tH\x00R\asession\x88\x01\x01\x125\n" +
@@ -1235,7 +1364,13 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\b_sdp_midB\x13\n" +
 	"\x11_sdp_m_line_indexB\x14\n" +
 	"\x12_username_fragment\"\x05\n" +
-	"\x03Bye\"S\n" +
+	"\x03Bye\"\"\n" +
+	"\x04Ping\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\rH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id\"\"\n" +
+	"\x04Pong\x12\x13\n" +
+	"\x02id\x18\x01 \x01(\rH\x00R\x02id\x88\x01\x01B\x05\n" +
+	"\x03_id\"S\n" +
 	"\aProblem\x12\x17\n" +
 	"\x04code\x18\x01 \x01(\tH\x00R\x04code\x88\x01\x01\x12\x1b\n" +
 	"\x06detail\x18\x02 \x01(\tH\x01R\x06detail\x88\x01\x01B\a\n" +
@@ -1321,7 +1456,7 @@ func file_sluice_v1_message_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_message_proto_rawDescData
 }
 
-var file_sluice_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_sluice_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_sluice_v1_message_proto_goTypes = []any{
 	(*ServerMessage)(nil), // 0: sluice.v1.ServerMessage
 	(*ClientMessage)(nil), // 1: sluice.v1.ClientMessage
@@ -1331,40 +1466,44 @@ var file_sluice_v1_message_proto_goTypes = []any{
 	(*Answer)(nil),        // 5: sluice.v1.Answer
 	(*Candidate)(nil),     // 6: sluice.v1.Candidate
 	(*Bye)(nil),           // 7: sluice.v1.Bye
-	(*Problem)(nil),       // 8: sluice.v1.Problem
-	(*Demand)(nil),        // 9: sluice.v1.Demand
-	(*SenderReport)(nil),  // 10: sluice.v1.SenderReport
-	(*Drain)(nil),         // 11: sluice.v1.Drain
-	(*Summary)(nil),       // 12: sluice.v1.Summary
-	(*StreamCounts)(nil),  // 13: sluice.v1.StreamCounts
-	(*ModelCounts)(nil),   // 14: sluice.v1.ModelCounts
-	nil,                   // 15: sluice.v1.ModelCounts.DropsEntry
-	nil,                   // 16: sluice.v1.ModelCounts.ErrorsEntry
-	(*Outcome)(nil),       // 17: sluice.v1.Outcome
+	(*Ping)(nil),          // 8: sluice.v1.Ping
+	(*Pong)(nil),          // 9: sluice.v1.Pong
+	(*Problem)(nil),       // 10: sluice.v1.Problem
+	(*Demand)(nil),        // 11: sluice.v1.Demand
+	(*SenderReport)(nil),  // 12: sluice.v1.SenderReport
+	(*Drain)(nil),         // 13: sluice.v1.Drain
+	(*Summary)(nil),       // 14: sluice.v1.Summary
+	(*StreamCounts)(nil),  // 15: sluice.v1.StreamCounts
+	(*ModelCounts)(nil),   // 16: sluice.v1.ModelCounts
+	nil,                   // 17: sluice.v1.ModelCounts.DropsEntry
+	nil,                   // 18: sluice.v1.ModelCounts.ErrorsEntry
+	(*Outcome)(nil),       // 19: sluice.v1.Outcome
 }
 var file_sluice_v1_message_proto_depIdxs = []int32{
-	17, // 0: sluice.v1.ServerMessage.outcome:type_name -> sluice.v1.Outcome
-	9,  // 1: sluice.v1.ServerMessage.demand:type_name -> sluice.v1.Demand
-	10, // 2: sluice.v1.ServerMessage.sender_report:type_name -> sluice.v1.SenderReport
-	11, // 3: sluice.v1.ServerMessage.drain:type_name -> sluice.v1.Drain
-	12, // 4: sluice.v1.ServerMessage.summary:type_name -> sluice.v1.Summary
+	19, // 0: sluice.v1.ServerMessage.outcome:type_name -> sluice.v1.Outcome
+	11, // 1: sluice.v1.ServerMessage.demand:type_name -> sluice.v1.Demand
+	12, // 2: sluice.v1.ServerMessage.sender_report:type_name -> sluice.v1.SenderReport
+	13, // 3: sluice.v1.ServerMessage.drain:type_name -> sluice.v1.Drain
+	14, // 4: sluice.v1.ServerMessage.summary:type_name -> sluice.v1.Summary
 	2,  // 5: sluice.v1.ServerMessage.welcome:type_name -> sluice.v1.Welcome
 	5,  // 6: sluice.v1.ServerMessage.answer:type_name -> sluice.v1.Answer
 	6,  // 7: sluice.v1.ServerMessage.candidate:type_name -> sluice.v1.Candidate
-	8,  // 8: sluice.v1.ServerMessage.problem:type_name -> sluice.v1.Problem
-	4,  // 9: sluice.v1.ClientMessage.offer:type_name -> sluice.v1.Offer
-	6,  // 10: sluice.v1.ClientMessage.candidate:type_name -> sluice.v1.Candidate
-	7,  // 11: sluice.v1.ClientMessage.bye:type_name -> sluice.v1.Bye
-	3,  // 12: sluice.v1.Welcome.ice_servers:type_name -> sluice.v1.IceServer
-	13, // 13: sluice.v1.Summary.streams:type_name -> sluice.v1.StreamCounts
-	14, // 14: sluice.v1.StreamCounts.models:type_name -> sluice.v1.ModelCounts
-	15, // 15: sluice.v1.ModelCounts.drops:type_name -> sluice.v1.ModelCounts.DropsEntry
-	16, // 16: sluice.v1.ModelCounts.errors:type_name -> sluice.v1.ModelCounts.ErrorsEntry
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	10, // 8: sluice.v1.ServerMessage.problem:type_name -> sluice.v1.Problem
+	9,  // 9: sluice.v1.ServerMessage.pong:type_name -> sluice.v1.Pong
+	4,  // 10: sluice.v1.ClientMessage.offer:type_name -> sluice.v1.Offer
+	6,  // 11: sluice.v1.ClientMessage.candidate:type_name -> sluice.v1.Candidate
+	7,  // 12: sluice.v1.ClientMessage.bye:type_name -> sluice.v1.Bye
+	8,  // 13: sluice.v1.ClientMessage.ping:type_name -> sluice.v1.Ping
+	3,  // 14: sluice.v1.Welcome.ice_servers:type_name -> sluice.v1.IceServer
+	15, // 15: sluice.v1.Summary.streams:type_name -> sluice.v1.StreamCounts
+	16, // 16: sluice.v1.StreamCounts.models:type_name -> sluice.v1.ModelCounts
+	17, // 17: sluice.v1.ModelCounts.drops:type_name -> sluice.v1.ModelCounts.DropsEntry
+	18, // 18: sluice.v1.ModelCounts.errors:type_name -> sluice.v1.ModelCounts.ErrorsEntry
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_message_proto_init() }
@@ -1384,11 +1523,13 @@ func file_sluice_v1_message_proto_init() {
 		(*ServerMessage_Answer)(nil),
 		(*ServerMessage_Candidate)(nil),
 		(*ServerMessage_Problem)(nil),
+		(*ServerMessage_Pong)(nil),
 	}
 	file_sluice_v1_message_proto_msgTypes[1].OneofWrappers = []any{
 		(*ClientMessage_Offer)(nil),
 		(*ClientMessage_Candidate)(nil),
 		(*ClientMessage_Bye)(nil),
+		(*ClientMessage_Ping)(nil),
 	}
 	file_sluice_v1_message_proto_msgTypes[2].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[3].OneofWrappers = []any{}
@@ -1402,13 +1543,15 @@ func file_sluice_v1_message_proto_init() {
 	file_sluice_v1_message_proto_msgTypes[12].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[13].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[14].OneofWrappers = []any{}
+	file_sluice_v1_message_proto_msgTypes[15].OneofWrappers = []any{}
+	file_sluice_v1_message_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_message_proto_rawDesc), len(file_sluice_v1_message_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

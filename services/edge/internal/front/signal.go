@@ -42,6 +42,9 @@ func (s *socket) handle(ctx context.Context, message *sluicev1.ClientMessage) er
 			return refuse(http.StatusBadRequest, codeNoOffer, "a candidate came before the first offer")
 		}
 		return s.session.AddCandidate(candidateInit(body.Candidate))
+	case *sluicev1.ClientMessage_Ping:
+		s.send(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Pong{Pong: &sluicev1.Pong{Id: body.Ping.Id}}})
+		return nil
 	}
 	return refuse(http.StatusBadRequest, codeInvalidMessage, "the message holds nothing that is known here")
 }

@@ -176,7 +176,7 @@ func TestSocketHandshake(t *testing.T) {
 	}
 }
 
-// The life of a session on a WebSocket: welcome, offer, answer, candidates both ways, results, restart, bye, summary.
+// The life of a session on a WebSocket: welcome, ping, offer, answer, candidates both ways, results, restart, bye, summary.
 func TestSocketSession(t *testing.T) {
 	t.Parallel()
 	server, sessions := socketFixture(t, func(cfg *Config, _ *fakeSessions, _ *fakeCatalog) {
@@ -188,6 +188,8 @@ func TestSocketSession(t *testing.T) {
 	if kind != "welcome" || welcome["session"] != "session1" || welcome["version"] != "v1.2.3" || len(servers) != 1 {
 		t.Fatalf("the first message is %s %v", kind, welcome)
 	}
+	say(t, conn, `{"ping":{"id":7}}`)
+	expect(t, conn, "pong", "id", 7.0)
 	say(t, conn, `{"candidate":{"candidate":"early"}}`)
 	expect(t, conn, "problem", "code", "NO_OFFER")
 	say(t, conn, offerMessage("hello"))

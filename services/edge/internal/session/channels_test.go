@@ -72,6 +72,31 @@ func TestTheControlChannelCarriesEverything(t *testing.T) {
 	}
 }
 
+func TestAPingIsAnsweredOnItsChannel(t *testing.T) {
+	r := newRig(t, nil)
+	var one, other *webrtc.DataChannel
+	var own, others <-chan message
+	r.connect(func(c *client) {
+		one, own = c.channel("", controlProtocol)
+		other, others = c.channel("", controlProtocol)
+	})
+	opened(t, one)
+	opened(t, other)
+	for _, text := range []string{`{"ping":`, `{"ping":{"id":-1}}`, `{"pong":{"id":1}}`, `{"ping":{"id":4294967295}}`, `{"ping":{}}`} {
+		if err := one.SendText(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []uint32{1<<32 - 1, 0} {
+		if answer := wait(t, own, "answer"); answer.Pong == nil || answer.Pong.ID != want {
+			t.Errorf("the ping %d is answered with %+v", want, answer)
+		}
+	}
+	if n := len(others); n != 0 {
+		t.Errorf("the other channel got %d messages", n)
+	}
+}
+
 func TestWhenTheControlChannelClosesTheOthersTakeOver(t *testing.T) {
 	r := newRig(t, nil)
 	var frames, control *webrtc.DataChannel

@@ -133,6 +133,7 @@ type message struct {
 		Error        *struct{ Code string }
 		Timings      map[string]float64
 	}
+	Pong         *struct{ ID uint32 }
 	SenderReport *struct {
 		Ssrc         uint32
 		RtpTimestamp uint32

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
@@ -240,9 +241,28 @@ func (v *supervisor) listen(c *peer.Channel) {
 			return
 		}
 		var said sluicev1.ClientMessage
-		if err := protojson.Unmarshal(message, &said); err == nil && said.GetBye() != nil {
-			v.end("the client said bye")
+		if err := protojson.Unmarshal(message, &said); err != nil {
+			continue
 		}
+		switch body := said.GetBody().(type) {
+		case *sluicev1.ClientMessage_Bye:
+			v.end("the client said bye")
+		case *sluicev1.ClientMessage_Ping:
+			v.pong(c, body.Ping)
+		}
+	}
+}
+
+// pong answers a ping. The relay's messages do not hold it up: those wait outside of the channel, this one waits for the client alone, who
+// gets no second one meanwhile.
+func (v *supervisor) pong(c *peer.Channel, ping *sluicev1.Ping) {
+	body := &sluicev1.ServerMessage_Pong{Pong: &sluicev1.Pong{Id: ping.Id}}
+	data, err := wire.JSON(&sluicev1.ServerMessage{Body: body})
+	if err == nil {
+		err = c.WriteText(data, time.Now().Add(patience))
+	}
+	if err != nil {
+		v.logger.Debug("ping not answered", slog.String("error", err.Error()))
 	}
 }
 
