@@ -18,7 +18,7 @@ window.run = async ({ edge, source, clip, seconds, results, limit }) => {
   const worker = new Worker("sender.js", { type: "module" });
   const failed = new Promise((_, reject) => (worker.onerror = (event) => reject(new Error(`worker: ${event.message}`))));
   transformSenders(worker);
-  const session = await connect({ url: `${edge}/`, stream, models: ["counter"] });
+  const session = await connect(edge, { stream, models: ["counter"] });
   const frames = new FrameBuffer({ maxWidth: 640 });
   if (source === "camera") frames.watch(video);
 

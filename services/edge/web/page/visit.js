@@ -217,7 +217,7 @@ export class Visit {
   /** Starts a session for the source that is open. @param {AbortSignal} signal */
   async #join(signal) {
     const names = this.#off.size > 0 ? this.chosen.map((model) => model.name) : [];
-    const session = await connect({ url: EDGE, stream: this.#source?.stream, microphone: this.#microphone, models: names, token: this.#token, signal });
+    const session = await connect(EDGE, { stream: this.#source?.stream, microphone: this.#microphone, models: names, token: this.#token, signal, reconnect: 0 });
     if (signal.aborted) return void session.close();
     this.#session = session;
     this.#live?.attach(session);

@@ -5,13 +5,12 @@
  * the moment its frame was captured. One ES module without dependencies.
  *
  * ```js
- * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js";
+ * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js"; // or "@sluice/sdk"
  *
- * const stream = await navigator.mediaDevices.getUserMedia({ video: true });
- * video.srcObject = stream;
+ * const session = await connect("https://edge.example/", { camera: true, models: ["faces"] });
+ * video.srcObject = session.stream;
  * const frames = new FrameBuffer();
  * frames.watch(video);
- * const session = await connect({ stream, models: ["faces"] });
  * for await (const outcome of session) {
  *   const { frame } = frames.find(session.captureTime(outcome));
  *   if (outcome.result && frame) draw(frame.picture, outcome.result.detections ?? []);
@@ -24,6 +23,10 @@
  * @packageDocumentation
  */
 
+/** An encoded picture (JPEG, PNG or WebP), or anything that a canvas can draw. */
+export type ImageSource = Blob | BufferSource | CanvasImageSource;
+/** The data types of tensors, in the words of the Open Inference Protocol. */
+export type Datatype = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "FP32" | "FP64";
 /** One unit's end for one model. */
 export interface Outcome {
 	session?: string;
@@ -151,90 +154,74 @@ export type ServerMessage = {
 } | {
 	kind: "summary";
 	value: Summary;
+} | {
+	kind: "pong";
+	value: {
+		id?: number;
+	};
 };
 /** Reads one server message; undefined for anything that is none, or of a kind that this version does not know. */
 export declare function parseMessage(data: unknown): ServerMessage | undefined;
-export interface ConnectOptions {
-	/** Base URL of the edge. Default: the edge that this module was loaded from. */
-	url?: string | URL;
-	/** What to send: all of its tracks. Without it the session has data channels only: see {@link Session.peer}. */
-	stream?: MediaStream | MediaStreamTrack;
-	/** A microphone's track to send beside the stream; the answers about it have {@link Result.speech}, for instance. */
-	microphone?: MediaStreamTrack;
-	/** Names of the models wanted. Default: every model that fits the kind of a stream. */
+/** What to send a message as. */
+export interface SendOptions {
+	/** Names the stream: outcomes carry it. All messages of a stream are of one kind. Default: "images", "tensors" or "messages". */
+	stream?: string;
+	/** When what is in it was captured, in ms on the clock of performance.now(); {@link Session.captureTime} gives it back. Default: now. */
+	captureTime?: number;
+	/** Models of the session that it is for. Default: all that take such. */
 	models?: readonly string[];
-	/** Bearer token, for an edge that wants one. */
-	token?: string;
-	/** STUN and TURN servers. Default: those that the edge names. */
-	iceServers?: RTCIceServer[];
-	/** Milliseconds that the connection may take once the edge has answered. Default: 20 000. */
-	timeout?: number;
-	/** Gives up connecting. It does not end a session that stands. */
-	signal?: AbortSignal;
-	/** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
-	followDemand?: boolean;
 }
-export type SessionState = "connecting" | "connected" | "interrupted" | "closed";
-/** Who ended a session: `client` (close was called), `server` (the edge), `network` (the connection was lost), `failed` (it never stood). */
-export type CloseReason = "client" | "server" | "network" | "failed";
-export interface SessionEvents {
-	/** One unit's end for one model. */
-	outcome: CustomEvent<Outcome>;
-	/** An RTCP sender report as the edge received it. */
-	senderreport: CustomEvent<SenderReport>;
-	/** What the models can use of a stream. Already followed, unless `followDemand` is false. */
-	demand: CustomEvent<Demand>;
-	/** The edge is shutting down: connect anew. */
-	drain: CustomEvent<Drain>;
-	/** Outcomes that this client lost because it was slow. */
-	skipped: CustomEvent<number>;
-	/** The session's counts, when it ends. */
-	summary: CustomEvent<Summary>;
-	state: CustomEvent<SessionState>;
-	close: CustomEvent<{
-		reason: CloseReason;
-	}>;
-}
-/** Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason. */
-export declare function connect(options: ConnectOptions): Promise<Session>;
-export interface Session {
-	addEventListener<K extends keyof SessionEvents>(type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
-	addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
-	removeEventListener<K extends keyof SessionEvents>(type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | EventListenerOptions): void;
-	removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
-}
-/** One connection to an edge. {@link connect} makes it. */
-export declare class Session extends EventTarget implements AsyncIterable<Outcome> {
-	#private;
-	/** The session's public id: it opens its results, not its control. */
-	get id(): string;
-	/** Where its outcomes can be followed as Server-Sent Events. */
-	get resultsUrl(): string;
-	get state(): SessionState;
-	/** The connection itself, for statistics, replaceTrack, or more data channels: each is a stream of frames. */
-	readonly peer: RTCPeerConnection;
-	private constructor();
-	/**
-	 * The moment that the outcome's frame was captured, in ms on the clock of performance.now(); undefined until the first sender
-	 * report of its SSRC is in (about half a second), and for messages of data channels.
-	 */
-	captureTime({ ssrc, rtpTimestamp }: Pick<Outcome, "ssrc" | "rtpTimestamp">): number | undefined;
-	/** Outcomes in the order of their arrival, until the session ends. For one reader; one that falls 256 behind loses the oldest. */
-	[Symbol.asyncIterator](): AsyncGenerator<Outcome, void, undefined>;
-	/** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
-	close(): Promise<void>;
+/** Where a message went: an outcome about it has the same stream and sequence. */
+export interface Sent {
+	stream: string;
+	sequence: number;
 }
 /**
+ * - `SUPERSEDED`: a newer message of the stream took its place while the network was busy, or the browser was busy encoding others.
+ * - `NOT_CONNECTED`: there was no connection to send it on. Nothing is kept for later: answers about old frames are worth nothing.
+ */
+export type UnsentReason = "SUPERSEDED" | "NOT_CONNECTED";
+/** A message that was not sent. */
+export interface Unsent {
+	stream: string;
+	captureTime: number;
+	reason: UnsentReason;
+}
+/**
+ * What is in the way of a session:
  * - `NO_WEBRTC`: the browser cannot do it.
  * - `EDGE_UNREACHABLE`: no HTTP answer, or one that this page's origin must not read.
  * - `BAD_ANSWER`: what answered is not an edge, or its answer cannot be used.
+ * - `VERSION_MISMATCH`: this SDK and the edge are too far apart.
  * - `ICE_FAILED`: the edge answered, but none of the addresses it named can be reached; see {@link SluiceError.addresses}.
  * - `SESSION_CLOSED`: the edge ended the session before it was connected.
  *
  * What the edge refuses has the edge's own code, among them `UNAUTHORIZED`, `ORIGIN_NOT_ALLOWED`, `UNKNOWN_MODEL`,
  * `UNSUPPORTED_CODEC`, `NO_ROUTER`, `TOO_MANY_SESSIONS` and `DRAINING`, or `HTTP_` and the status.
  */
-export type SluiceErrorCode = "NO_WEBRTC" | "EDGE_UNREACHABLE" | "BAD_ANSWER" | "ICE_FAILED" | "SESSION_CLOSED" | "UNAUTHORIZED" | "ORIGIN_NOT_ALLOWED" | "UNKNOWN_MODEL" | "UNSUPPORTED_CODEC" | "NO_ROUTER" | "TOO_MANY_SESSIONS" | "DRAINING" | (string & {});
+export type SessionErrorCode = "NO_WEBRTC" | "EDGE_UNREACHABLE" | "BAD_ANSWER" | "VERSION_MISMATCH" | "ICE_FAILED" | "SESSION_CLOSED" | "UNAUTHORIZED" | "ORIGIN_NOT_ALLOWED" | "UNKNOWN_MODEL" | "UNSUPPORTED_CODEC" | "NO_ROUTER" | "TOO_MANY_SESSIONS" | "DRAINING";
+/**
+ * What is in the way of a device:
+ * - `INSECURE_CONTEXT`: the page is neither https:// nor on localhost.
+ * - `PERMISSION_DENIED`: the visitor said no, or chose nothing to share.
+ * - `BLOCKED_BY_POLICY`: the page's Permissions-Policy, its frame or the browser's settings do not let it.
+ * - `BLOCKED_BY_SYSTEM`: the operating system does not let the browser.
+ * - `NO_DEVICE`, `DEVICE_BUSY`: there is none, or another program has it.
+ * - `DEVICE_UNFIT`: none does what was asked for.
+ * - `DEVICE_LOST`: it was there and has gone.
+ * - `SHARING_ENDED`: the visitor ended the sharing of a screen.
+ * - `DEVICE_FAILED`: anything else.
+ */
+export type DeviceErrorCode = "INSECURE_CONTEXT" | "PERMISSION_DENIED" | "BLOCKED_BY_POLICY" | "BLOCKED_BY_SYSTEM" | "NO_DEVICE" | "DEVICE_BUSY" | "DEVICE_UNFIT" | "DEVICE_LOST" | "SHARING_ENDED" | "DEVICE_FAILED";
+/**
+ * What is wrong with a message to send:
+ * - `TOO_LARGE`: more than 4 MiB.
+ * - `BAD_IMAGE`, `BAD_TENSOR`: a picture without a size; a tensor that does not fill its shape.
+ * - `STREAM_TYPE`: its stream carries another kind of messages.
+ * - `TOO_MANY_STREAMS`: more than 7.
+ */
+export type SendErrorCode = "TOO_LARGE" | "BAD_IMAGE" | "BAD_TENSOR" | "STREAM_TYPE" | "TOO_MANY_STREAMS";
+export type SluiceErrorCode = SessionErrorCode | DeviceErrorCode | SendErrorCode | (string & {});
 /** An error with a stable code: see {@link SluiceErrorCode}. */
 export declare class SluiceError extends Error {
 	readonly name = "SluiceError";
@@ -255,6 +242,146 @@ export interface SluiceErrorDetails {
 	addresses?: string[];
 	cause?: unknown;
 }
+/** What to send; several can be given. */
+export interface SourceOptions {
+	/** A camera, which the session opens, opens again when it comes back, and closes. */
+	camera?: boolean | MediaTrackConstraints;
+	/** A microphone, opened like the camera, or its track. */
+	microphone?: boolean | MediaTrackConstraints | MediaStreamTrack;
+	/** All tracks of a stream. */
+	stream?: MediaStream | MediaStreamTrack;
+	track?: MediaStreamTrack;
+	/** What the page draws. A browser stops drawing in a hidden tab. */
+	canvas?: HTMLCanvasElement;
+	/** How video is encoded, each entry a layer of a simulcast, as for addTransceiver. */
+	encodings?: RTCRtpEncodingParameters[];
+}
+/** A source that has ended by itself. */
+export interface SourceEnded {
+	track: MediaStreamTrack;
+	error: SluiceError;
+}
+/** `interrupted`: nothing comes from the edge; the session is trying to come back. */
+export type SessionState = "connecting" | "connected" | "interrupted" | "closed";
+/**
+ * Who ended a session: `client` (close was called), `server` (the edge), `network` (the connection was lost and did not come back in time),
+ * `refused` (the edge would not have it back), `failed` (it never stood).
+ */
+export type CloseReason = "client" | "server" | "network" | "refused" | "failed";
+/** How a session came back. */
+export interface ReconnectDetail {
+	/** The session's id at the edge. */
+	id: string;
+	/** Whether it is the same session, which has lost nothing: its sequences go on. Otherwise they start anew. */
+	resumed: boolean;
+}
+export interface SessionEvents {
+	/** One unit's end for one model. */
+	outcome: CustomEvent<Outcome>;
+	/** An RTCP sender report as the edge received it. */
+	senderreport: CustomEvent<SenderReport>;
+	/** What the models can use of a stream. Already followed, unless `followDemand` is false. */
+	demand: CustomEvent<Demand>;
+	/** The edge is shutting down. The session looks for another one by itself. */
+	drain: CustomEvent<Drain>;
+	/** Outcomes that this client lost because it was slow. */
+	skipped: CustomEvent<number>;
+	/** The counts of a session of the edge, when it ends. */
+	summary: CustomEvent<Summary>;
+	state: CustomEvent<SessionState>;
+	/** The connection is back, or there is another one. */
+	reconnect: CustomEvent<ReconnectDetail>;
+	/** A message was not sent: a newer one took its place, or there was no connection. */
+	unsent: CustomEvent<Unsent>;
+	/** A track has ended by itself. One of a device that the session opened is replaced as soon as there is such a device again. */
+	sourceended: CustomEvent<SourceEnded>;
+	/** The session has ended. The error is what was in the way of coming back. */
+	close: CustomEvent<{
+		reason: CloseReason;
+		error?: unknown;
+	}>;
+}
+export interface ConnectOptions extends SourceOptions {
+	/** Names of the models wanted. Default: every model that fits the kind of a stream. */
+	models?: readonly string[];
+	/** Bearer token, for an edge that wants one. */
+	token?: string;
+	/** STUN and TURN servers. Default: those that the edge names. */
+	iceServers?: RTCIceServer[];
+	/** Milliseconds that the connection may take once the edge has answered. Default: 20 000. */
+	timeout?: number;
+	/** Seconds that a session tries to come back when its connection is lost, before it closes. Default: 60; 0: it closes at once. */
+	reconnect?: number;
+	/** Gives up connecting. It does not end a session that stands. */
+	signal?: AbortSignal;
+	/** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
+	followDemand?: boolean;
+}
+/**
+ * Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason.
+ * @param url base URL of the edge; left out, it is the edge that this module was loaded from
+ */
+export declare function connect(url: string | URL, options?: ConnectOptions): Promise<Session>;
+export declare function connect(options?: ConnectOptions): Promise<Session>;
+export interface Session {
+	addEventListener<K extends keyof SessionEvents>(type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+	addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+	removeEventListener<K extends keyof SessionEvents>(type: K, listener: (event: SessionEvents[K]) => void, options?: boolean | EventListenerOptions): void;
+	removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+}
+/**
+ * What a page has with an edge, over all the connections that it takes: it notices within a second when one is lost, restarts ICE or
+ * makes another, and its events and its iterator go on. {@link connect} makes it.
+ */
+export declare class Session extends EventTarget implements AsyncIterable<Outcome> {
+	#private;
+	private constructor();
+	/** The session's public id: it opens its results, not its control. Another connection may bring another id. */
+	get id(): string;
+	/** Where its outcomes can be followed as Server-Sent Events. */
+	get resultsUrl(): string;
+	get state(): SessionState;
+	/** What is sent, for a <video> that shows it. */
+	get stream(): MediaStream;
+	/** The connection itself, for statistics. After a `reconnect` event it may be another one. */
+	get peer(): RTCPeerConnection;
+	/**
+	 * The moment that the outcome's frame was captured, in ms on the clock of performance.now(). For a track it is undefined until the
+	 * first sender report of its SSRC is in (about half a second); for a message it is what it was sent with.
+	 */
+	captureTime(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp"> & Partial<Outcome>): number | undefined;
+	/** Outcomes in the order of their arrival, until the session ends. For one reader; one that falls 256 behind loses the oldest. */
+	[Symbol.asyncIterator](): AsyncGenerator<Outcome, void, undefined>;
+	/**
+	 * Sends one picture, as a message on a data channel. Anything that a canvas can draw is encoded as JPEG; what it shows when this is called is
+	 * what is sent.
+	 * @returns where it went; undefined where a newer one of the stream took its place or there is no connection (see `unsent`)
+	 */
+	sendImage(image: ImageSource, options?: SendOptions): Promise<Sent | undefined>;
+	/** Sends one tensor of raw values, little-endian, in row order; as {@link Session.sendImage}. All tensors of a stream have one shape. */
+	sendTensor(values: BufferSource, { shape, datatype, ...options }: SendOptions & {
+		shape: readonly number[];
+		datatype?: Datatype;
+	}): Promise<Sent | undefined>;
+	/** Sends any message that the edge takes, such as `application/json` or `audio/x-raw;format=S16LE;rate=16000`; as {@link Session.sendImage}. */
+	send(message: Blob | BufferSource | string, { type, ...options }: SendOptions & {
+		type: string;
+	}): Promise<Sent | undefined>;
+	/** Sends another track of the same kind in place of one, now and on later connections. @param old default: the first of its kind */
+	replaceTrack(track: MediaStreamTrack, old?: MediaStreamTrack): Promise<void>;
+	/** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
+	close(): Promise<void>;
+}
+/** What a page can ask for. */
+export type Device = "camera" | "microphone" | "screen";
+/** Opens a camera. It throws a {@link SluiceError} that says what is in the way: see {@link DeviceErrorCode}. @param wish what a constraint `video` can say */
+export declare function openCamera(wish?: MediaTrackConstraints): Promise<MediaStreamTrack>;
+/** Opens a microphone; as {@link openCamera}. */
+export declare function openMicrophone(wish?: MediaTrackConstraints): Promise<MediaStreamTrack>;
+/** Has the visitor choose a screen, window or tab; as {@link openCamera}. It can only be asked for in answer to a click. */
+export declare function openScreen(wish?: MediaTrackConstraints): Promise<MediaStreamTrack>;
+/** Why a device cannot be had, in words for people. @param cause what getUserMedia or getDisplayMedia threw */
+export declare function deviceError(cause: unknown, device: Device): SluiceError;
 /** A copy of one frame of the source. */
 export interface Frame {
 	/** The pixels, at most `maxWidth` wide. Lent: it is drawn over once the frame has left the buffer. */
@@ -369,6 +496,8 @@ export declare function encodingsFor(demand: Demand, own: readonly RTCRtpEncodin
  * @param encoding what to set @param own as the page set it @param wanted as encodingFor gives it
  */
 export declare function follow(encoding: RTCRtpEncodingParameters, own: RTCRtpEncodingParameters, wanted: RTCRtpEncodingParameters): void;
+/** The addresses that an SDP answer offers, as "udp 192.0.2.1:8189", for people. */
+export declare function candidateAddresses(sdp: string): string[];
 /** One link of a Link header; its other parameters are beside these. */
 export interface Link {
 	target: string;
@@ -378,7 +507,5 @@ export interface Link {
 }
 /** Reads a Link header (RFC 8288). */
 export declare function parseLinks(header: string | null): Link[];
-/** The addresses that an SDP answer offers, as "udp 192.0.2.1:8189", for people. */
-export declare function candidateAddresses(sdp: string): string[];
 
 export {};

@@ -3,13 +3,12 @@
  * the moment its frame was captured. One ES module without dependencies.
  *
  * ```js
- * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js";
+ * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js"; // or "@sluice/sdk"
  *
- * const stream = await navigator.mediaDevices.getUserMedia({ video: true });
- * video.srcObject = stream;
+ * const session = await connect("https://edge.example/", { camera: true, models: ["faces"] });
+ * video.srcObject = session.stream;
  * const frames = new FrameBuffer();
  * frames.watch(video);
- * const session = await connect({ stream, models: ["faces"] });
  * for await (const outcome of session) {
  *   const { frame } = frames.find(session.captureTime(outcome));
  *   if (outcome.result && frame) draw(frame.picture, outcome.result.detections ?? []);
@@ -22,8 +21,13 @@
  * @packageDocumentation
  */
 
-export { connect, type CloseReason, type ConnectOptions, Session, type SessionEvents, type SessionState } from "./session.js";
-export { SluiceError, type SluiceErrorCode, type SluiceErrorDetails } from "./errors.js";
+export { connect, type ConnectOptions, Session } from "./session.js";
+export type { CloseReason, ReconnectDetail, SessionEvents, SessionState } from "./events.js";
+export type { SourceEnded, SourceOptions } from "./sources.js";
+export type { SendOptions, Sent, Unsent, UnsentReason } from "./send.js";
+export type { Datatype, ImageSource } from "./content.js";
+export { type Device, deviceError, openCamera, openMicrophone, openScreen } from "./devices.js";
+export { type DeviceErrorCode, type SendErrorCode, type SessionErrorCode, SluiceError, type SluiceErrorCode, type SluiceErrorDetails } from "./errors.js";
 export { type Frame, FrameBuffer, type FrameBufferOptions, findFrame, type Lookup } from "./frames.js";
 export {
   type Box, type Demand, type Detection, type Drain, type DropReason, type ErrorCode, type ModelCounts, type Outcome, parseMessage, type Result,
@@ -34,4 +38,5 @@ export {
 export { MediaClock, soundRates } from "./clock.js";
 export { DemandFollower, videoStreams } from "./demand.js";
 export { encodingFor, encodingsFor, follow, type Picture, type WantedEncoding } from "./encodings.js";
-export { candidateAddresses, type Link, parseLinks } from "./signal.js";
+export { candidateAddresses } from "./sdp.js";
+export { type Link, parseLinks } from "./signal.js";

@@ -114,9 +114,10 @@ export type ServerMessage =
   | { kind: "demand"; value: Demand }
   | { kind: "drain"; value: Drain }
   | { kind: "skipped"; value: number }
-  | { kind: "summary"; value: Summary };
+  | { kind: "summary"; value: Summary }
+  | { kind: "pong"; value: { id?: number } };
 
-const KINDS = ["outcome", "senderReport", "demand", "drain", "skipped", "summary"] as const;
+const KINDS = ["outcome", "senderReport", "demand", "drain", "skipped", "summary", "pong"] as const;
 
 /** Reads one server message; undefined for anything that is none, or of a kind that this version does not know. */
 export function parseMessage(data: unknown): ServerMessage | undefined {

@@ -1,25 +1,27 @@
+import { Backoff, isFinal } from "./backoff.js";
 import { MediaClock, soundRates } from "./clock.js";
+import { Connection } from "./connection.js";
+import type { Wish } from "./connection.js";
+import { bytesOf, encodeImage, forModels, tensorProtocol } from "./content.js";
+import type { Datatype, ImageSource } from "./content.js";
 import { DemandFollower } from "./demand.js";
 import { SluiceError } from "./errors.js";
-import { parseMessage } from "./messages.js";
-import type { Demand, Drain, Outcome, SenderReport, Summary } from "./messages.js";
-import { authorization, candidateAddresses, gathered, parseLinks, pause, request } from "./signal.js";
+import type { CloseReason, ReconnectDetail, SessionEvents, SessionState } from "./events.js";
+import type { Outcome, ServerMessage } from "./messages.js";
+import { Outbox } from "./send.js";
+import type { SendOptions, Sent } from "./send.js";
+import { Sources } from "./sources.js";
+import type { SourceOptions } from "./sources.js";
+import { pause, within } from "./timing.js";
 
-const MESSAGE_PROTOCOL = "sluice.v1+json";
-const RESULTS_RELATION = "urn:ietf:params:whip:ext:sluice:results";
 const CONNECT_TIMEOUT = 20_000; // ms; ICE itself needs up to 15 s to try everything
-const GATHER_LOCAL = 500; // ms to find this side's own addresses
-const GATHER_SERVERS = 2000; // ms to find those that STUN and TURN servers lend
+const RECONNECT = 60; // seconds
 const MAX_WAITING = 256; // outcomes kept for a slow async iterator
-const SUMMARY_WAIT = 500; // ms that close() waits for the session's counts
+const GRACE = 300; // ms that a silent connection gets before anything is done about it
+const ATTEMPT = 4000; // ms that an attempt to connect again may take to get an answer, or to be heard
+const STABLE = 5000; // ms after which a connection that ends counts as one that stood
 
-export interface ConnectOptions {
-  /** Base URL of the edge. Default: the edge that this module was loaded from. */
-  url?: string | URL;
-  /** What to send: all of its tracks. Without it the session has data channels only: see {@link Session.peer}. */
-  stream?: MediaStream | MediaStreamTrack;
-  /** A microphone's track to send beside the stream; the answers about it have {@link Result.speech}, for instance. */
-  microphone?: MediaStreamTrack;
+export interface ConnectOptions extends SourceOptions {
   /** Names of the models wanted. Default: every model that fits the kind of a stream. */
   models?: readonly string[];
   /** Bearer token, for an edge that wants one. */
@@ -28,38 +30,23 @@ export interface ConnectOptions {
   iceServers?: RTCIceServer[];
   /** Milliseconds that the connection may take once the edge has answered. Default: 20 000. */
   timeout?: number;
+  /** Seconds that a session tries to come back when its connection is lost, before it closes. Default: 60; 0: it closes at once. */
+  reconnect?: number;
   /** Gives up connecting. It does not end a session that stands. */
   signal?: AbortSignal;
   /** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
   followDemand?: boolean;
 }
 
-export type SessionState = "connecting" | "connected" | "interrupted" | "closed";
-
-/** Who ended a session: `client` (close was called), `server` (the edge), `network` (the connection was lost), `failed` (it never stood). */
-export type CloseReason = "client" | "server" | "network" | "failed";
-
-export interface SessionEvents {
-  /** One unit's end for one model. */
-  outcome: CustomEvent<Outcome>;
-  /** An RTCP sender report as the edge received it. */
-  senderreport: CustomEvent<SenderReport>;
-  /** What the models can use of a stream. Already followed, unless `followDemand` is false. */
-  demand: CustomEvent<Demand>;
-  /** The edge is shutting down: connect anew. */
-  drain: CustomEvent<Drain>;
-  /** Outcomes that this client lost because it was slow. */
-  skipped: CustomEvent<number>;
-  /** The session's counts, when it ends. */
-  summary: CustomEvent<Summary>;
-  state: CustomEvent<SessionState>;
-  close: CustomEvent<{ reason: CloseReason }>;
-}
-
-/** Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason. */
-export async function connect(options: ConnectOptions): Promise<Session> {
-  if (typeof RTCPeerConnection !== "function") throw new SluiceError("NO_WEBRTC", "This browser has no WebRTC.");
-  return Session.open(options);
+/**
+ * Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason.
+ * @param url base URL of the edge; left out, it is the edge that this module was loaded from
+ */
+export function connect(url: string | URL, options?: ConnectOptions): Promise<Session>;
+export function connect(options?: ConnectOptions): Promise<Session>;
+export function connect(first?: string | URL | ConnectOptions, second?: ConnectOptions): Promise<Session> {
+  const isUrl = typeof first === "string" || first instanceof URL;
+  return Session.open(new URL(isUrl ? first : new URL("..", import.meta.url), globalThis.location?.href), (isUrl ? second : first) ?? {});
 }
 
 // The listeners of a session know the types of its events.
@@ -72,59 +59,87 @@ export interface Session {
   removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
 
-/** One connection to an edge. {@link connect} makes it. */
+/**
+ * What a page has with an edge, over all the connections that it takes: it notices within a second when one is lost, restarts ICE or
+ * makes another, and its events and its iterator go on. {@link connect} makes it.
+ */
 export class Session extends EventTarget implements AsyncIterable<Outcome> {
-  /** The session's public id: it opens its results, not its control. */
-  get id(): string { return this.#id; }
-  /** Where its outcomes can be followed as Server-Sent Events. */
-  get resultsUrl(): string { return this.#resultsUrl; }
-  get state(): SessionState { return this.#state; }
-  /** The connection itself, for statistics, replaceTrack, or more data channels: each is a stream of frames. */
-  readonly peer: RTCPeerConnection;
-
-  #id = "";
-  #resultsUrl = "";
+  #options: ConnectOptions;
+  #wish: Wish;
+  #sources: Sources;
+  #connection: Connection | undefined;
   #state: SessionState = "connecting";
+  #since = 0; // when the connection came to stand
   #clock = new MediaClock(performance.timeOrigin);
-  #demand: DemandFollower;
+  #demands = new WeakMap<Connection, DemandFollower>();
+  #outbox = new Outbox((unsent) => this.#emit("unsent", unsent));
   #waiting: Outcome[] = [];
   #wake: () => void = () => {};
-  #fail: (error: unknown) => void = () => {};
-  #channel: RTCDataChannel;
-  #resource: string | undefined;
-  #options: ConnectOptions;
+  /** Aborted when the session ends. */
+  #ending = new AbortController();
+  #backoff: Backoff | undefined;
+  #recovering = false;
+  #draining = false;
+  /** Cuts the wait before the next attempt short. */
+  #nudge: () => void = () => {};
 
-  private constructor(options: ConnectOptions) {
+  private constructor(url: URL, options: ConnectOptions, sources: Sources) {
     super();
     this.#options = options;
-    this.peer = new RTCPeerConnection({ iceServers: options.iceServers ?? [], bundlePolicy: "max-bundle" });
-    this.#demand = new DemandFollower(this.peer);
-    this.peer.onconnectionstatechange = () => this.#follow(this.peer.connectionState);
-    this.#channel = this.peer.createDataChannel("sluice", { protocol: MESSAGE_PROTOCOL });
-    this.#channel.onmessage = (event) => this.#receive(event.data);
-    this.#channel.onclose = () => this.#end(this.peer.connectionState === "failed" ? "network" : "server");
+    this.#sources = sources;
+    const endpoint = new URL("whip", url);
+    for (const model of options.models ?? []) endpoint.searchParams.append("model", model);
+    const { token, iceServers, timeout = CONNECT_TIMEOUT } = options;
+    this.#wish = { endpoint, sources: sources.list, token, iceServers, timeout };
   }
 
   /** Makes a session and connects it. @internal */
-  static async open(options: ConnectOptions): Promise<Session> {
-    const session = new Session(options);
+  static async open(url: URL, options: ConnectOptions): Promise<Session> {
+    if (typeof RTCPeerConnection !== "function") throw new SluiceError("NO_WEBRTC", "This browser has no WebRTC.");
+    const session = new Session(url, options, await Sources.open(options));
     try {
-      const iceServers = await session.#start();
-      if (!iceServers) return session;
-      session.#end("failed");
-      return Session.open({ ...options, iceServers });
+      options.signal?.throwIfAborted();
+      session.#adopt(await Connection.open(session.#wish, session.#listener, options.signal));
     } catch (error) {
-      session.#end("failed");
+      session.#end("failed", error);
       throw error;
     }
+    session.#watch();
+    return session;
+  }
+
+  /** The session's public id: it opens its results, not its control. Another connection may bring another id. */
+  get id(): string {
+    return this.#connection?.id ?? "";
+  }
+
+  /** Where its outcomes can be followed as Server-Sent Events. */
+  get resultsUrl(): string {
+    return this.#connection?.resultsUrl ?? "";
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** What is sent, for a <video> that shows it. */
+  get stream(): MediaStream {
+    return this.#sources.stream;
+  }
+
+  /** The connection itself, for statistics. After a `reconnect` event it may be another one. */
+  get peer(): RTCPeerConnection {
+    return (this.#connection as Connection).peer;
   }
 
   /**
-   * The moment that the outcome's frame was captured, in ms on the clock of performance.now(); undefined until the first sender
-   * report of its SSRC is in (about half a second), and for messages of data channels.
+   * The moment that the outcome's frame was captured, in ms on the clock of performance.now(). For a track it is undefined until the
+   * first sender report of its SSRC is in (about half a second); for a message it is what it was sent with.
    */
-  captureTime({ ssrc, rtpTimestamp }: Pick<Outcome, "ssrc" | "rtpTimestamp">): number | undefined {
-    return ssrc === undefined || rtpTimestamp === undefined ? undefined : this.#clock.time(ssrc, rtpTimestamp);
+  captureTime(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp"> & Partial<Outcome>): number | undefined {
+    const { ssrc, rtpTimestamp, session, stream, sequence } = outcome;
+    if (ssrc !== undefined && rtpTimestamp !== undefined) return this.#clock.time(ssrc, rtpTimestamp);
+    return sequence === undefined ? undefined : this.#outbox.captureTime({ session, stream, sequence });
   }
 
   /** Outcomes in the order of their arrival, until the session ends. For one reader; one that falls 256 behind loses the oldest. */
@@ -136,110 +151,195 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     }
   }
 
+  /**
+   * Sends one picture, as a message on a data channel. Anything that a canvas can draw is encoded as JPEG; what it shows when this is called is
+   * what is sent.
+   * @returns where it went; undefined where a newer one of the stream took its place or there is no connection (see `unsent`)
+   */
+  sendImage(image: ImageSource, options: SendOptions = {}): Promise<Sent | undefined> {
+    return this.#send("images", "", () => encodeImage(image), options);
+  }
+
+  /** Sends one tensor of raw values, little-endian, in row order; as {@link Session.sendImage}. All tensors of a stream have one shape. */
+  sendTensor(
+    values: BufferSource, { shape, datatype, ...options }: SendOptions & { shape: readonly number[]; datatype?: Datatype },
+  ): Promise<Sent | undefined> {
+    return this.#send("tensors", tensorProtocol(values, shape, datatype), () => bytesOf(values), options);
+  }
+
+  /** Sends any message that the edge takes, such as `application/json` or `audio/x-raw;format=S16LE;rate=16000`; as {@link Session.sendImage}. */
+  send(message: Blob | BufferSource | string, { type, ...options }: SendOptions & { type: string }): Promise<Sent | undefined> {
+    return this.#send("messages", type, () => bytesOf(message), options);
+  }
+
+  /** Sends another track of the same kind in place of one, now and on later connections. @param old default: the first of its kind */
+  async replaceTrack(track: MediaStreamTrack, old?: MediaStreamTrack): Promise<void> {
+    const sender = this.peer.getSenders().find((one) => (old ? one.track === old : one.track?.kind === track.kind));
+    if (!sender?.track) throw new SluiceError("NO_TRACK", `The session sends no ${track.kind} track that could be replaced.`);
+    const replaced = sender.track;
+    await sender.replaceTrack(track);
+    this.#sources.replaced(replaced, track);
+    if (this.#connection) this.#demandOn(this.#connection).refresh();
+  }
+
   /** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
   async close(): Promise<void> {
-    if (this.state === "closed") return;
-    const summary = new Promise((resolve) => this.addEventListener("summary", resolve, { once: true }));
-    if (this.#channel.readyState === "open") this.#channel.send('{"bye":{}}');
-    await Promise.race([summary, this.#delete().then(() => pause(SUMMARY_WAIT)), pause(2 * SUMMARY_WAIT)]);
+    if (this.#state === "closed") return;
+    this.#ending.abort();
+    await this.#connection?.leave();
     this.#end("client");
   }
 
-  /**
-   * WHIP (RFC 9725), with this side's candidates in the offer: from behind its own NAT, an edge may reach what cannot reach it. An edge
-   * names its STUN and TURN servers only in its answer, too late to gather with; they are returned for a second offer then.
-   */
-  async #start(): Promise<RTCIceServer[] | undefined> {
-    const { stream, microphone, url, models = [], signal, token, iceServers } = this.#options;
-    const group = stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []);
-    for (const track of [...group.getTracks(), ...(microphone ? [microphone] : [])]) this.peer.addTransceiver(track, { direction: "sendonly", streams: [group] });
-    await this.peer.setLocalDescription();
-    await gathered(this.peer, iceServers?.length ? GATHER_SERVERS : GATHER_LOCAL);
-    const endpoint = new URL("whip", new URL(url ?? new URL("..", import.meta.url), globalThis.location?.href));
-    for (const model of models) endpoint.searchParams.append("model", model);
-    const headers = { "Content-Type": "application/sdp", ...authorization(token) };
-    const response = await request(endpoint, { method: "POST", body: this.peer.localDescription?.sdp, signal, headers });
-    const location = response.headers.get("Location");
-    if (response.status !== 201 || !location) throw new SluiceError("BAD_ANSWER", `${endpoint.host} does not speak WHIP.`);
-    this.#resource = new URL(location, response.url).href;
-    const links = parseLinks(response.headers.get("Link"));
-    const servers = links.filter((link) => link.rel === "ice-server");
-    if (!iceServers && servers.length > 0)
-      return servers.map(({ target, username, credential }) => ({ urls: target, username, credential }));
-    const results = links.find((link) => link.rel === RESULTS_RELATION);
-    if (results) this.#resultsUrl = new URL(results.target, response.url).href;
-    this.#id = decodeURIComponent(/\/sessions\/([^/]+)\/results$/.exec(this.#resultsUrl)?.[1] ?? "");
-    const sdp = await response.text();
-    await this.peer.setRemoteDescription({ type: "answer", sdp }).catch((error) => {
-      throw new SluiceError("BAD_ANSWER", `The edge's answer cannot be used: ${error.message}`);
-    });
-    for (const [ssrc, rate] of soundRates(this.peer.localDescription?.sdp ?? "", sdp)) this.#clock.setRate(ssrc, rate);
-    await this.#opened(candidateAddresses(sdp));
-    return undefined;
+  async #send(stream: string, protocol: string, encode: () => Promise<Uint8Array<ArrayBuffer>>, options: SendOptions): Promise<Sent | undefined> {
+    return this.#outbox.send(options.stream ?? stream, forModels(protocol, options.models), encode, options.captureTime ?? performance.now());
   }
 
-  /** Waits until messages can flow. @param addresses where the edge said that it can be reached */
-  #opened(addresses: string[]): Promise<void> {
-    const { signal, timeout = CONNECT_TIMEOUT } = this.#options;
-    return new Promise((resolve, reject) => {
-      const unreachable = new SluiceError("ICE_FAILED", "The edge answered, but none of its addresses can be reached.", { addresses });
-      const timer = setTimeout(() => reject(unreachable), timeout);
-      const settle = (how: () => void) => {
-        clearTimeout(timer);
-        how();
-      };
-      this.#fail = (error) => settle(() => reject(error ?? unreachable));
-      const open = () => {
-        this.#setState("connected");
-        settle(resolve);
-      };
-      if (this.#channel.readyState === "open") open(); // on a busy page it may be so before the answer counts as applied
-      else this.#channel.onopen = open;
-      if (signal?.aborted) this.#fail(signal.reason);
-      signal?.addEventListener("abort", () => this.#fail(signal.reason), { once: true });
-    });
+  #listener = {
+    message: (message: ServerMessage, from: Connection) => this.#receive(message, from),
+    silent: (isSilent: boolean, from: Connection) => {
+      if (from !== this.#connection || this.#ending.signal.aborted) return;
+      this.#setState(isSilent ? "interrupted" : "connected");
+      if (isSilent) void this.#recover();
+      else this.#nudge();
+    },
+    ended: (reason: "server" | "network", from: Connection) => {
+      if (from !== this.#connection || this.#ending.signal.aborted) return;
+      this.#outbox.attach(undefined);
+      if (!((this.#options.reconnect ?? RECONNECT) > 0)) return this.#end(reason);
+      this.#setState("interrupted");
+      if (this.#recovering) this.#nudge();
+      else void this.#recover();
+    },
+  };
+
+  #watch(): void {
+    const { signal } = this.#ending;
+    this.#sources.watch(
+      (ended) => this.#emit("sourceended", ended),
+      (old, track) => this.replaceTrack(track, old),
+    );
+    globalThis.addEventListener?.("online", () => this.#nudge(), { signal });
+    globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), { signal });
+    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => !persisted && void this.close(), { signal });
   }
 
-  #follow(state: RTCPeerConnectionState): void {
-    if (state === "failed" && this.state === "connecting") this.#fail(undefined);
-    else if (state === "failed") this.#end("network");
-    else if (state === "disconnected" && this.state === "connected") this.#setState("interrupted");
-    else if (state === "connected" && this.state === "interrupted") this.#setState("connected");
+  /** Makes a connection the session's. What the one before it still has to say is heard. */
+  #adopt(next: Connection, previous?: Connection): void {
+    this.#connection = next;
+    this.#draining = false;
+    this.#since = performance.now();
+    for (const [ssrc, rate] of soundRates(next.peer.localDescription?.sdp ?? "", next.answer)) this.#clock.setRate(ssrc, rate);
+    this.#outbox.attach(next);
+    this.#setState("connected");
+    if (!previous) return;
+    void previous.leave();
+    this.#emit("reconnect", { id: next.id, resumed: false } satisfies ReconnectDetail);
   }
 
-  #end(reason: CloseReason): void {
-    if (this.state === "closed") return;
-    this.#fail(new SluiceError("SESSION_CLOSED", "The edge ended the session before it was connected."));
-    this.#setState("closed");
-    this.peer.close();
-    this.#wake();
-    if (reason === "failed" || reason === "network") void this.#delete(); // the edge may still keep a place for it
-    this.#emit("close", { reason });
+  /** Brings the connection back, or another one; gives up after a while. */
+  async #recover(): Promise<void> {
+    const limit = 1000 * (this.#options.reconnect ?? RECONNECT);
+    if (this.#recovering || limit <= 0) return;
+    this.#recovering = true;
+    const began = performance.now();
+    if (!this.#backoff || began - this.#since > STABLE) this.#backoff = new Backoff(began, limit);
+    let last: unknown;
+    let mayRestart = true;
+    let lent = this.#connection?.lent;
+    if (this.#state !== "connected" && !this.#connection?.hasEnded) await this.#pause(GRACE);
+    while (!this.#isBack()) {
+      const wait = this.#backoff.next(performance.now(), last, Math.random());
+      if (wait === undefined) return this.#end("network", last);
+      await this.#pause(wait);
+      if (this.#isBack()) break;
+      try {
+        if (mayRestart && !this.#draining && (await this.#restarted())) break;
+        mayRestart = false;
+        await this.#renew(lent);
+        last = undefined; // should it end again at once, the pauses get longer all the same
+      } catch (error) {
+        if (isFinal(error)) return this.#end("refused", error);
+        last = error;
+        lent = undefined; // what they lent may have run out
+      }
+    }
+    this.#recovering = false;
   }
 
-  async #delete(): Promise<void> {
-    if (!this.#resource) return;
-    const init = { method: "DELETE", keepalive: true, headers: authorization(this.#options.token) };
-    await fetch(this.#resource, init).catch(() => undefined); // an edge that is gone has nothing left to end
+  #isBack(): boolean {
+    return this.#ending.signal.aborted || (!this.#draining && this.#connection?.isOpen === true);
   }
 
-  #receive(data: unknown): void {
-    const message = parseMessage(data);
-    if (!message) return;
+  /** Restarts ICE. @returns whether that brought the connection back; it throws when the edge could not be asked */
+  async #restarted(): Promise<boolean> {
+    const connection = this.#connection;
+    if (!connection || connection.hasEnded) return false;
+    try {
+      await connection.restart(within(ATTEMPT, this.#ending.signal));
+    } catch (error) {
+      if (error instanceof SluiceError && error.code === "EDGE_UNREACHABLE" && !connection.hasEnded) throw error;
+      return false; // the edge knows no such session any more, or cannot restart it
+    }
+    await this.#pause(ATTEMPT / 2);
+    if (!connection.isOpen) return false;
+    this.#emit("reconnect", { id: connection.id, resumed: true } satisfies ReconnectDetail);
+    return true;
+  }
+
+  /** Makes another connection and only then lets go of the one before it. */
+  async #renew(lent: RTCIceServer[] | undefined): Promise<void> {
+    const previous = this.#connection as Connection;
+    const iceServers = this.#wish.iceServers ?? (lent?.length ? lent : undefined);
+    const wish = { ...this.#wish, sources: previous.sources(), iceServers, timeout: Math.min(this.#wish.timeout, 2 * ATTEMPT) };
+    const next = await Connection.open(wish, this.#listener, this.#ending.signal);
+    if (this.#ending.signal.aborted) return next.close();
+    this.#adopt(next, previous);
+  }
+
+  /** Waits, but no longer than until something has changed. */
+  async #pause(ms: number): Promise<void> {
+    const nudged = new AbortController();
+    this.#nudge = () => nudged.abort();
+    await pause(ms, AbortSignal.any([nudged.signal, this.#ending.signal]));
+    this.#nudge = () => {};
+  }
+
+  #receive(message: ServerMessage, from: Connection): void {
     const { kind, value } = message;
+    if (kind === "pong") return;
     if (kind === "outcome") {
-      this.#id ||= value.session ?? "";
-      this.#demand.learn(value);
+      this.#demandOn(from).learn(value);
       this.#waiting.push(value);
       if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
       this.#wake();
     }
     if (kind === "senderReport") this.#clock.report(value);
-    if (kind === "demand" && this.#options.followDemand !== false) void this.#demand.obey(value);
+    if (kind === "demand" && this.#options.followDemand !== false) void this.#demandOn(from).obey(value);
     this.#emit(kind.toLowerCase(), value);
+    if (kind !== "drain" || from !== this.#connection) return;
+    this.#draining = true;
+    void this.#recover();
+  }
+
+  #demandOn(connection: Connection): DemandFollower {
+    const known = this.#demands.get(connection) ?? new DemandFollower(connection.peer);
+    this.#demands.set(connection, known);
+    return known;
+  }
+
+  #end(reason: CloseReason, error?: unknown): void {
+    if (this.#state === "closed") return;
+    this.#ending.abort();
+    this.#connection?.close();
+    this.#outbox.attach(undefined);
+    this.#sources.close();
+    this.#setState("closed");
+    this.#wake();
+    this.#emit("close", { reason, ...(error !== undefined && { error }) });
   }
 
   #setState(state: SessionState): void {
+    if (this.#state === state) return;
     this.#state = state;
     this.#emit("state", state);
   }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { candidateAddresses, parseLinks } from "../build/signal.js";
+import { parseLinks } from "../build/signal.js";
 
 test("parseLinks reads the header of a WHIP answer", () => {
   const header = '<stun:stun.example:3478>; rel="ice-server", ' +
@@ -14,11 +14,4 @@ test("parseLinks reads the header of a WHIP answer", () => {
   ]);
   assert.deepEqual(parseLinks(null), []);
   assert.deepEqual(parseLinks("<broken"), []);
-});
-
-test("candidateAddresses names what was tried", () => {
-  const sdp = ["v=0", "a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host", "a=candidate:1 2 udp 2130706431 192.0.2.1 8189 typ host",
-    "a=candidate:2 1 TCP 1671430143 2001:db8::1 8189 typ host tcptype passive", "a=end-of-candidates", ""].join("\r\n");
-  assert.deepEqual(candidateAddresses(sdp), ["udp 192.0.2.1:8189", "tcp [2001:db8::1]:8189"]);
-  assert.deepEqual(candidateAddresses(""), []);
 });

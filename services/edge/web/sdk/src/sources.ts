@@ -1,0 +1,127 @@
+import type { Source } from "./connection.js";
+import { openCamera, openMicrophone } from "./devices.js";
+import { SluiceError } from "./errors.js";
+
+/** What to send; several can be given. */
+export interface SourceOptions {
+  /** A camera, which the session opens, opens again when it comes back, and closes. */
+  camera?: boolean | MediaTrackConstraints;
+  /** A microphone, opened like the camera, or its track. */
+  microphone?: boolean | MediaTrackConstraints | MediaStreamTrack;
+  /** All tracks of a stream. */
+  stream?: MediaStream | MediaStreamTrack;
+  track?: MediaStreamTrack;
+  /** What the page draws. A browser stops drawing in a hidden tab. */
+  canvas?: HTMLCanvasElement;
+  /** How video is encoded, each entry a layer of a simulcast, as for addTransceiver. */
+  encodings?: RTCRtpEncodingParameters[];
+}
+
+/** A source that has ended by itself. */
+export interface SourceEnded {
+  track: MediaStreamTrack;
+  error: SluiceError;
+}
+
+/** The tracks of a session: those of the page, and those of devices that the session opened. */
+export class Sources {
+  /** What is sent, for a <video> that shows it. */
+  readonly stream: MediaStream;
+  readonly list: Source[] = [];
+  /** The tracks of devices that the session opened, and how. */
+  #owned = new Map<MediaStreamTrack, () => Promise<MediaStreamTrack>>();
+  #drawn: MediaStreamTrack[] = [];
+  #ending = new AbortController();
+  #watchOne: (track: MediaStreamTrack) => void = () => {};
+
+  private constructor(stream: MediaStream) {
+    this.stream = stream;
+  }
+
+  /** Opens what the options name. It throws a {@link SluiceError} for a device that cannot be had. */
+  static async open({ camera, microphone, stream, track, canvas, encodings }: SourceOptions): Promise<Sources> {
+    const sources = new Sources(stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []));
+    try {
+      for (const one of sources.stream.getTracks()) sources.#add(one, encodings);
+      if (track) sources.#add(track, encodings);
+      if (canvas) sources.#drawn.push(...canvas.captureStream().getTracks());
+      for (const drawn of sources.#drawn) sources.#add(drawn, encodings);
+      if (camera) await sources.#own(() => openCamera(camera === true ? {} : camera), encodings);
+      if (microphone instanceof MediaStreamTrack) sources.#add(microphone);
+      else if (microphone) await sources.#own(() => openMicrophone(microphone === true ? {} : microphone));
+    } catch (error) {
+      sources.close();
+      throw error;
+    }
+    return sources;
+  }
+
+  /**
+   * Watches for tracks that end by themselves, and for devices that come back.
+   * @param ended is told of each @param replace sends a track in place of another, and has it noted by {@link Sources.replaced}
+   */
+  watch(ended: (what: SourceEnded) => void, replace: (old: MediaStreamTrack, track: MediaStreamTrack) => Promise<void>): void {
+    this.#watchOne = (track) => {
+      const gone = () => {
+        if (!this.list.some((source) => source.track === track)) return; // the page has replaced it
+        ended({ track, error: endOf(track) });
+        this.#awaitReturn(track, replace);
+      };
+      track.addEventListener("ended", gone, { signal: this.#ending.signal });
+    };
+    for (const { track } of this.list) this.#watchOne(track);
+  }
+
+  /** Opens a device that has gone again as soon as there is such a device. */
+  #awaitReturn(track: MediaStreamTrack, replace: (old: MediaStreamTrack, track: MediaStreamTrack) => Promise<void>): void {
+    const open = this.#owned.get(track);
+    if (!open) return;
+    const found = new AbortController();
+    const signal = AbortSignal.any([found.signal, this.#ending.signal]);
+    const look = async () => {
+      const fresh = await open().catch(() => undefined);
+      if (!fresh) return; // it was another device that came
+      if (signal.aborted) return fresh.stop();
+      found.abort();
+      this.#owned.delete(track);
+      this.#owned.set(fresh, open);
+      await replace(track, fresh);
+    };
+    globalThis.navigator.mediaDevices.addEventListener("devicechange", () => void look(), { signal });
+  }
+
+  /** Notes that a track is sent in place of another. */
+  replaced(old: MediaStreamTrack, track: MediaStreamTrack): void {
+    const source = this.list.find((one) => one.track === old);
+    if (!source) return;
+    source.track = track;
+    this.#watchOne(track);
+    if (!source.group.getTracks().includes(old)) return;
+    source.group.removeTrack(old);
+    source.group.addTrack(track);
+  }
+
+  /** Closes what the session opened. */
+  close(): void {
+    this.#ending.abort();
+    for (const track of [...this.#owned.keys(), ...this.#drawn]) track.stop();
+  }
+
+  #add(track: MediaStreamTrack, encodings?: RTCRtpEncodingParameters[]): void {
+    this.list.push({ track, group: this.stream, encodings: track.kind === "video" ? encodings : undefined });
+  }
+
+  async #own(open: () => Promise<MediaStreamTrack>, encodings?: RTCRtpEncodingParameters[]): Promise<void> {
+    const track = await open();
+    this.#owned.set(track, open);
+    this.#add(track, encodings);
+  }
+}
+
+/** Why a track has ended, as far as a browser tells. */
+function endOf(track: MediaStreamTrack): SluiceError {
+  const isScreen = "displaySurface" in track.getSettings();
+  if (isScreen) return new SluiceError("SHARING_ENDED", "The sharing of the screen was ended.");
+  const device = track.kind === "video" ? "camera" : "microphone";
+  return new SluiceError("DEVICE_LOST", `The ${device} has gone: it was unplugged, or may not be used any more.`);
+}

@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { bytesOf, encodeImage, forModels, tensorProtocol } from "../build/content.js";
+
+for (const [name, values, shape, datatype, want] of [
+  ["floats", new Float32Array(63), [1, 63], undefined, "application/x-tensor;dtype=FP32;shape=1,63"],
+  ["bytes", new Uint8Array(6), [2, 3], undefined, "application/x-tensor;dtype=UINT8;shape=2,3"],
+  ["long integers", new BigInt64Array(2), [2], undefined, "application/x-tensor;dtype=INT64;shape=2"],
+  ["halves in a buffer", new ArrayBuffer(4), [2], "FP16", "application/x-tensor;dtype=FP16;shape=2"],
+  ["a buffer of anything", new ArrayBuffer(4), [2], undefined, /data type/],
+  ["too few", new Float32Array(62), [1, 63], undefined, /252 bytes; this one has 248/],
+])
+  test(`tensorProtocol: ${name}`, () => {
+    if (typeof want === "string") assert.equal(tensorProtocol(values, shape, datatype), want);
+    else assert.throws(() => tensorProtocol(values, shape, datatype), (error) => error.code === "BAD_TENSOR" && want.test(error.message));
+  });
+
+test("forModels narrows a protocol, also an empty one", () => {
+  assert.equal(forModels("", []), "");
+  assert.equal(forModels("", ["faces"]), ";model=faces");
+  assert.equal(forModels("application/json", ["a", "b"]), "application/json;model=a,b");
+});
+
+test("bytesOf copies what it is given", async () => {
+  const values = new Float32Array([1, 2]).subarray(1);
+  const bytes = await bytesOf(values);
+  values[0] = 7;
+  assert.deepEqual([...bytes], [0, 0, 0, 64]);
+  assert.deepEqual([...(await bytesOf(new Blob(["ab"])))], [97, 98]);
+  assert.deepEqual([...(await bytesOf("é"))], [0xc3, 0xa9]);
+  assert.deepEqual([...(await bytesOf(new Uint8Array([5]).buffer))], [5]);
+});
+
+test("encodeImage takes what is encoded as it is, and draws the rest", async () => {
+  assert.deepEqual([...(await encodeImage(new Uint8Array([0xff, 0xd8])))], [0xff, 0xd8]);
+  const drawn = [];
+  globalThis.OffscreenCanvas = class {
+    constructor(width, height) {
+      this.size = [width, height];
+    }
+    getContext = () => ({ drawImage: (image) => drawn.push([image, ...this.size]) });
+    convertToBlob = async ({ type }) => new Blob([type]);
+  };
+  const video = { videoWidth: 640, videoHeight: 360, width: 0, height: 0 };
+  assert.equal(new TextDecoder().decode(await encodeImage(video)), "image/jpeg");
+  assert.deepEqual(drawn, [[video, 640, 360]]);
+  assert.throws(() => encodeImage({ naturalWidth: 0, naturalHeight: 0 }), (error) => error.code === "BAD_IMAGE");
+  delete globalThis.OffscreenCanvas;
+});
