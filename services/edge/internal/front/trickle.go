@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
@@ -45,6 +46,7 @@ func (f *Front) trickle(w http.ResponseWriter, r *http.Request, who principal) e
 	h.Set("Content-Type", sdpfrag.Type)
 	h.Set("ETag", entityTag(edge.Ufrag))
 	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
 	if _, err := io.WriteString(w, answer); err != nil {
 		f.cfg.Logger.Info("the publisher left before its ICE session was restarted", "session", session.ID())
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -46,6 +47,7 @@ func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) e
 	h.Set("Content-Type", sdpType)
 	h.Set("ETag", entityTag(session.ICESession()))
 	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(answer)))
 	w.WriteHeader(http.StatusCreated)
 	if _, err := io.WriteString(w, answer); err != nil {
 		f.cfg.Logger.Info("the publisher left before its answer", "session", session.ID())

@@ -1,8 +1,10 @@
 package session
 
 import (
+	"errors"
 	"net"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -128,6 +130,27 @@ func (r *roaming) firstSince(from time.Time) time.Duration {
 	return time.Hour
 }
 
+// refuse asks for restarts that cannot be, and checks that the ICE session is the same.
+func (r *roaming) refuse() {
+	r.t.Helper()
+	before := r.session.ICESession()
+	client, err := sdpfrag.Parse(sdpfrag.Of(r.client.pc.LocalDescription().SDP))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var refusal *Refusal
+	_, err = r.session.Trickle(r.t.Context(), sdpfrag.Fragment{Ufrag: client.Ufrag, Password: strings.Repeat("p", 22)})
+	if !errors.As(err, &refusal) || refusal.Code != CodeInvalidSDP {
+		r.t.Errorf("a new password with the old user name: %v", err)
+	}
+	if answer, err := r.session.Trickle(r.t.Context(), sdpfrag.Fragment{Ufrag: "stranger", Candidates: []string{"candidate:1 1 udp 1 10.0.0.9 9 typ host"}}); answer != "" || err != nil {
+		r.t.Errorf("candidates of a stranger: %q, %v", answer, err)
+	}
+	if after := r.session.ICESession(); after != before {
+		r.t.Errorf("the ICE session was %s and is %s", before, after)
+	}
+}
+
 // restart restarts ICE as a WHIP client does, over a way that takes as long as the network.
 func (r *roaming) restart() {
 	r.t.Helper()
@@ -185,7 +208,12 @@ func TestAnICERestartFollowsTheClient(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRoaming(t, change)
 				defer r.end()
-				r.film(true, 2*time.Second)
+				r.film(true, time.Second)
+				r.refuse()
+				r.film(false, time.Second)
+				if after := r.firstSince(time.Now().Add(-200 * time.Millisecond)); after > 100*time.Millisecond {
+					t.Errorf("after restarts that were refused no frame came for %v", after)
+				}
 				moved := time.Now()
 				r.moveTo("10.0.0.3")
 				done := make(chan struct{})
