@@ -17,7 +17,8 @@ type Config struct {
 	//
 	//   - centerface: the four outputs of CenterFace (arXiv:1911.03599): heat map, sizes, offsets, landmarks. Results are detections.
 	//   - yolo: the one output of a detector of the YOLO family, in the form that Version says. Results are detections.
-	//   - ssd: boxes and scores of a single-shot detector, with classes and a count or scores for all classes. Results are detections.
+	//   - ssd: boxes and scores of a single-shot detector, with classes and a count or scores for all classes. Boxes are corners: offsets from priors (anchors), which some
+	//     networks end in, are not read, for the priors are not in the model's answer. Results are detections.
 	//   - classes: one output of a logit for each class, turned into probabilities by softmax. Results are classes.
 	//   - probabilities: one output of a probability for each class. Results are classes.
 	//   - speech: one output of one probability, that a window of sound holds speech. Results are speech.

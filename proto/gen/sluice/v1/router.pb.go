@@ -274,7 +274,7 @@ type Open struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Public id of the session. The router uses it in inspection and as the owner of the streams.
 	Session *string `protobuf:"bytes,1,opt,name=session,proto3,oneof" json:"session,omitempty"`
-	// Names of the models wanted. Empty means all.
+	// Names of the models wanted. Empty means all. One that is not there is not in Opened; the next one has it if it comes.
 	Models        []string `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

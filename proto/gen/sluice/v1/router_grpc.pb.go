@@ -34,7 +34,7 @@ type RouterServiceClient interface {
 	//
 	// The call ends when the edge half-closes: the router finishes what it has and closes. It fails with INVALID_ARGUMENT for a
 	// message that breaks the rules of this file, FAILED_PRECONDITION for a frame before Open or a second Open, and NOT_FOUND for an
-	// unknown model in Open.
+	// Open that names models of which the router never had any.
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 }
 
@@ -71,7 +71,7 @@ type RouterServiceServer interface {
 	//
 	// The call ends when the edge half-closes: the router finishes what it has and closes. It fails with INVALID_ARGUMENT for a
 	// message that breaks the rules of this file, FAILED_PRECONDITION for a frame before Open or a second Open, and NOT_FOUND for an
-	// unknown model in Open.
+	// Open that names models of which the router never had any.
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	mustEmbedUnimplementedRouterServiceServer()
 }

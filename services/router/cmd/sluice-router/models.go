@@ -237,11 +237,11 @@ func (m *models) release() error {
 	return closeModels(out)
 }
 
-// abandon leaves the models that are out open for good: batches of theirs never came back and may still use them.
-func (m *models) abandon() {
+// abandon leaves those of the models that are out open for good that have one of these names: batches of theirs never came back and may still use them.
+func (m *models) abandon(stuck []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.out = nil
+	m.out = slices.DeleteFunc(m.out, func(s *opened) bool { return slices.Contains(stuck, s.config.Name) })
 }
 
 // ready returns nil when any model is: a router with one of two model servers down still serves the other's sessions.

@@ -240,9 +240,9 @@ func (r *router) apply(ctx context.Context, p *plan) error {
 	r.intake.Refit()
 	r.reloaded.WithLabelValues(reloadApplied).Inc()
 	r.logger.Info("the configuration was read again", "added", p.added, "changed", p.replacements, "removed", p.removed, "models", names(p.all))
-	if err := retired.Wait(ctx); err != nil && ctx.Err() == nil {
-		r.models.abandon()
-		r.logger.Error("batches never came back from a model that was taken out, which stays open", "error", err)
+	if stuck, err := retired.Wait(ctx); err != nil && ctx.Err() == nil {
+		r.models.abandon(stuck)
+		r.logger.Error("batches never came back from models that were taken out, which stay open", "models", stuck, "error", err)
 	}
 	return nil
 }

@@ -80,3 +80,34 @@ func TestDemand(t *testing.T) {
 		_ = b.stop()
 	})
 }
+
+// TestDemandEndsWithTheModel takes an overloaded model out: what it demanded is withdrawn, once, and it demands nothing after that.
+func TestDemandEndsWithTheModel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		busy := &loaded{batch.NewFresh(batch.Options{}), func(time.Time) batch.Load { return batch.Load{Overloaded: true, Since: start, Capacity: 10} }}
+		b := newBedOf(t, func() batch.Policy { return busy }, modelConfig("busy", &runner{run: echo(ms)}))
+		b.begin()
+		s := b.session("s")
+		sequence := uint32(0)
+		run := func(d time.Duration) {
+			for range d / (50 * ms) {
+				sequence++
+				b.submit(s, "camera", sequence, "", 250*ms, "busy")
+				advance(50 * ms)
+			}
+		}
+		run(3 * time.Second)
+		if n := len(s.demands); n == 0 || s.demands[n-1].MaxFramerate <= 0 {
+			t.Fatalf("told %+v in 3 s of overload", s.demands)
+		}
+		s.demands = nil
+		came(t, b.replace())
+		run(3 * time.Second)
+		if len(s.demands) != 1 || s.demands[0] != (media.Demand{Stream: "camera", Model: "busy"}) {
+			t.Errorf("told %+v, want that nothing is demanded any more, once", s.demands)
+		}
+		_ = b.stop()
+	})
+}

@@ -119,6 +119,9 @@ func (d *Dispatcher) Models() []media.Model {
 	return models
 }
 
+// Knows tells whether there is a model of a name, or was one since the start.
+func (d *Dispatcher) Knows(name string) bool { return d.now().find(name) != nil }
+
 // Inputs gives the inputs of the models. An id stands for the same input for as long as any model takes that, and is not used again after.
 func (d *Dispatcher) Inputs() []media.Input { return slices.Clone(d.now().inputs) }
 

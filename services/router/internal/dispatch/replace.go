@@ -175,19 +175,31 @@ func (d *Dispatcher) Replace(ctx context.Context, models []ModelConfig) (*Retire
 // Retired are models that have been taken out and may still have batches in flight.
 type Retired struct{ models []*model }
 
-// Wait returns when the runners of these models are not used any more: after the longest of the deadlines in flight and a second at most. It returns an error when
-// batches never came back, or ctx ended before: then runners may still be in use.
-func (r *Retired) Wait(ctx context.Context) error {
+// Wait returns when the runners of these models are not used any more: after the longest of the deadlines in flight and a second at most. It names the models whose
+// batches never came back, or had not when ctx ended, with an error that says so: their runners may still be in use.
+func (r *Retired) Wait(ctx context.Context) (stuck []string, err error) {
 	var errs []error
 	for _, m := range r.models {
-		select {
-		case <-m.over:
-			errs = append(errs, m.err)
-		case <-ctx.Done():
-			return errors.Join(append(errs, ctx.Err())...)
+		if err := m.wait(ctx); err != nil {
+			stuck, errs = append(stuck, m.cfg.Name), append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return stuck, errors.Join(errs...)
+}
+
+// wait returns when run has returned, with its error, or ctx has ended before.
+func (m *model) wait(ctx context.Context) error {
+	select {
+	case <-m.over:
+		return m.err
+	default: // ctx may have ended too
+	}
+	select {
+	case <-m.over:
+		return m.err
+	case <-ctx.Done():
+		return fmt.Errorf("model %s: %w", m.cfg.Name, ctx.Err())
+	}
 }
 
 // retire ends what waits, and has run end what was demanded, and return when what is in flight has ended.

@@ -26,8 +26,8 @@ func (b *bed) replace(models ...ModelConfig) *Retired {
 // came waits for retired models and fails the test when they do not come back.
 func came(t *testing.T, r *Retired) {
 	t.Helper()
-	if err := r.Wait(t.Context()); err != nil {
-		t.Error(err)
+	if stuck, err := r.Wait(t.Context()); err != nil || len(stuck) > 0 {
+		t.Errorf("%v: %v", stuck, err)
 	}
 }
 
@@ -143,6 +143,48 @@ func TestReplaceChangesAModel(t *testing.T) {
 	}
 }
 
+// TestTotalsGoOn replaces a model twice while the first two still have a frame in flight, takes it out and brings it back: its account is one all the time.
+func TestTotalsGoOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		faces := func(after time.Duration) ModelConfig { return modelConfig("faces", &runner{run: echo(after)}) }
+		b := newBed(t, faces(50*ms))
+		s := b.session("s")
+		check := func(when string, accepted, results, inFlight uint32) {
+			t.Helper()
+			if c := b.balance("faces"); c.Accepted != accepted || c.Results != results || c.InFlight != inFlight || len(b.Totals()) != 1 {
+				t.Errorf("%s: %+v, want %d accepted, %d results, %d in flight, and one account", when, c, accepted, results, inFlight)
+			}
+		}
+		b.submit(s, "camera", 1, "1", 250*ms, "faces")
+		synctest.Wait()
+		first := b.replace(faces(40 * ms))
+		b.submit(s, "camera", 2, "2", 250*ms, "faces")
+		synctest.Wait()
+		second := b.replace(faces(10 * ms))
+		b.submit(s, "camera", 3, "3", 250*ms, "faces")
+		synctest.Wait()
+		check("with three of a name", 3, 0, 3)
+		advance(20 * ms)
+		check("when the last has answered", 3, 1, 2)
+		came(t, first)
+		came(t, second)
+		check("when all have", 3, 3, 0)
+		came(t, b.replace())
+		check("when it was taken out", 3, 3, 0)
+		b.submit(s, "camera", 4, "4", 250*ms, "faces")
+		synctest.Wait()
+		check("with a frame that comes late", 4, 3, 0)
+		came(t, b.replace(faces(ms)))
+		came(t, b.replace(faces(ms)))
+		b.submit(s, "camera", 5, "5", 250*ms, "faces")
+		advance(10 * ms)
+		check("when it came back", 5, 4, 0)
+		expect(t, s, wants{3, "result", 10}, wants{2, "result", 40}, wants{1, "result", 50}, wants{4, "DRAINING", 50}, wants{5, "result", 51})
+		_ = b.stop()
+	})
+}
+
 // TestReplaceLeavesOthersAlone keeps what a recurrent model remembers and what waits for it, while others come and go.
 func TestReplaceLeavesOthersAlone(t *testing.T) {
 	t.Parallel()
@@ -198,21 +240,21 @@ func TestReplaceWaitsForWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		b := newBed(t, modelConfig("hangs", &runner{run: hang(release)}))
+		b := newBed(t, modelConfig("hangs", &runner{run: hang(release)}), modelConfig("works", &runner{run: echo(10 * ms)}))
 		s := b.session("s")
-		b.submit(s, "camera", 1, "1", 250*ms, "hangs")
+		b.submit(s, "camera", 1, "1", 250*ms, "hangs", "works")
 		synctest.Wait()
 		retired := b.replace()
 		brief, cancel := context.WithTimeout(t.Context(), 100*ms)
 		defer cancel()
-		if err := retired.Wait(brief); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Wait = %v while a batch is in flight", err)
+		if stuck, err := retired.Wait(brief); !errors.Is(err, context.DeadlineExceeded) || !slices.Equal(stuck, []string{"hangs"}) {
+			t.Errorf("Wait = %v, %v while a batch is in flight", stuck, err)
 		}
 		begun := time.Now()
-		if err := retired.Wait(t.Context()); err == nil || time.Since(begun) > 2*time.Second {
-			t.Errorf("Wait = %v after %v; want an error about a batch that never came back, soon", err, time.Since(begun))
+		if stuck, err := retired.Wait(t.Context()); err == nil || !slices.Equal(stuck, []string{"hangs"}) || time.Since(begun) > 2*time.Second {
+			t.Errorf("Wait = %v, %v after %v; want an error about the one model whose batch never came back, soon", stuck, err, time.Since(begun))
 		}
-		expect(t, s, wants{1, "BACKEND_TIMEOUT", 250})
+		expect(t, s, wants{1, "result", 10}, wants{1, "BACKEND_TIMEOUT", 250})
 		close(release)
 		synctest.Wait()
 		if err := b.stop(); err == nil {

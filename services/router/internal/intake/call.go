@@ -66,7 +66,11 @@ func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
 // Demand implements dispatch.Owner.
 func (c *call) Demand(d media.Demand) {
 	v := c.view.Load()
-	if picture := v.inputs[v.models[d.Model].InputID].Picture; d.MaxFramerate > 0 {
+	if m, there := v.models[d.Model]; d.MaxFramerate > 0 {
+		if !there {
+			return // It came late: the model has gone, and what it demanded with it.
+		}
+		picture := v.inputs[m.InputID].Picture
 		d.MaxWidth, d.MaxHeight = picture.Width, picture.Height
 	}
 	c.out.demand(d)

@@ -58,6 +58,7 @@ func (s strict) Drop(f *dispatch.Frame, reason media.DropReason) {
 }
 
 func (strict) Forget(dispatch.Owner, string) {}
+func (strict) Knows(string) bool             { return true }
 
 func (s strict) check(f *dispatch.Frame) {
 	seen := map[string]bool{}

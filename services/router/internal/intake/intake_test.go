@@ -127,7 +127,7 @@ func TestOpening(t *testing.T) {
 		"frame first":   {[]*sluicev1.StreamRequest{{Body: &sluicev1.StreamRequest_Frame{}}}, codes.FailedPrecondition},
 		"nothing first": {[]*sluicev1.StreamRequest{{}}, codes.FailedPrecondition},
 		"twice":         {[]*sluicev1.StreamRequest{openRequest("s"), openRequest("s")}, codes.FailedPrecondition},
-		"unknown model": {[]*sluicev1.StreamRequest{openRequest("s", "faces", "nobody")}, codes.NotFound},
+		"unknown model": {[]*sluicev1.StreamRequest{openRequest("s", "nobody", "neither")}, codes.NotFound},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

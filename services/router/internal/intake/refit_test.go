@@ -21,7 +21,7 @@ func (b *bed) replace(models ...dispatch.ModelConfig) {
 		b.t.Fatal(err)
 	}
 	b.service.Refit()
-	if err := retired.Wait(b.t.Context()); err != nil {
+	if _, err := retired.Wait(b.t.Context()); err != nil {
 		b.t.Error(err)
 	}
 }
@@ -91,6 +91,41 @@ func TestRefitTellsWhomItConcerns(t *testing.T) {
 	})
 }
 
+// TestOpenWithoutAModelThatIsGone has calls opened that name a model which has been taken out, or which only another router has: they have what is left, and get the model when it
+// comes.
+func TestOpenWithoutAModelThatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		faces, pose := modelConfig("faces", small, &model{after: ms}), modelConfig("pose", small, &model{after: ms})
+		b := newBed(t, defaults(), faces, pose)
+		defer b.stop()
+		b.replace(faces)
+		both, opened := b.open("both", "pose", "faces", "elsewhere")
+		if !slices.Equal(named(opened), []string{"faces"}) || len(opened.GetInputs()) != 1 {
+			t.Errorf("both: %v", opened)
+		}
+		one, opened := b.open("one", "pose")
+		if len(named(opened)) != 0 || len(opened.GetInputs()) != 0 {
+			t.Errorf("one: %v", opened)
+		}
+		both.frame(frame("camera", 1, 1, 200*ms, "faces"))
+		if o := both.outcome(); end(o) != "result" {
+			t.Errorf("the model that is left: %v", o)
+		}
+		b.replace(faces, modelConfig("pose", small, &model{after: ms}))
+		if opened, _ = both.reopened(); !slices.Equal(named(opened), []string{"faces", "pose"}) {
+			t.Errorf("both, when it came back: %v", opened)
+		}
+		if opened, _ = one.reopened(); !slices.Equal(named(opened), []string{"pose"}) {
+			t.Errorf("one, when it came back: %v", opened)
+		}
+		one.frame(frame("camera", 1, opened.GetInputs()[0].GetId(), 200*ms, "pose"))
+		if o := one.outcome(); end(o) != "result" {
+			t.Errorf("the model that came back: %v", o)
+		}
+	})
+}
+
 func largeFrame(sequence, input uint32) *sluicev1.Frame {
 	f := frame("camera", sequence, input, 200*ms, "new")
 	f.Payload = make([]byte, large.Bytes())
@@ -147,6 +182,26 @@ func TestRefitTakesWhatWasOnItsWay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestLateDemand has a model demand something when the call does not have it any more: the edge is not told, but for the end of what was demanded.
+func TestLateDemand(t *testing.T) {
+	t.Parallel()
+	c := newCall(&Service{cfg: defaults()}, "s", nil)
+	inputs := []media.Input{{ID: 1, Form: media.PictureForm(small)}}
+	c.view.Store(c.newView([]media.Model{{Name: "here", InputID: 1}}, inputs, nil, time.Now()))
+	for _, model := range []string{"gone", "here"} {
+		for _, rate := range []float64{5, 0} {
+			c.Demand(media.Demand{Stream: "camera", Model: model, MaxFramerate: rate})
+			l, found, _ := c.out.take()
+			if want := rate == 0 || model == "here"; found != want || found && l.demand.MaxFramerate != rate {
+				t.Errorf("%s demands %g: told %t (%+v), want %t", model, rate, found, l.demand, want)
+			}
+			if found && (l.demand.MaxWidth == small.Width) != (rate > 0) {
+				t.Errorf("%s demands %g: %+v", model, rate, l.demand)
+			}
+		}
+	}
 }
 
 // TestRefitForgetsInTheEnd keeps what a model was no longer than a frame for it can be of use.

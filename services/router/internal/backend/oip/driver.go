@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,9 +64,7 @@ type Driver struct {
 	name string
 	ids  atomic.Uint64
 
-	// open is held for reading by each call, and for writing by Close.
-	open   sync.RWMutex
-	closed bool
+	gate backend.Gate
 }
 
 // Open makes a driver. It connects in the background, so a target that is away is no error here.
@@ -106,24 +103,12 @@ func Open(config Config) (*Driver, error) {
 // Target gives the gRPC target.
 func (d *Driver) Target() string { return d.config.Target }
 
-// enter begins a call; leave ends it. It fails once the driver is closed.
-func (d *Driver) enter() error {
-	d.open.RLock()
-	if d.closed {
-		d.open.RUnlock()
-		return &backend.Error{Code: media.BackendUnavailable, Reason: "the connection is closed"}
-	}
-	return nil
-}
-
-func (d *Driver) leave() { d.open.RUnlock() }
-
 // Ready asks for the model's readiness.
 func (d *Driver) Ready(ctx context.Context) error {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	ctx, seen := watchTrailer(ctx)
 	answer, err := d.client.ModelReady(ctx, &inference.ModelReadyRequest{Name: d.config.Model, Version: d.config.Version})
 	if err != nil {
@@ -137,10 +122,10 @@ func (d *Driver) Ready(ctx context.Context) error {
 
 // Describe asks for the model's metadata.
 func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return backend.Description{}, err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	ctx, seen := watchTrailer(ctx)
 	answer, err := d.client.ModelMetadata(ctx, &inference.ModelMetadataRequest{Name: d.config.Model, Version: d.config.Version})
 	if err != nil {
@@ -158,10 +143,10 @@ func (d *Driver) Scatters() bool { return d.config.Codec == nil }
 
 // Infer sends one batch and waits for its answer.
 func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Output, error) {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return backend.Output{}, err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	request := &question{d.request(batch), batch.Pieces, batch.Keep}
 	var reply answer
 	ctx, seen := watchTrailer(ctx)
@@ -223,12 +208,4 @@ func (d *Driver) limit(frames int, outputs []tensor.Declared) int {
 }
 
 // Close closes the connection after the calls in progress.
-func (d *Driver) Close() error {
-	d.open.Lock()
-	defer d.open.Unlock()
-	if d.closed {
-		return nil
-	}
-	d.closed = true
-	return d.conn.Close()
-}
+func (d *Driver) Close() error { return d.gate.Close(d.conn.Close) }

@@ -44,9 +44,7 @@ type Driver struct {
 	stop    context.CancelFunc
 	stopped sync.WaitGroup
 
-	// open is held for reading by each call, and for writing by Close.
-	open   sync.RWMutex
-	closed bool
+	gate backend.Gate
 
 	mu   sync.Mutex
 	conn *connection // nil while there is none
@@ -105,25 +103,13 @@ func CheckURL(address string) (*url.URL, error) {
 // Target gives the server's address, without the query.
 func (d *Driver) Target() string { return d.target }
 
-// enter begins a call; leave ends it. It fails once the driver is closed.
-func (d *Driver) enter() error {
-	d.open.RLock()
-	if d.closed {
-		d.open.RUnlock()
-		return &backend.Error{Code: media.BackendUnavailable, Reason: "the connection is closed"}
-	}
-	return nil
-}
-
-func (d *Driver) leave() { d.open.RUnlock() }
-
 // Ready returns nil when the server is connected and has described the model, which it is asked for once a connection, unless the configuration does. It fails once when
 // the description is another than before.
 func (d *Driver) Ready(ctx context.Context) error {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	described, err := d.describe(ctx, false)
 	if err != nil {
 		return err
@@ -139,10 +125,10 @@ func (d *Driver) Ready(ctx context.Context) error {
 
 // Describe gives what the configuration or the server says. The server is asked again when it has told before.
 func (d *Driver) Describe(ctx context.Context) (backend.Description, error) {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return backend.Description{}, err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	described, err := d.describe(ctx, true)
 	if err != nil {
 		return backend.Description{}, err
@@ -185,10 +171,10 @@ func (d *Driver) connected(ctx context.Context) (*connection, error) {
 
 // Infer sends one batch and waits for its answer.
 func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Output, error) {
-	if err := d.enter(); err != nil {
+	if err := d.gate.Enter(); err != nil {
 		return backend.Output{}, err
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	if ctx.Err() != nil {
 		return backend.Output{}, backend.ContextError(ctx)
 	}
@@ -248,13 +234,9 @@ func read(a *answer, batch backend.Request) (backend.Output, error) {
 
 // Close closes the connection after the calls in progress.
 func (d *Driver) Close() error {
-	d.open.Lock()
-	defer d.open.Unlock()
-	if d.closed {
+	return d.gate.Close(func() error {
+		d.stop()
+		d.stopped.Wait()
 		return nil
-	}
-	d.closed = true
-	d.stop()
-	d.stopped.Wait()
-	return nil
+	})
 }
