@@ -98,11 +98,14 @@ func (b *browser) next(t *testing.T, report any) {
 	}
 }
 
-// pages serves the test pages and the clips on an origin of its own and gives its address.
-func pages(t *testing.T) string {
+// pages serves the test pages, the clips and files that the test made, by their names, on an origin of its own and gives its address.
+func pages(t *testing.T, made ...string) string {
 	t.Helper()
 	root := stack.Root(t)
 	mux := http.NewServeMux()
+	for _, file := range made {
+		mux.HandleFunc("/"+filepath.Base(file), func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, file) })
+	}
 	mux.Handle("/clips/", http.StripPrefix("/clips/", http.FileServer(http.Dir(filepath.Join(root, ".cache", "clips")))))
 	mux.Handle("/", http.FileServer(http.Dir(filepath.Join(root, "deploy", "e2e", "browser", "pages"))))
 	server := httptest.NewServer(mux)

@@ -77,13 +77,15 @@ func (r *report) check(t *testing.T, results, spoken, silent int) {
 	}
 }
 
-// reported has curl read the one session at an edge, from the first message that is kept to its end. The channel gives the report once; a failure fails the test.
-func reported(t *testing.T, s *stack.Stack, server, client string) <-chan report {
+// reported has curl, with further flags, read the one session at an edge, from the first message that is kept to its end. Edge and curl may be in network namespaces. The channel gives
+// the report once; a failure fails the test.
+func reported(t *testing.T, s *stack.Stack, server, client string, flags ...string) <-chan report {
 	t.Helper()
 	session := onlySession(t, s, server)
 	done := make(chan report, 1)
 	go func() { // ends with curl, which has a limit
-		out, err := stack.TryCommand(t, client, time.Minute, "curl", "-sSfN", "--max-time", "50", "-H", "Last-Event-ID: 0", s.HTTP+"/sessions/"+session+"/results")
+		arguments := append([]string{"-sSfN", "--max-time", "50", "-H", "Last-Event-ID: 0", s.HTTP + "/sessions/" + session + "/results"}, flags...)
+		out, err := stack.TryCommand(t, client, time.Minute, "curl", arguments...)
 		if err != nil {
 			t.Errorf("%v", err)
 		}

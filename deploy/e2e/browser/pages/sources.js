@@ -7,8 +7,7 @@ import { draw } from "./blocks.js";
  * @param {HTMLCanvasElement} canvas @param {string} clip address of a video @param {number} rate frames a second
  */
 export async function countingCanvas(canvas, clip, rate) {
-  const video = Object.assign(document.createElement("video"), { src: clip, muted: true, loop: true, playsInline: true });
-  await video.play();
+  const video = await player(clip);
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
   let number = 0;
   const paint = () => {
@@ -18,6 +17,26 @@ export async function countingCanvas(canvas, clip, rate) {
   paint();
   setInterval(paint, 1000 / rate);
   return canvas.captureStream(rate);
+}
+
+/** A canvas that shows a clip. @param {HTMLCanvasElement} canvas @param {string} clip address of a video @param {number} rate frames a second */
+export async function plainCanvas(canvas, clip, rate) {
+  const video = await player(clip);
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+  const paint = () => context.drawImage(video, 0, 0, canvas.width, canvas.height);
+  paint();
+  setInterval(paint, 1000 / rate);
+  return canvas.captureStream(rate);
+}
+
+/** A track of a sound, again and again. @param {string} address of a sound */
+export async function voice(address) {
+  const context = new AudioContext();
+  const buffer = await context.decodeAudioData(await (await fetch(address)).arrayBuffer());
+  const source = new AudioBufferSourceNode(context, { buffer, loop: true });
+  const { stream } = source.connect(new MediaStreamAudioDestinationNode(context));
+  source.start();
+  return stream.getAudioTracks()[0];
 }
 
 /** The camera, played on the page. @param {HTMLVideoElement} video */
@@ -42,4 +61,11 @@ export function testCard(canvas, rate) {
   paint();
   setInterval(paint, 1000 / rate);
   return canvas.captureStream(rate);
+}
+
+/** A clip, played without an end. @param {string} clip */
+async function player(clip) {
+  const video = Object.assign(document.createElement("video"), { src: clip, muted: true, loop: true, playsInline: true });
+  await video.play();
+  return video;
 }

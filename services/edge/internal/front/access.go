@@ -95,7 +95,7 @@ func (t route) crossOrigin(h http.Header, r *http.Request) error {
 			"pages of this origin may not use the edge: add the origin to http.origins, or set http.public_url to the edge's own address")
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, "+protocolHeader)
+	h.Set("Access-Control-Expose-Headers", "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, Access-Control-Allow-Methods, "+protocolHeader)
 	return nil
 }
 

@@ -144,7 +144,7 @@ func (f *Front) routes() *http.ServeMux {
 	}
 	add("/whip", route{
 		methods: methods{http.MethodPost: f.publish, http.MethodGet: f.nothing, http.MethodHead: f.nothing}, private: true, acceptPost: sdpType,
-		describe: f.tellICEServers,
+		describe: f.tellPublishers,
 	})
 	add("/whip/{secret}", route{methods: methods{
 		http.MethodPatch: f.trickle, http.MethodDelete: f.unpublish, http.MethodGet: f.nothingOf, http.MethodHead: f.nothingOf,

@@ -91,8 +91,9 @@ func (t route) options(w http.ResponseWriter, r *http.Request) {
 	}
 	switch preflight := r.Header.Get("Access-Control-Request-Method") != ""; {
 	case preflight && r.Header.Get("Origin") != "":
-		h.Set("Access-Control-Allow-Methods", t.verbs())
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match, Last-Event-ID")
+		h.Set("Access-Control-Allow-Methods", t.allow())
+		// ETag is no request header, but a client in use, @eyevinn/whip-web-client, sends it where If-Match belongs.
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, ETag, If-Match, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", "600")
 	case !preflight && t.describe != nil:
 		t.describe(h, r)

@@ -61,9 +61,11 @@ func iceLink(address string, server ICEServer) string {
 	return link
 }
 
-// tellICEServers tells of them already in the answer to OPTIONS, for clients that cannot take them from the answer to their offer. Credentials are
-// for who could have them by POST.
-func (f *Front) tellICEServers(h http.Header, r *http.Request) {
+// tellPublishers tells what a publisher wants to know before its offer, in the answer to OPTIONS: the ICE servers, for clients that cannot take them from
+// the answer to their offer (credentials are for who could have them by POST), and what a session takes, in the header in which
+// @eyevinn/whip-web-client looks for PATCH before it trickles.
+func (f *Front) tellPublishers(h http.Header, r *http.Request) {
+	h.Set("Access-Control-Allow-Methods", "DELETE, OPTIONS, PATCH, POST")
 	if _, err := f.authenticate(r); err == nil {
 		f.linkICEServers(h, "")
 	}

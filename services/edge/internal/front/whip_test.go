@@ -120,7 +120,7 @@ var whipCases = map[string]whipCase{
 	},
 	"friendly origin": {
 		request: post(withHeader("Origin", friend)), status: http.StatusCreated,
-		header: map[string]string{"Access-Control-Allow-Origin": friend, "Access-Control-Expose-Headers": "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, Sluice-Protocol", "Vary": "Origin"},
+		header: map[string]string{"Access-Control-Allow-Origin": friend, "Access-Control-Expose-Headers": "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, Access-Control-Allow-Methods, Sluice-Protocol", "Vary": "Origin"},
 	},
 	"friendly origin's problem is readable": {
 		request: post(withHeader("Origin", friend), withBody("")), status: http.StatusBadRequest, code: codeInvalidSDP, header: map[string]string{"Access-Control-Allow-Origin": friend},
@@ -137,13 +137,13 @@ var whipCases = map[string]whipCase{
 		request: request{method: http.MethodOptions, path: "/whip", header: map[string]string{"Origin": friend, "Access-Control-Request-Method": "POST"}},
 		status:  http.StatusNoContent,
 		header: map[string]string{
-			"Access-Control-Allow-Origin": friend, "Access-Control-Allow-Methods": "GET, HEAD, POST", "Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, Last-Event-ID",
+			"Access-Control-Allow-Origin": friend, "Access-Control-Allow-Methods": "GET, HEAD, POST, OPTIONS", "Access-Control-Allow-Headers": "Authorization, Content-Type, ETag, If-Match, Last-Event-ID",
 			"Access-Control-Max-Age": "600", "Vary": "Origin", "Accept-Post": "application/sdp", "Allow": "GET, HEAD, POST, OPTIONS", "Link": "",
 		},
 	},
 	"preflight of a resource": {
 		request: request{method: http.MethodOptions, path: "/whip/x", header: map[string]string{"Origin": friend, "Access-Control-Request-Method": "DELETE"}},
-		status:  http.StatusNoContent, header: map[string]string{"Access-Control-Allow-Methods": "DELETE, GET, HEAD, PATCH", "Accept-Patch": "application/trickle-ice-sdpfrag"},
+		status:  http.StatusNoContent, header: map[string]string{"Access-Control-Allow-Methods": "DELETE, GET, HEAD, PATCH, OPTIONS", "Accept-Patch": "application/trickle-ice-sdpfrag"},
 	},
 	"preflight from a foreign origin": {
 		request: request{method: http.MethodOptions, path: "/whip", header: map[string]string{"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}},
@@ -151,7 +151,7 @@ var whipCases = map[string]whipCase{
 	},
 	"OPTIONS of a tool": {
 		request: request{method: http.MethodOptions, path: "/whip"}, status: http.StatusNoContent,
-		header: map[string]string{"Accept-Post": "application/sdp", "Allow": "GET, HEAD, POST, OPTIONS", "Access-Control-Allow-Methods": ""},
+		header: map[string]string{"Accept-Post": "application/sdp", "Allow": "GET, HEAD, POST, OPTIONS", "Access-Control-Allow-Methods": "DELETE, OPTIONS, PATCH, POST"},
 	},
 }
 

@@ -124,11 +124,17 @@ func Of(description string) string {
 	return out.String()
 }
 
+// aboutICE tells whether a line is about ICE. Candidates of the second component, RTCP's own, are not: media are multiplexed with their RTCP
+// (RFC 8858), so there is none, and a client that would sooner read one candidate than two gets it.
 func aboutICE(line string) bool {
-	key, _, _ := strings.Cut(strings.TrimPrefix(line, "a="), ":")
+	attribute, ok := strings.CutPrefix(line, "a=")
+	key, value, _ := strings.Cut(attribute, ":")
 	switch key {
-	case "ice-lite", "ice-options", "ice-pacing", "ice-ufrag", "ice-pwd", "candidate", "end-of-candidates":
-		return strings.HasPrefix(line, "a=")
+	case "ice-lite", "ice-options", "ice-pacing", "ice-ufrag", "ice-pwd", "end-of-candidates":
+		return ok
+	case "candidate":
+		fields := strings.Fields(value) // foundation, component, …
+		return ok && (len(fields) < 2 || fields[1] != "2")
 	}
 	return false
 }

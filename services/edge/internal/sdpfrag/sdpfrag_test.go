@@ -82,6 +82,7 @@ func TestOf(t *testing.T) {
 		{"the leader of the bundle", description, "a=ice-options:trickle\r\na=group:BUNDLE 1 0\r\n" + leader},
 		{"the first without a bundle", strings.Replace(description, "a=group:BUNDLE 1 0\r\n", "", 1), "a=ice-options:trickle\r\n" + first},
 		{"a lite agent", strings.Replace(description, "a=ice-options", "a=ice-lite\r\na=ice-options", 1), "a=ice-lite\r\na=ice-options:trickle\r\na=group:BUNDLE 1 0\r\n" + leader},
+		{"candidates of two components", strings.Replace(description, "a="+candidate, "a="+candidate+"\r\na="+strings.Replace(candidate, " 1 udp", " 2 udp", 1), 1), "a=ice-options:trickle\r\na=group:BUNDLE 1 0\r\n" + leader},
 		{"nothing", "", ""},
 	} {
 		if got := Of(tc.description); got != tc.want {
