@@ -23,10 +23,6 @@
  * @packageDocumentation
  */
 
-/** An encoded picture (JPEG, PNG or WebP), or anything that a canvas can draw. */
-export type ImageSource = Blob | BufferSource | CanvasImageSource;
-/** The data types of tensors, in the words of the Open Inference Protocol. */
-export type Datatype = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "FP32" | "FP64";
 /** One unit's end for one model. */
 export interface Outcome {
 	session?: string;
@@ -177,7 +173,7 @@ export interface Sent {
 	sequence: number;
 }
 /**
- * - `SUPERSEDED`: a newer message of the stream took its place while the network was busy, or the browser was busy encoding others.
+ * - `SUPERSEDED`: a newer message of the stream took its place while the network was busy, or the browser with encoding.
  * - `NOT_CONNECTED`: there was no connection to send it on. Nothing is kept for later: answers about old frames are worth nothing.
  */
 export type UnsentReason = "SUPERSEDED" | "NOT_CONNECTED";
@@ -187,6 +183,10 @@ export interface Unsent {
 	captureTime: number;
 	reason: UnsentReason;
 }
+/** An encoded picture (JPEG, PNG or WebP), or anything that a canvas can draw. */
+export type ImageSource = Blob | BufferSource | CanvasImageSource;
+/** The data types of tensors, in the words of the Open Inference Protocol. */
+export type Datatype = "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "FP32" | "FP64";
 /**
  * What is in the way of a session:
  * - `NO_WEBRTC`: the browser cannot do it.
@@ -312,7 +312,7 @@ export interface ConnectOptions extends SourceOptions {
 	timeout?: number;
 	/** Seconds that a session tries to come back when its connection is lost, before it closes. Default: 60; 0: it closes at once. */
 	reconnect?: number;
-	/** Gives up connecting. It does not end a session that stands. */
+	/** Gives up connecting, and later closes the session. */
 	signal?: AbortSignal;
 	/** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
 	followDemand?: boolean;

@@ -1,6 +1,7 @@
 // What can be sent as a message, made into bytes and a data channel's protocol.
 
 import { SluiceError } from "./errors.js";
+import type { Content } from "./send.js";
 
 const IMAGE_TYPE = "image/jpeg";
 const QUALITY = 0.85;
@@ -22,19 +23,18 @@ const DATATYPES: Record<string, Datatype> = {
   Float16Array: "FP16", Float32Array: "FP32", Float64Array: "FP64",
 };
 
-/** The bytes of something; those of a buffer are copied, so that its owner may write to it again. */
-export async function bytesOf(data: Blob | BufferSource | string): Promise<Uint8Array<ArrayBuffer>> {
+/** A message as it is now: whoever gave it may write to it again. */
+export function contentOf(data: Blob | BufferSource | string): Content {
   if (typeof data === "string") return new TextEncoder().encode(data);
-  if (data instanceof Blob) return new Uint8Array(await data.arrayBuffer());
-  const view = ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-  return new Uint8Array(view);
+  if (data instanceof Blob) return async () => new Uint8Array(await data.arrayBuffer());
+  return new Uint8Array(ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data));
 }
 
-/** The bytes of a picture, encoded as JPEG where it is not yet. What it shows when this is called is what counts. */
-export function encodeImage(image: ImageSource): Promise<Uint8Array<ArrayBuffer>> {
-  if (image instanceof Blob || image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return bytesOf(image);
-  const drawn = draw(image as CanvasImageSource);
-  return drawn.convertToBlob({ type: IMAGE_TYPE, quality: QUALITY }).then(bytesOf);
+/** A picture as it is now, to be encoded as JPEG where it is not yet encoded. */
+export function imageContent(image: ImageSource): Content {
+  if (image instanceof Blob || image instanceof ArrayBuffer || ArrayBuffer.isView(image)) return contentOf(image);
+  const drawn = draw(image);
+  return async () => new Uint8Array(await (await drawn.convertToBlob({ type: IMAGE_TYPE, quality: QUALITY })).arrayBuffer());
 }
 
 function draw(image: CanvasImageSource): OffscreenCanvas {

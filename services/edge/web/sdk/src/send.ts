@@ -10,7 +10,6 @@ const MAGIC = 0x534c4331; // "SLC1"
 const LOW = 16 << 10; // bytes not yet sent below which the next message may follow
 const TIMES = 512; // capture times kept for a stream
 const MAX_STREAMS = 7; // an edge takes 8 channels, of which one carries messages
-const MAX_ENCODING = 3; // pictures of a stream that the browser encodes at once
 const MAX_SOUNDS = 32; // messages of sound that wait: each is a part of a recording
 
 /** What to send a message as. */
@@ -30,7 +29,7 @@ export interface Sent {
 }
 
 /**
- * - `SUPERSEDED`: a newer message of the stream took its place while the network was busy, or the browser was busy encoding others.
+ * - `SUPERSEDED`: a newer message of the stream took its place while the network was busy, or the browser with encoding.
  * - `NOT_CONNECTED`: there was no connection to send it on. Nothing is kept for later: answers about old frames are worth nothing.
  */
 export type UnsentReason = "SUPERSEDED" | "NOT_CONNECTED";
@@ -44,10 +43,14 @@ export interface Unsent {
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** A message: its bytes, or how to encode it, which is done only when it is going to be sent. */
+export type Content = Bytes | (() => Promise<Bytes>);
+
 interface Waiting {
-  data: Bytes;
+  content: Content;
   captureTime: number;
   settle: (sent: Sent | undefined) => void;
+  fail: (error: unknown) => void;
 }
 
 /** The streams of messages of a session, each on a data channel of its connection, whichever that is. */
@@ -69,11 +72,11 @@ export class Outbox {
 
   /**
    * Sends one message when the network is ready for it. Of pictures, tensors and documents one waits and a newer one takes its place.
-   * @param stream its name @param protocol what the stream's messages are, as a data channel's protocol @param encode gives its bytes
+   * @param stream its name @param protocol what the stream's messages are, as a data channel's protocol 
    * @returns where it went, or undefined where it was given up
    */
-  async send(stream: string, protocol: string, encode: () => Promise<Bytes>, captureTime: number): Promise<Sent | undefined> {
-    return this.#stream(stream, protocol).send(encode, captureTime);
+  async send(stream: string, protocol: string, content: Content, captureTime: number): Promise<Sent | undefined> {
+    return this.#stream(stream, protocol).send(content, captureTime);
   }
 
   /** When what an outcome is about was captured, if it was sent here. */
@@ -103,8 +106,7 @@ class Stream {
   #times = new Map<number, number>();
   #sequence = 0;
   #id = 0; // of messages in chunks
-  #encoding = 0;
-  #before: Promise<unknown> = Promise.resolve();
+  #busy = false; // a message is being encoded
 
   constructor(
     readonly name: string,
@@ -121,65 +123,67 @@ class Stream {
     this.#channel = channel;
     if (!channel) return;
     channel.bufferedAmountLowThreshold = LOW;
-    channel.onopen = channel.onbufferedamountlow = () => this.#pump();
+    channel.onopen = channel.onbufferedamountlow = () => void this.#pump();
     channel.onclose = () => channel === this.#channel && this.#giveUp(0, "NOT_CONNECTED");
   }
 
-  async send(encode: () => Promise<Bytes>, captureTime: number): Promise<Sent | undefined> {
-    if (this.#encoding >= MAX_ENCODING) {
-      this.unsent({ stream: this.name, captureTime, reason: "SUPERSEDED" });
-      return undefined;
-    }
-    const encoded = encode();
-    this.#encoding++;
-    const before = this.#before;
-    this.#before = encoded.catch(() => undefined);
-    let data: Bytes;
-    try {
-      await before; // they keep their order, whichever is encoded first
-      data = await encoded;
-    } finally {
-      this.#encoding--;
-    }
-    return this.#put(data, captureTime);
+  send(content: Content, captureTime: number): Promise<Sent | undefined> {
+    return new Promise((settle, fail) => {
+      this.#waiting.push({ content, captureTime, settle, fail });
+      if (!this.#connection?.isOpen) return this.#giveUp(0, "NOT_CONNECTED");
+      void this.#pump();
+      this.#giveUp(this.protocol.startsWith("audio/") ? MAX_SOUNDS : 1, "SUPERSEDED");
+    });
   }
 
   captureTime(sequence: number): number | undefined {
     return this.#times.get(sequence);
   }
 
-  #put(data: Bytes, captureTime: number): Promise<Sent | undefined> {
-    if (data.byteLength > MAX_MESSAGE)
-      throw new SluiceError("TOO_LARGE", `A message has at most ${MAX_MESSAGE >> 20} MiB; this one has ${(data.byteLength / (1 << 20)).toFixed(1)} MiB.`);
-    return new Promise((settle) => {
-      this.#waiting.push({ data, captureTime, settle });
-      if (!this.#connection?.isOpen) return this.#giveUp(0, "NOT_CONNECTED");
-      this.#pump();
-      this.#giveUp(this.protocol.startsWith("audio/") ? MAX_SOUNDS : 1, "SUPERSEDED");
-    });
-  }
-
-  #pump(): void {
-    const channel = this.#channel;
-    while (channel?.readyState === "open" && channel.bufferedAmount <= LOW) {
+  /** Sends what waits as long as the channel takes it, one after another. */
+  async #pump(): Promise<void> {
+    while (!this.#busy && this.#takes()) {
       const next = this.#waiting.shift();
       if (!next) return;
-      for (const piece of pieces(next.data, ++this.#id)) channel.send(piece);
-      this.#sequence++;
-      this.#times.set(this.#sequence, next.captureTime);
-      this.#times.delete(this.#sequence - TIMES);
-      next.settle({ stream: this.name, sequence: this.#sequence });
+      const channel = this.#channel;
+      try {
+        this.#busy = true;
+        const data = typeof next.content === "function" ? await next.content() : next.content;
+        if (channel === this.#channel && channel?.readyState === "open") this.#put(next, data, channel);
+        else this.#drop(next, "NOT_CONNECTED"); // it went while the message was encoded
+      } catch (error) {
+        next.fail(error);
+      } finally {
+        this.#busy = false;
+      }
     }
+  }
+
+  #takes(): boolean {
+    return this.#channel?.readyState === "open" && this.#channel.bufferedAmount <= LOW;
+  }
+
+  #put({ captureTime, settle }: Waiting, data: Bytes, channel: RTCDataChannel): void {
+    if (data.byteLength > MAX_MESSAGE)
+      throw new SluiceError("TOO_LARGE", `A message has at most ${MAX_MESSAGE >> 20} MiB; this one has ${(data.byteLength / (1 << 20)).toFixed(1)} MiB.`);
+    for (const piece of pieces(data, ++this.#id)) channel.send(piece);
+    this.#sequence++;
+    this.#times.set(this.#sequence, captureTime);
+    this.#times.delete(this.#sequence - TIMES);
+    settle({ stream: this.name, sequence: this.#sequence });
   }
 
   /** Gives up all but the newest that wait. */
   #giveUp(keep: number, reason: UnsentReason): void {
     while (this.#waiting.length > keep) {
       const oldest = this.#waiting.shift();
-      if (!oldest) return;
-      oldest.settle(undefined);
-      this.unsent({ stream: this.name, captureTime: oldest.captureTime, reason });
+      if (oldest) this.#drop(oldest, reason);
     }
+  }
+
+  #drop({ captureTime, settle }: Waiting, reason: UnsentReason): void {
+    settle(undefined);
+    this.unsent({ stream: this.name, captureTime, reason });
   }
 }
 

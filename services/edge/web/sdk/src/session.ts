@@ -2,14 +2,14 @@ import { Backoff, isFinal } from "./backoff.js";
 import { MediaClock, soundRates } from "./clock.js";
 import { Connection } from "./connection.js";
 import type { Wish } from "./connection.js";
-import { bytesOf, encodeImage, forModels, tensorProtocol } from "./content.js";
+import { contentOf, forModels, imageContent, tensorProtocol } from "./content.js";
 import type { Datatype, ImageSource } from "./content.js";
 import { DemandFollower } from "./demand.js";
 import { SluiceError } from "./errors.js";
 import type { CloseReason, ReconnectDetail, SessionEvents, SessionState } from "./events.js";
 import type { Outcome, ServerMessage } from "./messages.js";
 import { Outbox } from "./send.js";
-import type { SendOptions, Sent } from "./send.js";
+import type { Content, SendOptions, Sent } from "./send.js";
 import { Sources } from "./sources.js";
 import type { SourceOptions } from "./sources.js";
 import { pause, within } from "./timing.js";
@@ -32,7 +32,7 @@ export interface ConnectOptions extends SourceOptions {
   timeout?: number;
   /** Seconds that a session tries to come back when its connection is lost, before it closes. Default: 60; 0: it closes at once. */
   reconnect?: number;
-  /** Gives up connecting. It does not end a session that stands. */
+  /** Gives up connecting, and later closes the session. */
   signal?: AbortSignal;
   /** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
   followDemand?: boolean;
@@ -77,6 +77,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
   #wake: () => void = () => {};
   /** Aborted when the session ends. */
   #ending = new AbortController();
+  #closing: Promise<void> | undefined;
   #backoff: Backoff | undefined;
   #recovering = false;
   #draining = false;
@@ -100,6 +101,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     try {
       options.signal?.throwIfAborted();
       session.#adopt(await Connection.open(session.#wish, session.#listener, options.signal));
+      options.signal?.throwIfAborted();
     } catch (error) {
       session.#end("failed", error);
       throw error;
@@ -156,20 +158,20 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
    * what is sent.
    * @returns where it went; undefined where a newer one of the stream took its place or there is no connection (see `unsent`)
    */
-  sendImage(image: ImageSource, options: SendOptions = {}): Promise<Sent | undefined> {
-    return this.#send("images", "", () => encodeImage(image), options);
+  async sendImage(image: ImageSource, options: SendOptions = {}): Promise<Sent | undefined> {
+    return this.#send("images", "", imageContent(image), options);
   }
 
   /** Sends one tensor of raw values, little-endian, in row order; as {@link Session.sendImage}. All tensors of a stream have one shape. */
-  sendTensor(
+  async sendTensor(
     values: BufferSource, { shape, datatype, ...options }: SendOptions & { shape: readonly number[]; datatype?: Datatype },
   ): Promise<Sent | undefined> {
-    return this.#send("tensors", tensorProtocol(values, shape, datatype), () => bytesOf(values), options);
+    return this.#send("tensors", tensorProtocol(values, shape, datatype), contentOf(values), options);
   }
 
   /** Sends any message that the edge takes, such as `application/json` or `audio/x-raw;format=S16LE;rate=16000`; as {@link Session.sendImage}. */
-  send(message: Blob | BufferSource | string, { type, ...options }: SendOptions & { type: string }): Promise<Sent | undefined> {
-    return this.#send("messages", type, () => bytesOf(message), options);
+  async send(message: Blob | BufferSource | string, { type, ...options }: SendOptions & { type: string }): Promise<Sent | undefined> {
+    return this.#send("messages", type, contentOf(message), options);
   }
 
   /** Sends another track of the same kind in place of one, now and on later connections. @param old default: the first of its kind */
@@ -183,15 +185,19 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
   }
 
   /** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
-  async close(): Promise<void> {
-    if (this.#state === "closed") return;
+  close(): Promise<void> {
+    this.#closing ??= this.#leave();
+    return this.#closing;
+  }
+
+  async #leave(): Promise<void> {
     this.#ending.abort();
     await this.#connection?.leave();
     this.#end("client");
   }
 
-  async #send(stream: string, protocol: string, encode: () => Promise<Uint8Array<ArrayBuffer>>, options: SendOptions): Promise<Sent | undefined> {
-    return this.#outbox.send(options.stream ?? stream, forModels(protocol, options.models), encode, options.captureTime ?? performance.now());
+  #send(stream: string, protocol: string, content: Content, options: SendOptions): Promise<Sent | undefined> {
+    return this.#outbox.send(options.stream ?? stream, forModels(protocol, options.models), content, options.captureTime ?? performance.now());
   }
 
   #listener = {
@@ -214,6 +220,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
 
   #watch(): void {
     const { signal } = this.#ending;
+    this.#options.signal?.addEventListener("abort", () => void this.close(), { signal });
     this.#sources.watch(
       (ended) => this.#emit("sourceended", ended),
       (old, track) => this.replaceTrack(track, old),

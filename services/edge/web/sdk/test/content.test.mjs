@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { bytesOf, encodeImage, forModels, tensorProtocol } from "../build/content.js";
+import { contentOf, forModels, imageContent, tensorProtocol } from "../build/content.js";
 
 for (const [name, values, shape, datatype, want] of [
   ["floats", new Float32Array(63), [1, 63], undefined, "application/x-tensor;dtype=FP32;shape=1,63"],
@@ -22,18 +22,18 @@ test("forModels narrows a protocol, also an empty one", () => {
   assert.equal(forModels("application/json", ["a", "b"]), "application/json;model=a,b");
 });
 
-test("bytesOf copies what it is given", async () => {
+test("contentOf copies what it is given", async () => {
   const values = new Float32Array([1, 2]).subarray(1);
-  const bytes = await bytesOf(values);
+  const bytes = contentOf(values);
   values[0] = 7;
   assert.deepEqual([...bytes], [0, 0, 0, 64]);
-  assert.deepEqual([...(await bytesOf(new Blob(["ab"])))], [97, 98]);
-  assert.deepEqual([...(await bytesOf("é"))], [0xc3, 0xa9]);
-  assert.deepEqual([...(await bytesOf(new Uint8Array([5]).buffer))], [5]);
+  assert.deepEqual([...(await contentOf(new Blob(["ab"]))())], [97, 98]);
+  assert.deepEqual([...contentOf("é")], [0xc3, 0xa9]);
+  assert.deepEqual([...contentOf(new Uint8Array([5]).buffer)], [5]);
 });
 
-test("encodeImage takes what is encoded as it is, and draws the rest", async () => {
-  assert.deepEqual([...(await encodeImage(new Uint8Array([0xff, 0xd8])))], [0xff, 0xd8]);
+test("imageContent takes what is encoded as it is, and draws the rest at once", async () => {
+  assert.deepEqual([...imageContent(new Uint8Array([0xff, 0xd8]))], [0xff, 0xd8]);
   const drawn = [];
   globalThis.OffscreenCanvas = class {
     constructor(width, height) {
@@ -43,8 +43,9 @@ test("encodeImage takes what is encoded as it is, and draws the rest", async () 
     convertToBlob = async ({ type }) => new Blob([type]);
   };
   const video = { videoWidth: 640, videoHeight: 360, width: 0, height: 0 };
-  assert.equal(new TextDecoder().decode(await encodeImage(video)), "image/jpeg");
+  const content = imageContent(video);
   assert.deepEqual(drawn, [[video, 640, 360]]);
-  assert.throws(() => encodeImage({ naturalWidth: 0, naturalHeight: 0 }), (error) => error.code === "BAD_IMAGE");
+  assert.equal(new TextDecoder().decode(await content()), "image/jpeg");
+  assert.throws(() => imageContent({ naturalWidth: 0, naturalHeight: 0 }), (error) => error.code === "BAD_IMAGE");
   delete globalThis.OffscreenCanvas;
 });

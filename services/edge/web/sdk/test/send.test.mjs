@@ -23,7 +23,7 @@ function outbox(on = connection()) {
   const unsent = [];
   const box = new Outbox((what) => unsent.push(what));
   box.attach(on);
-  return { box, unsent, on, send: (data, { stream = "images", protocol = "", at = 0 } = {}) => box.send(stream, protocol, async () => data, at) };
+  return { box, unsent, on, send: (data, { stream = "images", protocol = "", at = 0 } = {}) => box.send(stream, protocol, data, at) };
 }
 
 test("a message goes down its stream's channel, and its outcome finds its capture time", async () => {
@@ -79,32 +79,43 @@ test("sound is not replaced: parts of a recording wait for each other, up to a l
   assert.deepEqual([went.length, unsent.length, unsent[0].captureTime], [32, 8, 0]);
 });
 
-test("messages keep their order, however long each takes to encode", async () => {
-  const { box, on } = outbox();
+test("what is not sent is not encoded either: the newest takes its place while another is encoded", async () => {
+  const { box, on, unsent } = outbox();
+  const encoded = [];
   let finish;
-  const slow = box.send("images", "", () => new Promise((resolve) => (finish = () => resolve(bytes(1)))), 1);
-  const quick = box.send("images", "", async () => bytes(2), 2);
+  const encode = (n) => () => {
+    encoded.push(n);
+    return new Promise((resolve) => (finish = () => resolve(bytes(n))));
+  };
+  const all = [1, 2, 3].map((n) => box.send("images", "", encode(n), n));
   await settle();
-  assert.equal(on.channels[0].sent.length, 0);
   finish();
-  await Promise.all([slow, quick]);
-  assert.deepEqual(on.channels[0].sent.map(({ length }) => length), [1, 2]);
-});
-
-test("a browser that cannot keep up with encoding is not asked for more", async () => {
-  const { box, unsent } = outbox();
-  for (let i = 0; i < 5; i++) void box.send("images", "", () => new Promise(() => {}), i);
   await settle();
-  assert.deepEqual(unsent.map(({ captureTime, reason }) => [captureTime, reason]), [[3, "SUPERSEDED"], [4, "SUPERSEDED"]]);
+  finish();
+  assert.deepEqual((await Promise.all(all)).map((sent) => sent?.sequence), [1, undefined, 2]);
+  assert.deepEqual(encoded, [1, 3]);
+  assert.deepEqual(on.channels[0].sent.map(({ length }) => length), [1, 3]);
+  assert.deepEqual(unsent, [{ stream: "images", captureTime: 2, reason: "SUPERSEDED" }]);
 });
 
 test("what fails to encode is the caller's to know, and holds up nothing", async () => {
   const { box, on, send } = outbox();
   await assert.rejects(box.send("images", "", async () => Promise.reject(new Error("broken")), 1), /broken/);
   await assert.rejects(box.send("images", "", () => { throw new Error("at once"); }, 1), /at once/);
-  for (let i = 0; i < 5; i++) await assert.rejects(box.send("images", "", async () => Promise.reject(new Error("broken")), 1));
-  await send(bytes(3));
+  assert.deepEqual(await send(bytes(3)), { stream: "images", sequence: 1 });
   assert.equal(on.channels[0].sent.length, 1);
+});
+
+test("a message whose connection goes while it is encoded is given up", async () => {
+  const { box, on, unsent } = outbox();
+  let finish;
+  const sending = box.send("images", "", () => new Promise((resolve) => (finish = () => resolve(bytes(1)))), 7);
+  await settle();
+  box.attach(connection({ id: "s2" }));
+  finish();
+  assert.equal(await sending, undefined);
+  assert.deepEqual(unsent, [{ stream: "images", captureTime: 7, reason: "NOT_CONNECTED" }]);
+  assert.equal(on.channels[0].sent.length, 0);
 });
 
 test("without a connection nothing is kept for later", async () => {

@@ -269,6 +269,15 @@ test("close says bye, waits for the counts and ends once, also while the connect
   assert.deepEqual(other.of("close"), [{ reason: "client" }]);
 });
 
+test("the signal that gives up connecting closes the session too", async () => {
+  const controller = new AbortController();
+  const { of } = await start({ signal: controller.signal });
+  controller.abort();
+  await world.time.pass(100);
+  assert.deepEqual(of("close"), [{ reason: "client" }]);
+  assert.equal(world.sessions.size, 0);
+});
+
 test("a track that was replaced is the one that another connection sends", async () => {
   const [first, second, sound] = [new FakeTrack("video", "one"), new FakeTrack("video", "two"), new FakeTrack("audio")];
   const { session } = await start({ track: first, microphone: sound });
