@@ -22,6 +22,7 @@ CELL ?= 12s
 BENCHFLAGS ?= $(if $(QUICK),-quick)
 E2E ?=
 SOAK ?= 2m
+OVERLAY ?= 3m
 
 .PHONY: help
 help: ## This list
@@ -50,8 +51,8 @@ test: deps-test models clips sdk-node ## Every test but the long ones, with the 
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e
-e2e: deps-e2e build tools models clips e2e-node oipstub ## Real browser, real model servers, real clips (E2E=regexp for some of them)
-	PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 25m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
+e2e: deps-e2e build tools models clips e2e-node oipstub ## Real browsers, real model servers, real clips (E2E=regexp for some of them; OVERLAY=3m, how long each browser's overlay is watched)
+	OVERLAY=$(OVERLAY) PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 35m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: soak
 soak: deps-e2e build models clips ## Sessions opened, closed and broken off in every way; then nothing of them may be left (SOAK=2m, an hour by hand)

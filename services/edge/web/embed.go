@@ -14,9 +14,10 @@ import (
 var files embed.FS
 
 // ContentSecurityPolicy is the policy under which the page works: everything from its own origin, nothing inline. Pictures and
-// clips that a visitor opens are blob: URLs. WebRTC is not governed by connect-src.
+// clips that a visitor opens are blob: URLs, and so is the worker that the SDK starts from its own text. WebRTC is not governed by
+// connect-src.
 const ContentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; " +
-	"media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	"media-src 'self' blob:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
 // PermissionsPolicy is the Permissions-Policy under which the page works: it asks for the camera, the microphone and the
 // screen, for itself only.

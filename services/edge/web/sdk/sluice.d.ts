@@ -158,6 +158,62 @@ export type ServerMessage = {
 };
 /** Reads one server message; undefined for anything that is none, or of a kind that this version does not know. */
 export declare function parseMessage(data: unknown): ServerMessage | undefined;
+/** A frame as it left the sender. */
+export interface SentFrame {
+	ssrc: number;
+	rtpTimestamp: number;
+	/** ms on the page's clock, performance.now(). */
+	at: number;
+}
+/** Notes the frames of a connection's videos as they leave, by an encoded transform in a worker. */
+export declare class SenderWatch {
+	#private;
+	private constructor();
+	/**
+	 * Starts the worker; gives nothing where the browser or the page's policy does not let it run.
+	 * @param note is told of each frame @param timeOrigin performance.timeOrigin
+	 */
+	static start(note: (frame: SentFrame) => void, timeOrigin?: number): Promise<SenderWatch | undefined>;
+	/**
+	 * Lets a sender's frames pass through the worker. It must follow the making of the sender at once, or Chromium ignores it. A sender with a transform of
+	 * the page's own, an encryption for instance, is left alone.
+	 */
+	attach(sender: RTCRtpSender): void;
+	/** Ends the worker. The connection must be closed before. */
+	close(): void;
+}
+/**
+ * Maps RTP timestamps to the clock of performance.now() by sender reports: the median over the last five of each SSRC. An RTP clock never jumps
+ * while its stream lives, so when the reports do, the sender's wall clock was set: the earlier relation goes on. Where the sender's frames are
+ * noted as they leave, a relation that would have them leave before their capture, or a second after it, is not believed.
+ * Pure: time comes in with what is noted.
+ */
+export declare class MediaClock {
+	#private;
+	readonly timeOrigin: number;
+	readonly rate: number;
+	/** @param timeOrigin performance.timeOrigin @param rate RTP ticks a second */
+	constructor(timeOrigin: number, rate?: number);
+	/** Says that a source counts in another rate than the clock's: sound does. @param rate RTP ticks a second */
+	setRate(ssrc: number, rate: number): void;
+	/** RTP ticks a second of an SSRC. */
+	rateOf(ssrc: number): number;
+	report({ ssrc, rtpTimestamp, ntpMillis }: SenderReport): void;
+	/** Notes a frame of the sender's as it leaves: see {@link SenderWatch}. */
+	sent(frame: SentFrame): void;
+	/** Capture time in ms since timeOrigin; undefined before the first report of the SSRC, and when the sender's frames contradict the reports. */
+	time(ssrc: number, rtpTimestamp: number): number | undefined;
+	/** Whether a sender report of the SSRC is in. */
+	isReported(ssrc: number): boolean;
+	/** Capture time of the frame that was sent after this one, where that is known. */
+	next(ssrc: number, rtpTimestamp: number): number | undefined;
+	/** The shortest time in ms that a frame took lately from its capture to its sending, where that is known. */
+	lag(ssrc: number): number | undefined;
+	/** The frames that left last, in that order. */
+	sentFrames(ssrc: number): readonly SentFrame[];
+}
+/** The rates in which an offer's sources of sound count their RTP timestamps, by SSRC: that of the first codec which the answer takes. */
+export declare function soundRates(offer: string, answer: string): Map<number, number>;
 /** What to send a message as. */
 export interface SendOptions {
 	/** Names the stream: outcomes carry it. All messages of a stream are of one kind. Default: "images", "tensors" or "messages". */
@@ -316,6 +372,11 @@ export interface ConnectOptions extends SourceOptions {
 	signal?: AbortSignal;
 	/** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
 	followDemand?: boolean;
+	/**
+	 * Whether the frames of video pass through a worker that notes when they leave, by which the clock is checked. Default: true, where the browser can do it
+	 * and the page's policy allows the worker (Content-Security-Policy: worker-src blob:).
+	 */
+	senderTransform?: boolean;
 }
 /**
  * Starts a session. Resolves once its connection stands; rejects with a {@link SluiceError} or the signal's reason.
@@ -335,6 +396,8 @@ export interface Session {
  */
 export declare class Session extends EventTarget implements AsyncIterable<Outcome> {
 	#private;
+	/** Tells when frames were captured, by the sender reports that the edge relays: {@link FrameBuffer.locate} takes it. */
+	readonly clock: MediaClock;
 	private constructor();
 	/** The session's public id: it opens its results, not its control. Another connection may bring another id. */
 	get id(): string;
@@ -407,8 +470,17 @@ export type Lookup = {
 	status: "early" | "missing" | "unsynced";
 	frame?: undefined;
 };
-/** Finds the frame captured at `time` among frames in capture order. It says "missing" whenever a neighbour could be meant. @param drift ms to add to `time` */
-export declare function findFrame(frames: readonly Frame[], time: number | undefined, drift?: number): Lookup;
+/** What is known about a frame that is looked for; ms on the clock of performance.now(). */
+export interface Wanted {
+	/** When it was captured. */
+	time: number | undefined;
+	/** When the next frame that was sent was captured, where that is known. */
+	next?: number;
+	/** To be added to the times. */
+	drift?: number;
+}
+/** Finds a frame among frames in capture order. It says "missing" whenever a neighbour could be meant. */
+export declare function findFrame(frames: readonly Frame[], { time, next, drift }: Wanted): Lookup;
 /** How many copies a {@link FrameBuffer} keeps, and how large. */
 export interface FrameBufferOptions {
 	/** Seconds that a frame is kept. Default: 1. */
@@ -424,30 +496,98 @@ export declare class FrameBuffer {
 	constructor({ seconds, maxWidth, limit }?: FrameBufferOptions);
 	/** The newest frame, if there is one. */
 	get latest(): Frame | undefined;
-	/** Follows a <video> that plays the local stream that is sent; it must be visible. @returns a function that stops it */
+	/** Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one before are forgotten. @returns a function that stops it */
 	watch(video: HTMLVideoElement): () => void;
 	/** Takes the frame just drawn to a canvas whose captureStream() is sent. At least 50 ms must lie between two of them, or neither can be told from the other. */
 	push(canvas: HTMLCanvasElement): void;
-	/** Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place. */
-	find(time: number | undefined): Lookup;
-	/** Forgets all frames, for another source. */
+	/**
+	 * Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place.
+	 * @param next capture time of the next frame sent, where it is known: Firefox's frames are told from their neighbours by it
+	 */
+	find(time: number | undefined, next?: number): Lookup;
+	/** Finds the frame that an outcome is about, by the clock of its session. */
+	locate(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): Lookup;
+	/**
+	 * When the outcome's frame was captured: what the clock says if the frames that were sent and those captured agree with it, and before the clock's
+	 * first report what they say by themselves. Undefined while that is not sure.
+	 */
+	timeOf({ ssrc, rtpTimestamp }: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): number | undefined;
+	/** Forgets all frames, for another source: what was captured before is not found any more. */
 	clear(): void;
 }
-/** Maps RTP timestamps to the clock of performance.now() by sender reports: the median over the last five of each SSRC. Pure: time comes in with the reports. */
-export declare class MediaClock {
-	#private;
-	readonly timeOrigin: number;
-	readonly rate: number;
-	/** @param timeOrigin performance.timeOrigin @param rate RTP ticks a second */
-	constructor(timeOrigin: number, rate?: number);
-	/** Says that a source counts in another rate than the clock's: sound does. @param rate RTP ticks a second */
-	setRate(ssrc: number, rate: number): void;
-	report(report: SenderReport): void;
-	/** Capture time in ms since timeOrigin, or undefined before the first report of the SSRC. */
-	time(ssrc: number, rtpTimestamp: number): number | undefined;
+/** What is to be drawn over a picture. */
+export interface Drawing {
+	/** Results about one frame, one for each model. */
+	outcomes: readonly Outcome[];
+	/** Whether the picture is the very frame that they are about. */
+	exact: boolean;
+	/** How old that frame is, in ms, where it is known. */
+	age: number | undefined;
+	/** Whether the picture is shown as in a mirror: what is drawn must be moved, but not its text. */
+	mirror: boolean;
+	/** Pixels of the canvas for each pixel of the page, by which lines and text are to be scaled. */
+	scale: number;
 }
-/** The rates in which an offer's sources of sound count their RTP timestamps, by SSRC: that of the first codec which the answer takes. */
-export declare function soundRates(offer: string, answer: string): Map<number, number>;
+/**
+ * Draws the detections of results over the whole of a canvas: boxes, landmarks, and labels with scores. What is not about the very frame is drawn with
+ * broken lines, pale, and with its age.
+ */
+export declare function drawDetections(context: CanvasRenderingContext2D, drawing: Drawing): void;
+export interface OverlayOptions {
+	/**
+	 * `exact`: the canvas shows the picture itself, a little late, each frame with the results that are about it; where none can be found for a while, the
+	 * live picture. `live`: the canvas lies over the playing <video> and shows the newest results, marked as stale unless the video still shows their frame.
+	 * Default: `exact`.
+	 */
+	mode?: "exact" | "live";
+	/** Name of the stream whose results are drawn, for a session that sends several videos. Default: every picture's. */
+	stream?: string;
+	/** Shows the picture as in a mirror. Default: false. */
+	mirror?: boolean;
+	/** ms after which results are no longer drawn over the live picture. Default: 1000. */
+	maxAge?: number;
+	/** Draws results in place of {@link drawDetections}. */
+	draw?: (context: CanvasRenderingContext2D, drawing: Drawing) => void;
+}
+/**
+ * - `waiting`: no results yet, or the first are waiting for the clocks to be matched.
+ * - `synced`: results find their frames.
+ * - `unsynced`: they come, but their frames cannot be told for sure: nothing is drawn on a frame that they may not be about.
+ */
+export type SyncState = "waiting" | "synced" | "unsynced";
+/** What the canvas shows from now on. */
+export interface Drawn extends Drawing {
+	/** The frame that was drawn; none in live mode, where the video shows it. */
+	frame: Frame | undefined;
+}
+export interface OverlayEvents {
+	/** The canvas has been drawn. */
+	draw: CustomEvent<Drawn>;
+	sync: CustomEvent<SyncState>;
+}
+export interface Overlay {
+	addEventListener<K extends keyof OverlayEvents>(type: K, listener: (event: OverlayEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+	addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+}
+/**
+ * Draws results on a canvas, each on the very frame that it is about. The canvas takes the size of the frames in pixels; its size on the page is up to
+ * the page's style, and to `object-fit` as for a <video>. A track that is replaced is noticed.
+ */
+export declare class Overlay extends EventTarget {
+	#private;
+	/** The frames that the overlay draws on. */
+	readonly frames: FrameBuffer;
+	readonly canvas: HTMLCanvasElement;
+	/** @param source a <video> that plays what is sent, or a buffer that the page fills itself */
+	constructor(canvas: HTMLCanvasElement, source: HTMLVideoElement | FrameBuffer, options?: OverlayOptions);
+	get sync(): SyncState;
+	/** Draws the results of a session from now on, in the place of another's. */
+	attach(session: Session): void;
+	/** Lets go of the session. The picture goes on without results. */
+	detach(): void;
+	/** Ends the overlay: nothing is drawn any more. */
+	stop(): void;
+}
 /**
  * Sends no more of a connection's videos than the models look at: sets their senders to what the edge demands, and back to the page's own
  * settings when a demand is over. One for each connection.

@@ -5,6 +5,8 @@ import type { ServerMessage } from "./messages.js";
 import { candidateAddresses, iceFragment, withFragment } from "./sdp.js";
 import { erase, publish, restart } from "./signal.js";
 import { pause, within } from "./timing.js";
+import { SenderWatch } from "./transform.js";
+import type { SentFrame } from "./transform.js";
 
 const MESSAGE_PROTOCOL = "sluice.v1+json";
 const ANSWER_TIMEOUT = 10_000; // ms; an edge answers within 7 s
@@ -30,6 +32,8 @@ export interface Wish {
   iceServers?: RTCIceServer[];
   /** ms that the connection may take once the edge has answered. */
   timeout: number;
+  /** Whether frames of video are noted as they leave. */
+  senderTransform: boolean;
 }
 
 /** What a connection tells its session. */
@@ -37,6 +41,8 @@ export interface Listener {
   message(message: ServerMessage, from: Connection): void;
   /** Nothing comes any more, or something comes again. */
   silent(isSilent: boolean, from: Connection): void;
+  /** A frame of video has left. */
+  sent(frame: SentFrame): void;
   /** It has ended, and not by close(): the edge ended it, or the network did. */
   ended(reason: "server" | "network", from: Connection): void;
 }
@@ -55,6 +61,7 @@ export class Connection {
   #listener: Listener;
   #channel: RTCDataChannel;
   #resource: string | undefined;
+  #senders: SenderWatch | undefined;
   #heartbeat = new Heartbeat();
   #beat: ReturnType<typeof setInterval> | undefined;
   #silent = false;
@@ -149,8 +156,12 @@ export class Connection {
   /** @returns false where it has to be done anew with the servers that the edge lends */
   async #start(signal: AbortSignal | undefined): Promise<boolean> {
     const { endpoint, sources, token, iceServers } = this.#wish;
-    for (const { track, group, encodings } of sources)
-      this.peer.addTransceiver(track, { direction: "sendonly", streams: [group], ...(encodings && { sendEncodings: encodings }) });
+    const hasVideo = sources.some(({ track }) => track.kind === "video");
+    if (hasVideo && this.#wish.senderTransform) this.#senders = await SenderWatch.start((frame) => this.#listener.sent(frame));
+    for (const { track, group, encodings } of sources) {
+      const { sender } = this.peer.addTransceiver(track, { direction: "sendonly", streams: [group], ...(encodings && { sendEncodings: encodings }) });
+      if (track.kind === "video") this.#senders?.attach(sender);
+    }
     const gathered = this.#gathered();
     await this.peer.setLocalDescription();
     await gathered;
@@ -249,5 +260,6 @@ export class Connection {
     this.#fail(new SluiceError("SESSION_CLOSED", "The edge ended the session before it was connected."));
     this.#summarised();
     this.peer.close();
+    this.#senders?.close();
   }
 }

@@ -1,3 +1,7 @@
+import type { MediaClock } from "./clock.js";
+import type { Outcome } from "./messages.js";
+import { type Candidate, vote } from "./vote.js";
+
 /** A copy of one frame of the source. */
 export interface Frame {
   /** The pixels, at most `maxWidth` wide. Lent: it is drawn over once the frame has left the buffer. */
@@ -23,15 +27,31 @@ const MATCH = 3; // ms between a frame's capture time and its RTP time (measured
 const PUSH_MATCH = 20; // ms between drawing a canvas and the browser's stamp for it (measured: 18)
 const PUSH_SPACING = 45; // ms that must lie between two pushes for PUSH_MATCH to name only one of them
 const ON_TIME = 10; // ms within which a frame callback surely sees its own frame
+const EARLY = 2; // ms by which the tick that shows a frame may seem to come before its capture
 const SAME = 0.5; // ms between two readings of one frame's media time
 const DRIFT_GAIN = 0.02;
+const LIKELY = 0.8; // share of the sent frames that must have been captured at their time, for another clock than the reports' to be believed
+const UNLIKELY = 0.5; // share of them below which the reports are not
+const RECHECK = 1000; // ms after which the clock's word is held against the sent frames again, and
+const SOURCES = 16; // SSRCs whose checks are remembered
+const RECHECK_SOON = 200; // when they contradicted each other
 
-/** Finds the frame captured at `time` among frames in capture order. It says "missing" whenever a neighbour could be meant. @param drift ms to add to `time` */
-export function findFrame(frames: readonly Frame[], time: number | undefined, drift = 0): Lookup {
+/** What is known about a frame that is looked for; ms on the clock of performance.now(). */
+export interface Wanted {
+  /** When it was captured. */
+  time: number | undefined;
+  /** When the next frame that was sent was captured, where that is known. */
+  next?: number;
+  /** To be added to the times. */
+  drift?: number;
+}
+
+/** Finds a frame among frames in capture order. It says "missing" whenever a neighbour could be meant. */
+export function findFrame(frames: readonly Frame[], { time, next, drift = 0 }: Wanted): Lookup {
   if (time === undefined) return { status: "unsynced" };
   const last = frames.at(-1);
   if (!last) return { status: "missing" };
-  if (last.kind === "displayed") return findDisplayed(frames, time);
+  if (last.kind === "displayed") return findDisplayed(frames, time, next);
   if (last.kind === "unknown") return { status: "unsynced" };
   const match = last.kind === "pushed" ? PUSH_MATCH : MATCH;
   const wanted = time + drift;
@@ -44,14 +64,27 @@ export function findFrame(frames: readonly Frame[], time: number | undefined, dr
 }
 
 /** Firefox tells no capture time, only the tick that first showed the frame: the first tick after the capture, unless one was missed. */
-function findDisplayed(frames: readonly Frame[], time: number): Lookup {
-  const gaps = frames.slice(1).map((frame, i) => frame.time - frames[i].time).sort((a, b) => a - b);
-  const interval = gaps[gaps.length >> 1] ?? 33;
-  const at = frames.findIndex((frame) => frame.time >= time - 2);
+function findDisplayed(frames: readonly Frame[], time: number, next = Infinity): Lookup {
+  const at = frames.findIndex((frame) => frame.time >= time - EARLY);
   if (at < 0) return { status: "early" };
+  const interval = intervalOf(frames.map((frame) => frame.time));
   const late = frames[at].time - time > Math.min(30, 0.9 * interval);
-  if (at === 0 || late || frames[at].time - frames[at - 1].time > 1.4 * interval) return { status: "missing" };
+  const isNext = frames[at].time >= next - EARLY; // it was never shown: the next had come when the page was drawn
+  if (at === 0 || late || isNext || frames[at].time - frames[at - 1].time > 1.4 * interval) return { status: "missing" };
   return { status: "found", frame: frames[at] };
+}
+
+/** The median interval of times in order, in ms. */
+function intervalOf(times: readonly number[]): number {
+  const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
+  return gaps[gaps.length >> 1] ?? 33;
+}
+
+/** How the clock's word on an SSRC stands to the frames captured and sent. */
+interface Check {
+  agrees: boolean;
+  guess: Candidate | undefined;
+  until: number;
 }
 
 /** How many copies a {@link FrameBuffer} keeps, and how large. */
@@ -69,6 +102,9 @@ export class FrameBuffer {
   #frames: Frame[] = [];
   #spare: HTMLCanvasElement[] = [];
   #drift = 0;
+  /** Frames before it are of another source. */
+  #since = -Infinity;
+  #checks = new Map<number, Check>();
   #seconds: number;
   #maxWidth: number;
   #limit: number;
@@ -84,11 +120,14 @@ export class FrameBuffer {
     return this.#frames.at(-1);
   }
 
-  /** Follows a <video> that plays the local stream that is sent; it must be visible. @returns a function that stops it */
+  /** Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one before are forgotten. @returns a function that stops it */
   watch(video: HTMLVideoElement): () => void {
     let handle = 0;
+    let track = trackOf(video);
     const next: VideoFrameRequestCallback = (now, about) => {
       handle = video.requestVideoFrameCallback(next);
+      if (track !== trackOf(video)) this.clear();
+      track = trackOf(video);
       this.#snap(video, now, about);
     };
     handle = video.requestVideoFrameCallback(next);
@@ -100,13 +139,14 @@ export class FrameBuffer {
    * called for. That one has a callback of its own, so nothing is copied then.
    */
   #snap(video: HTMLVideoElement, now: number, { captureTime, mediaTime, width, height }: VideoFrameCallbackMetadata): void {
-    if (captureTime === undefined || typeof VideoFrame !== "function") {
-      if (performance.now() - now < ON_TIME) this.#keep(video, width, height, ...stamp(captureTime, now));
+    const kind = captureTime !== undefined ? "captured" : isGecko() ? "displayed" : "unknown";
+    if (isGecko() || typeof VideoFrame !== "function" || captureTime === undefined) { // Gecko's VideoFrame has no time of the frame's own
+      if (performance.now() - now < ON_TIME) this.#keep(video, width, height, kind, captureTime ?? now);
       return;
     }
     const shot = shownBy(video);
     if (!shot) return;
-    if (Math.abs(shot.timestamp / 1000 - mediaTime * 1000) < SAME) this.#keep(shot, width, height, "captured", captureTime);
+    if (Math.abs(shot.timestamp / 1000 - mediaTime * 1000) < SAME) this.#keep(shot, width, height, kind, captureTime);
     shot.close();
   }
 
@@ -115,21 +155,72 @@ export class FrameBuffer {
     this.#keep(canvas, canvas.width, canvas.height, "pushed", performance.now());
   }
 
-  /** Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place. */
-  find(time: number | undefined): Lookup {
-    const found = findFrame(this.#frames, time, this.#drift);
+  /**
+   * Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place.
+   * @param next capture time of the next frame sent, where it is known: Firefox's frames are told from their neighbours by it
+   */
+  find(time: number | undefined, next?: number): Lookup {
+    if (time !== undefined && time < this.#since) return { status: "missing" };
+    const found = findFrame(this.#frames, { time, next, drift: this.#drift });
     if (found.frame?.kind === "captured" && time !== undefined)
       this.#drift += DRIFT_GAIN * (found.frame.time - time - this.#drift);
     return found;
   }
 
-  /** Forgets all frames, for another source. */
+  /** Finds the frame that an outcome is about, by the clock of its session. */
+  locate(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): Lookup {
+    const { ssrc, rtpTimestamp } = outcome;
+    if (ssrc === undefined || rtpTimestamp === undefined) return { status: "unsynced" };
+    return this.find(this.timeOf(outcome, clock), clock.next(ssrc, rtpTimestamp));
+  }
+
+  /**
+   * When the outcome's frame was captured: what the clock says if the frames that were sent and those captured agree with it, and before the clock's
+   * first report what they say by themselves. Undefined while that is not sure.
+   */
+  timeOf({ ssrc, rtpTimestamp }: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): number | undefined {
+    if (ssrc === undefined || rtpTimestamp === undefined) return undefined;
+    const time = clock.time(ssrc, rtpTimestamp);
+    if (this.latest?.kind === "displayed") return (clock.lag(ssrc) ?? 0) > this.#interval() ? undefined : time;
+    const check = this.#check(ssrc, clock);
+    if (time !== undefined) return check.agrees ? time : undefined;
+    return check.guess && check.guess.time + ((rtpTimestamp - check.guess.rtp) | 0) / (clock.rateOf(ssrc) / 1000);
+  }
+
+  /** Forgets all frames, for another source: what was captured before is not found any more. */
   clear(): void {
     this.#spare.push(...this.#frames.splice(0).map((frame) => frame.picture));
+    this.#checks.clear();
     this.#drift = 0;
+    this.#since = performance.now();
+  }
+
+  /** Holds the clock's word against the frames that were sent, now and then. */
+  #check(ssrc: number, clock: MediaClock): Check {
+    const now = performance.now();
+    const last = this.#checks.get(ssrc);
+    if (last && now < last.until) return last;
+    const captured = this.#frames.flatMap(({ kind, time }) => (kind === "captured" ? [time] : []));
+    const third = this.#interval() / 3;
+    const votes = vote(clock.sentFrames(ssrc), captured, clock.rateOf(ssrc) / 1000);
+    const likely = votes.filter(({ share }) => share >= LIKELY);
+    const own = votes.filter(({ time, rtp }) => Math.abs(time - (clock.time(ssrc, rtp) ?? Infinity)) <= third).sort((a, b) => b.share - a.share)[0];
+    if (own?.share >= LIKELY) this.#drift = own.time - (clock.time(ssrc, own.rtp) ?? own.time);
+    const agrees = likely.length === 0 || own?.share >= UNLIKELY;
+    // A slow encoder would make the first guess a wrong one; then only a report helps.
+    const guess = likely.find(({ meanLag }) => meanLag < 1.5 * third);
+    const check = { agrees, guess, until: now + (agrees && clock.isReported(ssrc) ? RECHECK : RECHECK_SOON) };
+    for (const oldest of this.#checks.keys()) if (this.#checks.size >= SOURCES) this.#checks.delete(oldest);
+    this.#checks.set(ssrc, check);
+    return check;
+  }
+
+  #interval(): number {
+    return intervalOf(this.#frames.map(({ time }) => time));
   }
 
   #keep(source: CanvasImageSource, width: number, height: number, kind: Frame["kind"], time: number): void {
+    if (time < this.#since) return;
     const scale = Math.min(1, this.#maxWidth / width);
     const picture = this.#spare.pop() ?? document.createElement("canvas");
     const [w, h] = [Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale))];
@@ -153,8 +244,11 @@ function shownBy(video: HTMLVideoElement): VideoFrame | undefined {
   }
 }
 
-function stamp(captureTime: number | undefined, now: number): [Frame["kind"], number] {
-  if (captureTime !== undefined) return ["captured", captureTime];
-  // Only Gecko's display tick is known to follow the law of findDisplayed; elsewhere such a track cannot be matched.
-  return ["mozInnerScreenX" in globalThis ? "displayed" : "unknown", now];
+/** Whether this is Firefox: only Gecko's display tick is known to follow the law of findDisplayed; elsewhere such a track cannot be matched. */
+function isGecko(): boolean {
+  return "mozInnerScreenX" in globalThis;
+}
+
+function trackOf(video: HTMLVideoElement): MediaStreamTrack | undefined {
+  return video.srcObject instanceof MediaStream ? video.srcObject.getVideoTracks()[0] : undefined;
 }

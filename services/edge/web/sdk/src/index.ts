@@ -28,13 +28,16 @@ export type { SendOptions, Sent, Unsent, UnsentReason } from "./send.js";
 export type { Datatype, ImageSource } from "./content.js";
 export { type Device, deviceError, openCamera, openMicrophone, openScreen } from "./devices.js";
 export { type DeviceErrorCode, type SendErrorCode, type SessionErrorCode, SluiceError, type SluiceErrorCode, type SluiceErrorDetails } from "./errors.js";
-export { type Frame, FrameBuffer, type FrameBufferOptions, findFrame, type Lookup } from "./frames.js";
+export { type Frame, FrameBuffer, type FrameBufferOptions, findFrame, type Lookup, type Wanted } from "./frames.js";
+export { type Drawn, Overlay, type OverlayEvents, type OverlayOptions, type SyncState } from "./overlay.js";
+export { type Drawing, drawDetections } from "./draw.js";
 export {
   type Box, type Demand, type Detection, type Drain, type DropReason, type ErrorCode, type ModelCounts, type Outcome, parseMessage, type Result,
   type SenderReport, type ServerMessage, type StreamCounts, type Summary, type Timings,
 } from "./messages.js";
 
 // For clients that do their own signalling.
+export { SenderWatch, type SentFrame } from "./transform.js";
 export { MediaClock, soundRates } from "./clock.js";
 export { DemandFollower, videoStreams } from "./demand.js";
 export { encodingFor, encodingsFor, follow, type Picture, type WantedEncoding } from "./encodings.js";

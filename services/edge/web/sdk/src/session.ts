@@ -13,6 +13,7 @@ import type { Content, SendOptions, Sent } from "./send.js";
 import { Sources } from "./sources.js";
 import type { SourceOptions } from "./sources.js";
 import { pause, within } from "./timing.js";
+import type { SentFrame } from "./transform.js";
 
 const CONNECT_TIMEOUT = 20_000; // ms; ICE itself needs up to 15 s to try everything
 const RECONNECT = 60; // seconds
@@ -36,6 +37,11 @@ export interface ConnectOptions extends SourceOptions {
   signal?: AbortSignal;
   /** Whether to lower the frame rate and size of the video to what the models look at. Default: true. */
   followDemand?: boolean;
+  /**
+   * Whether the frames of video pass through a worker that notes when they leave, by which the clock is checked. Default: true, where the browser can do it
+   * and the page's policy allows the worker (Content-Security-Policy: worker-src blob:).
+   */
+  senderTransform?: boolean;
 }
 
 /**
@@ -64,13 +70,15 @@ export interface Session {
  * makes another, and its events and its iterator go on. {@link connect} makes it.
  */
 export class Session extends EventTarget implements AsyncIterable<Outcome> {
+  /** Tells when frames were captured, by the sender reports that the edge relays: {@link FrameBuffer.locate} takes it. */
+  readonly clock = new MediaClock(performance.timeOrigin);
+
   #options: ConnectOptions;
   #wish: Wish;
   #sources: Sources;
   #connection: Connection | undefined;
   #state: SessionState = "connecting";
   #since = 0; // when the connection came to stand
-  #clock = new MediaClock(performance.timeOrigin);
   #demands = new WeakMap<Connection, DemandFollower>();
   #outbox = new Outbox((unsent) => this.#emit("unsent", unsent));
   #waiting: Outcome[] = [];
@@ -90,8 +98,8 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     this.#sources = sources;
     const endpoint = new URL("whip", url);
     for (const model of options.models ?? []) endpoint.searchParams.append("model", model);
-    const { token, iceServers, timeout = CONNECT_TIMEOUT } = options;
-    this.#wish = { endpoint, sources: sources.list, token, iceServers, timeout };
+    const { token, iceServers, timeout = CONNECT_TIMEOUT, senderTransform = true } = options;
+    this.#wish = { endpoint, sources: sources.list, token, iceServers, timeout, senderTransform };
   }
 
   /** Makes a session and connects it. @internal */
@@ -140,7 +148,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
    */
   captureTime(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp"> & Partial<Outcome>): number | undefined {
     const { ssrc, rtpTimestamp, session, stream, sequence } = outcome;
-    if (ssrc !== undefined && rtpTimestamp !== undefined) return this.#clock.time(ssrc, rtpTimestamp);
+    if (ssrc !== undefined && rtpTimestamp !== undefined) return this.clock.time(ssrc, rtpTimestamp);
     return sequence === undefined ? undefined : this.#outbox.captureTime({ session, stream, sequence });
   }
 
@@ -208,6 +216,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
       if (isSilent) void this.#recover();
       else this.#nudge();
     },
+    sent: (frame: SentFrame) => this.clock.sent(frame),
     ended: (reason: "server" | "network", from: Connection) => {
       if (from !== this.#connection || this.#ending.signal.aborted) return;
       this.#outbox.attach(undefined);
@@ -235,7 +244,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     this.#connection = next;
     this.#draining = false;
     this.#since = performance.now();
-    for (const [ssrc, rate] of soundRates(next.peer.localDescription?.sdp ?? "", next.answer)) this.#clock.setRate(ssrc, rate);
+    for (const [ssrc, rate] of soundRates(next.peer.localDescription?.sdp ?? "", next.answer)) this.clock.setRate(ssrc, rate);
     this.#outbox.attach(next);
     this.#setState("connected");
     if (!previous) return;
@@ -320,7 +329,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
       if (this.#waiting.length > MAX_WAITING) this.#waiting.shift();
       this.#wake();
     }
-    if (kind === "senderReport") this.#clock.report(value);
+    if (kind === "senderReport") this.clock.report(value);
     if (kind === "demand" && this.#options.followDemand !== false) void this.#demandOn(from).obey(value);
     this.#emit(kind.toLowerCase(), value);
     if (kind !== "drain" || from !== this.#connection) return;

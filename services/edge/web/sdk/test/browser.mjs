@@ -113,7 +113,9 @@ export class World {
       }
       addTransceiver(track, init) {
         const sender = { track, getParameters: () => ({}), replaceTrack: async (other) => void (sender.track = other) };
-        this.transceivers.push({ sender, mid: String(this.transceivers.length), init });
+        const transceiver = { sender, mid: String(this.transceivers.length), init };
+        this.transceivers.push(transceiver);
+        return transceiver;
       }
       getSenders = () => this.transceivers.map(({ sender }) => sender);
       getTransceivers = () => this.transceivers;

@@ -38,9 +38,9 @@ test("findFrame gives the frame captured at a time, never a neighbour", async (t
     { name: "displayed: nothing before it to compare with", among: firefox, time: 5, want: "missing" },
     { name: "displayed: not there yet", among: firefox, time: 150, want: "early" },
   ];
-  for (const { name, among, time, drift, want } of cases)
+  for (const { name, among, time, next, drift, want } of cases)
     await t.test(name, () => {
-      const found = findFrame(among, time, drift);
+      const found = findFrame(among, { time, next, drift });
       assert.equal(found.status === "found" ? found.frame.time : found.status, want);
     });
 });
@@ -52,7 +52,7 @@ test("every frame of a jittery camera is found, and those it missed are not take
   const seen = frames("captured", ...truth.filter((_, n) => n % 7 !== 3));
   truth.slice(1, -1).forEach((time, i) => {
     const rtp = 90 * Math.trunc(time); // browsers stamp whole milliseconds
-    const found = findFrame(seen, clock.time(7, rtp));
+    const found = findFrame(seen, { time: clock.time(7, rtp) });
     if ((i + 1) % 7 === 3) assert.equal(found.status, "missing");
     else assert.equal(found.frame?.time, time);
   });
