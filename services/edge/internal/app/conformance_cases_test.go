@@ -11,11 +11,12 @@ const (
 	tokenA   = "token-of-client-A"
 	tokenB   = "token-of-client-B"
 
-	exposed        = "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, Sluice-Protocol"
+	exposed        = "Location, Link, Retry-After, ETag, Accept-Post, Accept-Patch, Access-Control-Allow-Methods, Sluice-Protocol"
 	fragmentType   = "application/trickle-ice-sdpfrag"
 	endpointVerbs  = "GET, HEAD, POST"
 	sessionVerbs   = "DELETE, GET, HEAD, PATCH"
-	allowedHeaders = "Authorization, Content-Type, If-Match, Last-Event-ID"
+	publishing     = "DELETE, OPTIONS, PATCH, POST" // what a publisher may send, at the endpoint and to its session
+	allowedHeaders = "Authorization, Content-Type, ETag, If-Match, Last-Event-ID"
 	resultsLink    = `<http://127\.0\.0\.1:[0-9]+/sessions/[a-z2-7]{16}/results>; rel="urn:ietf:params:whip:ext:sluice:results"`
 	locationLink   = `^http://127\.0\.0\.1:[0-9]+/whip/[a-z2-7]{26}$`
 	tagPattern     = `^"[a-zA-Z0-9+/]{4,256}"$`
@@ -73,7 +74,9 @@ func endpointCases() []exchange {
 		ask("PATCH of the endpoint", http.MethodPatch, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", allow),
 		ask("DELETE of the endpoint", http.MethodDelete, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", allow),
 		ask("a method of one's own", "BREW", http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", allow),
-		ask("OPTIONS of the endpoint", http.MethodOptions, http.StatusNoContent, "", map[string]string{"Allow": endpointVerbs + ", OPTIONS", "Accept-Post": "application/sdp"}),
+		ask("OPTIONS of the endpoint", http.MethodOptions, http.StatusNoContent, "", map[string]string{
+			"Allow": endpointVerbs + ", OPTIONS", "Accept-Post": "application/sdp", "Access-Control-Allow-Methods": publishing,
+		}),
 	}
 }
 
@@ -157,7 +160,7 @@ func accessCases() []exchange {
 	}
 	preflight := func(name, edge, path, method, verbs string, want map[string]string) exchange {
 		x := exchange{name: name, edge: edge, method: http.MethodOptions, path: path, status: http.StatusNoContent, want: map[string]string{
-			"Allow": verbs + ", OPTIONS", "Access-Control-Allow-Origin": friend, "Access-Control-Expose-Headers": exposed, "Access-Control-Allow-Methods": verbs,
+			"Allow": verbs + ", OPTIONS", "Access-Control-Allow-Origin": friend, "Access-Control-Expose-Headers": exposed, "Access-Control-Allow-Methods": verbs + ", OPTIONS",
 			"Access-Control-Allow-Headers": allowedHeaders, "Access-Control-Max-Age": "600",
 		}, header: map[string]string{"Origin": friend, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,content-type,if-match"}}
 		for key, value := range want {
@@ -166,7 +169,7 @@ func accessCases() []exchange {
 		return x
 	}
 	withTURN := exchange{name: "OPTIONS with a token", edge: "strict", method: http.MethodOptions, path: "/whip", header: map[string]string{"Authorization": "Bearer " + tokenA}, status: http.StatusNoContent, want: map[string]string{
-		"Allow": endpointVerbs + ", OPTIONS", "Accept-Post": "application/sdp",
+		"Allow": endpointVerbs + ", OPTIONS", "Accept-Post": "application/sdp", "Access-Control-Allow-Methods": publishing,
 		"Link": `^<stun:stun\.example>; rel="ice-server" \| <turn:turn\.example>; rel="ice-server"; username="[0-9]{10}"; credential="[A-Za-z0-9+/]{27}="; credential-type="password"$`,
 	}}
 	refused := exchange{
