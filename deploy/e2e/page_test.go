@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,12 +18,26 @@ import (
 // thinSpace groups the digits of large numbers on the page.
 const thinSpace = "\u202f"
 
-// visit starts a scene of page.mjs on the edge's own page, with the moving face as the camera and spoken sentences as the microphone. Screenshots are kept in SLUICE_SCREENSHOTS, if that names a directory.
+// visit starts a scene of page.mjs on the edge's own page.
 func visit(t *testing.T, s *stack.Stack, scene string) *browser {
 	t.Helper()
-	return browse(t, "page.mjs", 2*time.Minute, map[string]any{
-		"scene": scene, "edge": s.HTTP + "/", "camera": stack.Clip(t, "faces-360p30.y4m"), "microphone": stack.Clip(t, "voice.wav"), "screenshots": os.Getenv("SLUICE_SCREENSHOTS"),
-	})
+	options := visitor(t, s)
+	options["scene"] = scene
+	return browse(t, "page.mjs", 3*time.Minute, options)
+}
+
+// visitor gives the options of a script that visits the edge's own page, with the moving face as the camera and spoken sentences as the microphone. Screenshots go to
+// SLUICE_SCREENSHOTS or else to .build/screens, for people to look at.
+func visitor(t *testing.T, s *stack.Stack) map[string]any {
+	t.Helper()
+	screens := os.Getenv("SLUICE_SCREENSHOTS")
+	if screens == "" {
+		screens = filepath.Join(stack.Root(t), ".build", "screens")
+	}
+	if err := os.MkdirAll(screens, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return map[string]any{"edge": s.HTTP + "/", "camera": stack.Clip(t, "faces-360p30.y4m"), "microphone": stack.Clip(t, "voice.wav"), "screenshots": screens}
 }
 
 // A click on Camera on the edge's own page, and the face has a box, and the numbers move.
@@ -33,11 +49,14 @@ func TestThePage(t *testing.T) {
 			// Skin is the share of the box's middle that has the colour of skin.
 			Skin float64
 		}
-		Status, Sent, Answers, P50, P95, Ends, Picture string
-		Overflow                                       int
+		Status, Sent, Answers, P50, P95, Ends, Picture, Happening string
+		Life                                                      life
+		Wrong                                                     []string
 	}
 	b.next(t, &shown)
 	checkNoComplaints(t, b)
+	checkLooks(t, shown.Wrong)
+	checkLife(t, shown.Life)
 	for name, text := range map[string]string{"sent": shown.Sent, "answers": shown.Answers, "p50": shown.P50, "p95": shown.P95} {
 		if n, err := strconv.ParseFloat(strings.ReplaceAll(text, thinSpace, ""), 64); err != nil || n <= 0 {
 			t.Errorf("the number %q shows %q", name, text)
@@ -46,8 +65,8 @@ func TestThePage(t *testing.T) {
 	if shown.Status != "Live" || !containsAll(shown.Ends, "Answered") || !containsAll(shown.Picture, "1 face") {
 		t.Errorf("the page shows status %q, outcomes %q and the picture %q", shown.Status, shown.Ends, shown.Picture)
 	}
-	if shown.Overflow > 0 {
-		t.Errorf("on a phone the page is %d pixels too wide", shown.Overflow)
+	if !containsAll(shown.Happening, "Your camera sends", "“faces” looks at", "after a picture was taken", "exactly that picture") {
+		t.Errorf("the page says that this is happening: %q", shown.Happening)
 	}
 	near := 0
 	for _, box := range shown.Boxes {
@@ -65,15 +84,10 @@ func TestThePage(t *testing.T) {
 func TestThePageListens(t *testing.T) {
 	s := stack.Start(t, stack.Options{})
 	b := visit(t, s, "spoken")
-	var shown struct {
-		Overflow int
-		Models   []string
-	}
+	var shown struct{ Wrong, Models []string }
 	b.next(t, &shown)
 	checkNoComplaints(t, b)
-	if shown.Overflow > 0 {
-		t.Errorf("on a phone the page is %d pixels too wide", shown.Overflow)
-	}
+	checkLooks(t, shown.Wrong)
 	if !slices.Equal(shown.Models, []string{"faces", "speech"}) {
 		t.Errorf("with a microphone the page offers models %v", shown.Models)
 	}
@@ -120,6 +134,41 @@ func TestThePageWithoutItsEdge(t *testing.T) {
 		if !strings.Contains(complaint, "net::ERR_CONNECTION_REFUSED") {
 			t.Errorf("the page: %s", complaint)
 		}
+	}
+}
+
+// life is what the page shows of one frame's life, in ms.
+type life struct {
+	Total float64
+	About string
+	Rows  []struct {
+		Stage     string
+		MS, Width float64
+	}
+}
+
+// checkLife looks for all stages of an answered frame; they make up its life, but for rounding.
+func checkLife(t *testing.T, l life) {
+	t.Helper()
+	stages := []string{"network", "arriving", "decode", "convert", "queue", "model", "return"}
+	sum := 0.0
+	for i, row := range l.Rows {
+		if i >= len(stages) || row.Stage != stages[i] || row.MS > 0.05 && row.Width <= 0 {
+			t.Errorf("stage %d of a frame's life is %+v, want one of %v with a bar", i, row, stages)
+		}
+		sum += row.MS
+	}
+	t.Logf("a frame's life: %s %+v", l.About, l)
+	if len(l.Rows) != len(stages) || l.Total <= 0 || math.Abs(sum-l.Total) > 0.5*float64(len(stages)+1) || !containsAll(l.About, "for faces, answered") {
+		t.Errorf("a frame's life of %g ms: %q; its %d stages take %g ms", l.Total, l.About, len(l.Rows), sum)
+	}
+}
+
+// checkLooks fails the test for everything that is wrong with how a page looks, to people and to their assistive technology.
+func checkLooks(t *testing.T, wrong []string) {
+	t.Helper()
+	for _, complaint := range wrong {
+		t.Error(complaint)
 	}
 }
 

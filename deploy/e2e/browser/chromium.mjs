@@ -11,10 +11,11 @@ export function tell(report) {
 }
 
 /**
- * @param {{ permission?: boolean, camera?: string, microphone?: string }} [wish]
- *   permission: what the browser's user says when a page asks for the camera; camera: a clip that it shows; microphone: a WAV file that it hears, again and again
+ * @param {{ permission?: boolean, camera?: string, cameras?: number, microphone?: string }} [wish]
+ *   permission: what the browser's user says when a page asks for the camera; camera: a clip that it shows; cameras: how many that show a test picture there are,
+ *   without a clip; microphone: a WAV file that it hears, again and again
  */
-export function launch({ permission = true, camera, microphone } = {}) {
+export function launch({ permission = true, camera, cameras, microphone } = {}) {
   return puppeteer.launch({
     executablePath: options.chromium,
     userDataDir: options.profile,
@@ -24,7 +25,7 @@ export function launch({ permission = true, camera, microphone } = {}) {
     args: [
       "--no-sandbox", // Chromium's own sandbox does not work for root
       "--disable-gpu",
-      "--use-fake-device-for-media-stream",
+      cameras ? `--use-fake-device-for-media-stream=device-count=${cameras}` : "--use-fake-device-for-media-stream",
       permission ? "--use-fake-ui-for-media-stream" : "--deny-permission-prompts",
       ...(camera ? [`--use-file-for-fake-video-capture=${camera}`] : []),
       ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}`] : []),

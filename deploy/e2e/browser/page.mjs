@@ -1,17 +1,13 @@
 // Uses the edge's own page as a visitor would and tells what it shows. options.scene names what happens.
 
-import { join } from "node:path";
-
 import { complaints, launch, options, tell } from "./chromium.mjs";
-
-const DESKTOP = { width: 1440, height: 1000 };
-const PHONE = { width: 390, height: 844, deviceScaleFactor: 2 };
-const PATIENCE = { timeout: 45_000 };
+import { DESKTOP, LOOKS, PATIENCE, counting, inspect, shoot, textOf, wear } from "./looks.mjs";
 
 /** @type {Record<string, (page: import("puppeteer-core").Page) => Promise<void>>} */
-const scenes = { live, refused, killed, spoken };
+const scenes = { live, refused, killed, spoken, models, keyboard, token, routerless };
 
-const browser = await launch({ camera: options.camera, microphone: options.microphone, permission: options.scene !== "refused" });
+const wish = options.scene === "keyboard" ? { cameras: 2 } : { camera: options.camera };
+const browser = await launch({ ...wish, microphone: options.microphone, permission: options.scene !== "refused" });
 try {
   const [page] = await browser.pages();
   const said = complaints(page);
@@ -25,53 +21,165 @@ try {
 
 /** The camera is started, its picture gets boxes and the numbers move; Stop ends it. */
 async function live(page) {
-  await shoot(page, "start");
+  const wrong = await inspect(page, "start");
+  await page.keyboard.press("?");
+  wrong.push(...(await inspect(page, "help", LOOKS.slice(0, 2))));
+  await page.keyboard.press("Escape");
   await start(page);
   await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 5, PATIENCE);
-  await pause(5000); // for the plot, and for the clocks to be matched
-  await shoot(page, "live");
-  const text = (/** @type {string} */ id) => page.$eval(`#${id}`, (/** @type {Element} */ node) => node.textContent ?? "");
+  await page.waitForFunction(() => document.getElementById("notice")?.hasAttribute("data-calm"), PATIENCE); // boxes are on their frames
+  await page.waitForFunction(() => document.getElementById("happening")?.textContent?.includes("late, so that"), PATIENCE);
   const report = {
-    status: await text("status"), sent: await text("n-sent"), answers: await text("n-answers"), p50: await text("n-p50"), p95: await text("n-p95"),
-    ends: await text("ends"), picture: await page.$eval("#picture", (/** @type {Element} */ node) => node.getAttribute("aria-label")),
+    status: await textOf(page, "status"), sent: await textOf(page, "n-sent"), answers: await textOf(page, "n-answers"), p50: await textOf(page, "n-p50"), p95: await textOf(page, "n-p95"),
+    ends: await textOf(page, "ends"), happening: await textOf(page, "happening"), picture: await page.$eval("#picture", (/** @type {Element} */ node) => node.getAttribute("aria-label")),
+    life: await life(page),
   };
-  await page.setViewport(PHONE);
-  await pause(1500);
-  await shoot(page, "phone", true);
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-  await page.setViewport(DESKTOP);
+  wrong.push(...(await inspect(page, "live")));
   const boxes = [];
   for (let tries = 0; boxes.length < 10 && tries < 60; tries++) {
     const box = await page.evaluate(findBox);
     if (box) boxes.push(box);
     await pause(200);
   }
+  await page.click("#session-details summary");
+  await page.click("#use summary");
+  await shoot(page, "live-details", true);
   await page.click("#stop");
   await page.waitForFunction(() => document.body.dataset.state === "idle", PATIENCE);
-  tell({ ...report, boxes, overflow });
+  tell({ ...report, boxes, wrong });
+}
+
+/** One answered frame's life, which stands still while it is read. */
+async function life(page) {
+  await page.keyboard.press("ArrowLeft");
+  const rows = await page.$$eval("#life-stages li", (/** @type {HTMLElement[]} */ all) => all.map((row) => ({
+    stage: row.children[0].textContent, ms: Number(row.querySelector("var")?.textContent?.replace(/[^0-9.]/g, "")), width: row.querySelector(".track")?.lastElementChild?.getBoundingClientRect().width,
+  })));
+  const report = { total: Number((await textOf(page, "life-total")).replace(/[^0-9.]/g, "")), about: await textOf(page, "life-about"), rows };
+  await page.keyboard.press("l");
+  return report;
+}
+
+/** Two models look at one camera, and a third cannot: each has its row, and can be left out. */
+async function models(page) {
+  await start(page);
+  const rows = () => page.$$eval("#model-rows tr", (/** @type {HTMLElement[]} */ all) => all.map((row) => [...row.children].map((cell) => cell.textContent)));
+  await page.waitForFunction(() => document.querySelectorAll("#model-rows tr").length === 3, PATIENCE);
+  await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 10, PATIENCE);
+  const before = await rows();
+  const chips = await textOf(page, "model-list");
+  await page.keyboard.press("g"); // a frame that was given up
+  await page.waitForFunction(() => document.getElementById("life-about")?.textContent?.includes("BACKEND_UNAVAILABLE"), PATIENCE);
+  const wrong = await inspect(page, "models");
+  await page.keyboard.press("l");
+  await page.click('#model-rows [data-model="small"]');
+  await page.waitForFunction(() => document.getElementById("ends")?.textContent?.includes("BACKEND_UNAVAILABLE") === false, PATIENCE);
+  await shoot(page, "models-one-alone");
+  const session = await textOf(page, "status");
+  await page.click('#model-list input[value="absent"]');
+  await page.waitForFunction(() => document.body.dataset.state === "live" && document.getElementById("advice")?.hidden, PATIENCE);
+  await page.waitForFunction(() => document.querySelectorAll("#model-list input:checked").length === 2, PATIENCE);
+  await counting(page);
+  tell({ rows: before, chips, wrong, session });
+}
+
+/** All of it without a mouse, and another camera in the middle of a session. */
+async function keyboard(page) {
+  const focused = () => page.evaluate(() => document.activeElement?.id || /** @type {HTMLElement} */ (document.activeElement)?.dataset.source || "");
+  const pressed = (/** @type {string} */ selector) => page.$eval(selector, (/** @type {Element} */ node) => node.getAttribute("aria-pressed"));
+  const visited = [];
+  for (let tries = 0; tries < 12 && visited.at(-1) !== "camera"; tries++) {
+    await page.keyboard.press("Tab");
+    visited.push(await focused());
+  }
+  await shoot(page, "focus");
+  await page.keyboard.press("Enter");
+  await counting(page);
+  const session = () => page.$eval("#session-id", (/** @type {Element} */ node) => node.textContent);
+  const first = await session();
+  const mirrored = await pressed("#mirror");
+  await page.keyboard.press("m");
+  const report = { visited, mirror: mirrored !== (await pressed("#mirror")), picks: [] };
+  for (const key of ["w", "g", "a", "l"]) {
+    await page.keyboard.press(key);
+    report.picks.push(await page.$eval('[data-pick][aria-pressed="true"]', (/** @type {HTMLElement} */ node) => node.dataset.pick));
+  }
+  const label = () => page.$eval("#cameras", (/** @type {HTMLSelectElement} */ select) => select.selectedOptions[0]?.textContent);
+  const [was, options] = [await label(), await page.$$eval("#cameras option", (/** @type {HTMLOptionElement[]} */ all) => all.map((option) => option.value))];
+  await page.select("#cameras", options[1]);
+  await page.waitForFunction((was) => document.querySelector("#cameras option:checked")?.textContent !== was, PATIENCE, was);
+  await page.select("#sizes", "360");
+  await page.waitForFunction(() => document.getElementById("n-sent-more")?.textContent?.startsWith("640×360"), PATIENCE);
+  await counting(page);
+  report.cameras = { was, is: await label(), sameSession: first === (await session()) };
+  await page.evaluate(() => /** @type {HTMLElement} */ (document.activeElement)?.blur());
+  await page.keyboard.press("?");
+  await page.click("#keys-on"); // letters are no shortcuts now
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("x");
+  report.off = await page.evaluate(() => document.body.dataset.state);
+  await page.click("#help");
+  await page.click("#keys-on");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("x");
+  await page.waitForFunction(() => document.body.dataset.state === "idle", PATIENCE);
+  report.theme = [];
+  for (let i = 0; i < 3; i++) {
+    await page.keyboard.press("t");
+    report.theme.push(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme));
+  }
+  tell({ ...report, focus: await focused() });
+}
+
+/** The edge wants a token: a wrong one is asked for again, the right one opens it. */
+async function token(page) {
+  await page.waitForSelector("#problem .token", PATIENCE);
+  const wrong = await inspect(page, "token");
+  const enter = async (/** @type {string} */ text) => {
+    await page.type("#problem [name=token]", text);
+    await page.keyboard.press("Enter");
+  };
+  await enter("not-the-right-token");
+  await page.waitForFunction(() => document.getElementById("model-list")?.textContent?.includes("token"), PATIENCE);
+  await page.waitForSelector("#problem .token", PATIENCE);
+  await enter(options.token);
+  await page.waitForSelector("#model-list input", PATIENCE);
+  await start(page);
+  await counting(page);
+  tell({ wrong, follow: await page.$eval("#session-follow", (/** @type {Element} */ node) => node.textContent) });
+}
+
+/** The router goes away and comes back: the page says so, and its session stays. The test stops and starts it. */
+async function routerless(page) {
+  await start(page);
+  await counting(page);
+  const session = () => page.$eval("#session-id", (/** @type {Element} */ node) => node.textContent);
+  const first = await session();
+  tell({ live: true });
+  await page.waitForFunction(() => document.getElementById("advice")?.dataset.code === "ROUTER_GONE", PATIENCE);
+  const wrong = await inspect(page, "router-gone", [LOOKS[0], LOOKS[3]]);
+  tell({ advice: await textOf(page, "advice"), wrong });
+  await page.waitForFunction(() => document.getElementById("advice")?.hidden && Number(document.getElementById("n-answers")?.textContent) > 5, PATIENCE);
+  tell({ sameSession: first === (await session()) });
 }
 
 /** Camera and microphone are sent together: the face keeps its box, and the meter says when somebody speaks and when not. */
 async function spoken(page) {
-  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "dark" }]);
+  await wear(page, LOOKS[1]);
   await start(page);
-  await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 0, PATIENCE);
+  await counting(page);
   await page.click("#microphone");
   const says = (/** @type {string} */ state) => page.waitForFunction((wanted) => document.getElementById("speech")?.dataset.speech === wanted, PATIENCE, state);
   await says("speech");
   await shoot(page, "speech-dark");
   await says("silence");
   await says("speech");
-  await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: "light" }]);
-  await page.setViewport(PHONE);
-  await pause(1500);
-  await shoot(page, "speech-phone", true);
-  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  const wrong = await inspect(page, "speech", [LOOKS[2]]);
   await page.waitForFunction(() => document.getElementById("picture")?.getAttribute("aria-label")?.includes("1 face"), PATIENCE);
   const models = await page.$$eval("#model-list input:checked", (/** @type {HTMLInputElement[]} */ boxes) => boxes.map((box) => box.value));
   await page.click("#microphone");
   await page.waitForSelector("#speech", { hidden: true, ...PATIENCE });
-  tell({ overflow, models });
+  tell({ wrong, models });
 }
 
 /** The visitor does not allow the camera. */
@@ -83,10 +191,10 @@ async function refused(page) {
 /** The edge dies in mid-session: the test kills it when it is told that the page is live. */
 async function killed(page) {
   await start(page);
-  await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 0, PATIENCE);
+  await counting(page);
   tell({ live: true });
   await page.waitForFunction(() => document.getElementById("advice")?.dataset.code === "RECONNECTING", PATIENCE);
-  tell({ advice: await page.$eval("#advice", (/** @type {HTMLElement} */ node) => node.innerText) });
+  tell({ advice: await textOf(page, "advice") });
   await shoot(page, "interrupted");
   await problem(page, "lost");
 }
@@ -98,8 +206,8 @@ async function start(page) {
 /** Waits for the page to say what is wrong, and tells it. */
 async function problem(page, name) {
   await page.waitForSelector("#problem:not([hidden])", PATIENCE);
-  tell({ problem: await page.$eval("#problem", (/** @type {HTMLElement} */ node) => node.innerText) });
-  await shoot(page, name);
+  tell({ problem: await textOf(page, "problem") });
+  await inspect(page, name);
 }
 
 /**
@@ -133,11 +241,6 @@ function findBox() {
       if (r > 90 && r - b > 25 && r - g > 8) skin++;
     }
   return { x: left / width, y: top / height, width: (right - left) / width, height: (bottom - top) / height, skin: skin / all };
-}
-
-/** @param {import("puppeteer-core").Page} page @param {string} name @param {boolean} [fullPage] */
-async function shoot(page, name, fullPage = false) {
-  if (options.screenshots) await page.screenshot({ path: join(options.screenshots, `${name}.png`), fullPage });
 }
 
 /** @param {number} ms */

@@ -96,7 +96,7 @@ function shortcuts() {
 wire();
 wireKeys(shortcuts(), [["← →", "an older, a newer frame's life"], ["1 … 9", "a model on or off"], ["?", "this list"]]);
 wireTheme(() => dashboard.refresh());
-visit.restart();
+visit.begin();
 if (typeof RTCPeerConnection !== "function") void visit.fail(explain("NO_WEBRTC"));
 void visit.readModels();
 setInterval(() => void visit.readModels(), MODELS_EVERY);

@@ -60,10 +60,15 @@ export class Visit {
     source?.close();
   }
 
-  /** Shows the choice of sources again, after a problem or a stop. */
-  restart() {
+  /** Shows the choice of sources. */
+  begin() {
     hideProblem();
     this.#showState("idle");
+  }
+
+  /** Shows the choice of sources again, after a problem or a stop, and goes there with the focus. */
+  restart() {
+    this.begin();
     /** @type {HTMLElement | null} */ (document.querySelector(".sources button"))?.focus({ preventScroll: true });
   }
 
