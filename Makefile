@@ -94,7 +94,7 @@ lint: deps-build tools .build/protovalidate sdk-node ## Formatting, linters, typ
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak ./...) || exit 1; done
-	cd $(SDK) && node_modules/.bin/tsc
+	cd $(SDK) && node_modules/.bin/tsc && node_modules/.bin/tsc -p ../page
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	TOOLS=$(TOOLS) .tools/breaking.sh

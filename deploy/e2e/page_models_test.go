@@ -37,10 +37,9 @@ models:
 func TestThePageWithModels(t *testing.T) {
 	b := visit(t, stack.Start(t, stack.Options{Router: fmt.Sprintf(threeModels, stack.FreePort(t))}), "models")
 	var shown struct {
-		Rows    [][]string
-		Chips   string
-		Session string
-		Wrong   []string
+		Rows  [][]string
+		Chips string
+		Wrong []string
 	}
 	b.next(t, &shown)
 	checkNoComplaints(t, b)

@@ -29,6 +29,7 @@ async function live(page) {
   await page.waitForFunction(() => Number(document.getElementById("n-answers")?.textContent) > 5, PATIENCE);
   await page.waitForFunction(() => document.getElementById("notice")?.hasAttribute("data-calm"), PATIENCE); // boxes are on their frames
   await page.waitForFunction(() => document.getElementById("happening")?.textContent?.includes("late, so that"), PATIENCE);
+  await page.waitForFunction(() => document.querySelectorAll("#ends li").length > 0 && Number(document.querySelector("#ends var")?.textContent) >= 100, PATIENCE); // something to plot
   const report = {
     status: await textOf(page, "status"), sent: await textOf(page, "n-sent"), answers: await textOf(page, "n-answers"), p50: await textOf(page, "n-p50"), p95: await textOf(page, "n-p95"),
     ends: await textOf(page, "ends"), happening: await textOf(page, "happening"), picture: await page.$eval("#picture", (/** @type {Element} */ node) => node.getAttribute("aria-label")),
@@ -75,12 +76,13 @@ async function models(page) {
   await page.click('#model-rows [data-model="small"]');
   await page.waitForFunction(() => document.getElementById("ends")?.textContent?.includes("BACKEND_UNAVAILABLE") === false, PATIENCE);
   await shoot(page, "models-one-alone");
-  const session = await textOf(page, "status");
+  const session = () => page.$eval("#session-id", (/** @type {Element} */ node) => node.textContent);
+  const first = await session();
   await page.click('#model-list input[value="absent"]');
-  await page.waitForFunction(() => document.body.dataset.state === "live" && document.getElementById("advice")?.hidden, PATIENCE);
-  await page.waitForFunction(() => document.querySelectorAll("#model-list input:checked").length === 2, PATIENCE);
+  await page.waitForFunction((first) => document.body.dataset.state === "live" && document.getElementById("session-id")?.textContent !== first, PATIENCE, first);
+  await page.waitForFunction(() => document.getElementById("advice")?.hidden && document.querySelectorAll("#model-list input:checked").length === 2, PATIENCE);
   await counting(page);
-  tell({ rows: before, chips, wrong, session });
+  tell({ rows: before, chips, wrong });
 }
 
 /** All of it without a mouse, and another camera in the middle of a session. */
@@ -109,7 +111,7 @@ async function keyboard(page) {
   await page.select("#cameras", options[1]);
   await page.waitForFunction((was) => document.querySelector("#cameras option:checked")?.textContent !== was, PATIENCE, was);
   await page.select("#sizes", "360");
-  await page.waitForFunction(() => document.getElementById("n-sent-more")?.textContent?.startsWith("640×360"), PATIENCE);
+  await page.waitForFunction(() => /** @type {HTMLVideoElement} */ (document.getElementById("preview")).videoHeight === 360, PATIENCE);
   await counting(page);
   report.cameras = { was, is: await label(), sameSession: first === (await session()) };
   await page.evaluate(() => /** @type {HTMLElement} */ (document.activeElement)?.blur());
@@ -193,7 +195,7 @@ async function killed(page) {
   await start(page);
   await counting(page);
   tell({ live: true });
-  await page.waitForFunction(() => document.getElementById("advice")?.dataset.code === "RECONNECTING", PATIENCE);
+  await page.waitForFunction(() => document.getElementById("advice")?.dataset.code === "INTERRUPTED", PATIENCE);
   tell({ advice: await textOf(page, "advice") });
   await shoot(page, "interrupted");
   await problem(page, "lost");

@@ -11,6 +11,7 @@ import { Numbers, Rates, Recent } from "./stats.js";
 /** @typedef {import("./life.js").Life} Life */
 
 const SPAN = 60_000; // ms that the plots show
+const SPANS = [15_000, 30_000, SPAN]; // and as long as there is not so much to show
 const COLORS = 6; // of models, --model-0 and on
 const DRAW_EVERY = 100; // ms
 const SHOW_EVERY = 500; // ms
@@ -28,6 +29,7 @@ export class Dashboard {
   /** @type {Life | undefined} the one that a click chose */ #pinned;
   /** @type {number | undefined} s */ #roundTrip;
   #skipped = 0;
+  #began = 0;
   #running = false;
 
   /** @param {{ panel: HTMLElement, life: HTMLElement, first: "sent" | "looked" }} places */
@@ -55,7 +57,7 @@ export class Dashboard {
     [this.#rates, this.#lives] = [new Rates(SPAN), new Recent(SPAN)];
     [this.#chosen, this.#pinned, this.#roundTrip, this.#skipped] = [undefined, undefined, undefined, 0];
     if (this.#pick === "chosen") this.#pick = "newest";
-    this.#running = true;
+    [this.#began, this.#running] = [performance.now(), true];
     this.refresh();
   }
 
@@ -99,6 +101,11 @@ export class Dashboard {
   /** Numbers of all models that count. @param {number} now */
   view(now) {
     return this.#all.view(now);
+  }
+
+  /** Answers a second of one model, lately. @param {string} model @param {number} now */
+  answers(model, now) {
+    return this.#models.get(model)?.results.rate(now) ?? 0;
   }
 
   /** Counts of the last three seconds by how they ended. @param {number} now */
@@ -173,6 +180,8 @@ export class Dashboard {
 
   /** @param {number} now */
   #draw(now) {
+    const span = SPANS.find((length) => now - this.#began < length) ?? SPAN;
+    this.latency.span = this.rate.span = span;
     this.latency.draw(now, (life) => this.#colorOf(life.model), this.#pick === "chosen" ? this.#pinned : undefined);
     this.rate.draw(now, this.#lines(now));
   }

@@ -81,7 +81,8 @@ export async function* follow(url, { token, signal, fetch = globalThis.fetch, st
 
 /** @param {Response} response @param {AbortSignal} signal @returns {AsyncGenerator<ServerEvent, void, undefined>} */
 async function* events(response, signal) {
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(new TextDecoderStream()).getReader();
+  const text = /** @type {any} */ (new TextDecoderStream()); // TypeScript takes its input for too wide
+  const reader = /** @type {ReadableStreamDefaultReader<string>} */ (/** @type {ReadableStream} */ (response.body).pipeThrough(text).getReader());
   const parser = new EventParser();
   try {
     while (!signal.aborted) {

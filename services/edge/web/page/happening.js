@@ -9,7 +9,7 @@ import { shortNumber } from "./stats.js";
  * @property {import("./view.js").PageState} state
  * @property {"camera" | "screen" | "file"} [source] what is sent, or is being opened
  * @property {number} [sent] frames a second
- * @property {readonly { name: string, rate: number, pictures: boolean }[]} [models] those chosen
+ * @property {readonly { name: string, pictures: boolean, answers: number }[]} [models] those chosen; answers: a second, lately
  * @property {View} [view]
  * @property {Record<string, number>} [lately] outcomes of the last three seconds by how they ended
  * @property {number} [delay] ms that the picture is shown late; undefined while boxes do not fit it
@@ -59,7 +59,7 @@ export function watching({ state, streams, models, view, lately }) {
   if (state === "ended") return `The session is over: ${view.total.toLocaleString("en")} outcomes came by. A client that connects again gets another session, with another id.`;
   if (models.length === 0) return "The session stands, but no answers have come since this page began to watch it.";
   const who = `${streams.length === 1 ? "One stream" : `${streams.length} streams`} for ${names(models.map((name) => ({ name })))}:`;
-  const parts = [`${who} ${count(view.answers, "answer")} a second${view.p50 === undefined ? "" : `, each ${shortNumber(view.p50)} ms after its frame reached the edge`}.`, mostly(lately)];
+  const parts = [`${who} ${count(view.answers, "answer")} a second${view.p50 === undefined ? "" : `, each ${shortNumber(view.p50)}\u00a0ms after its frame reached the edge`}.`, mostly(lately)];
   return parts.filter(Boolean).join(" ");
 }
 
@@ -68,23 +68,28 @@ function live({ source = "camera", sent, models = [], view, lately = {}, delay }
   const looking = models.filter((model) => model.pictures);
   const parts = [`${SOURCES[source]} sends ${sent === undefined ? "pictures" : `${count(sent, "picture")} a second`} to the edge.`];
   if (looking.length === 0) parts.push("No model looks at them.");
-  else if (!view || view.answers === 0) parts.push(`${names(looking)} ${looking.length === 1 ? "has" : "have"} not answered yet.`);
+  else if (!view || view.total === 0) parts.push(`${names(looking)} ${looking.length === 1 ? "has" : "have"} not answered yet.`);
   else parts.push(answered(looking, view), delay === undefined ? "The picture is live and without boxes until each box can be put on its own frame." : shown(delay));
   const lost = mostly(lately);
   if (lost) parts.push(lost);
   return parts.join(" ");
 }
 
-/** @param {readonly { name: string, rate: number }[]} models @param {View} view */
+/** @param {readonly { name: string, answers: number }[]} models @param {View} view */
 function answered(models, view) {
-  const rate = models.length === 1 ? Math.max(1, Math.round(view.answers)) : undefined;
-  const does = rate === undefined ? "answer" : `looks at ${rate} of them each second and answers`;
-  return `${names(models)} ${does} ${shortNumber(view.p50)} ms ${view.own ? "after a picture was taken" : "after it reached the edge"}.`;
+  const answering = models.filter(({ answers }) => answers > 0);
+  const silent = models.filter(({ answers }) => answers === 0);
+  const does = answering.length === 1 ? `looks at ${Math.max(1, Math.round(answering[0].answers))} of them each second and answers` : "answer";
+  const after = view.own ? "after a picture was taken" : "after it reached the edge";
+  return [
+    answering.length > 0 ? `${names(answering)} ${does} ${shortNumber(view.p50)}\u00a0ms ${after}.` : "",
+    silent.length > 0 ? `${names(silent)} ${silent.length === 1 ? "does" : "do"} not answer at the moment.` : "",
+  ].filter(Boolean).join(" ");
 }
 
 /** @param {number} delay */
 function shown(delay) {
-  return `Each picture is shown ${Math.round(delay)} ms late, so that its boxes lie on exactly that picture.`;
+  return `Each picture is shown ${Math.round(delay)}\u00a0ms late, so that its boxes lie on exactly that picture.`;
 }
 
 /** The reason of most that was given up lately, if that is more than a little. @param {Record<string, number>} lately */
@@ -94,7 +99,7 @@ function mostly(lately) {
   const share = lost.reduce((sum, [, n]) => sum + n, 0) / (total || 1);
   if (share < 0.03) return "";
   const [[name]] = lost;
-  return `${Math.round(share * 100)} % of the frames are given up, mostly ${GIVEN_UP[name] ?? `as ${name}`}.`;
+  return `${Math.round(share * 100)}\u00a0% of the frames are given up, mostly ${GIVEN_UP[name] ?? `as ${name}`}.`;
 }
 
 /** @param {readonly { name: string }[]} models */

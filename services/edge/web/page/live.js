@@ -67,12 +67,18 @@ export class Live {
   /** Takes the answers of a session, the last one's place. @param {Session} session */
   attach(session) {
     this.#session = session;
+    this.#begin();
+    session.addEventListener("reconnect", ({ detail }) => session === this.#session && !detail.resumed && this.#begin());
+    session.addEventListener("outcome", ({ detail }) => this.#take(session, detail));
+    session.addEventListener("skipped", ({ detail }) => this.dashboard.skipped(detail));
+  }
+
+  /** Begins with another connection: what was sent on the one before it counts no more. */
+  #begin() {
     this.#since = performance.now();
     this.#answered = false;
     this.#meter = new SendingMeter();
     this.#playout = new Playout();
-    session.addEventListener("outcome", ({ detail }) => this.#take(session, detail));
-    session.addEventListener("skipped", ({ detail }) => this.dashboard.skipped(detail));
   }
 
   /** Lets go of the session: the picture goes on without boxes. */
@@ -167,7 +173,8 @@ export class Live {
     const delay = now - this.#exactAt <= this.#hold() ? this.#playout.delay(now) : undefined;
     const { fps } = this.#sending;
     const source = this.source.kind;
-    write(byId("happening"), happening({ state: "live", source, sent: fps, models: this.models(), view: this.dashboard.view(now), lately: this.dashboard.lately(now), delay }));
+    const models = this.models().map((model) => ({ ...model, answers: this.dashboard.answers(model.name, now) }));
+    write(byId("happening"), happening({ state: "live", source, sent: fps, models, view: this.dashboard.view(now), lately: this.dashboard.lately(now), delay }));
   }
 
   /** Why there are no boxes on the picture. @param {number} now */
@@ -189,7 +196,7 @@ export class Live {
     const now = performance.now();
     showSending(this.#sending);
     this.dashboard.sending(this.#sending, now);
-    this.#narrate(now);
+    if (session.state === "connected") this.#narrate(now);
   }
 
   /** @param {() => void} draw called on every animation frame */

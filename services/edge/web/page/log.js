@@ -1,4 +1,4 @@
-// The messages of a session, newest first. It stands still while one is looked at.
+// The messages of a session, newest first. It stands still while one is looked at, and while the pointer or the focus is on the list.
 
 import { byId, element, renderRows, write } from "./dom.js";
 import { shortName } from "./lifeview.js";
@@ -30,7 +30,7 @@ export class Log {
 
   constructor() {
     byId("log-pause").addEventListener("click", () => this.pause(!this.#frozen));
-    byId("log-kind").addEventListener("change", () => this.show());
+    byId("log-kind").addEventListener("change", () => this.#render());
   }
 
   /** @param {any} message @param {Date} at */
@@ -51,15 +51,20 @@ export class Log {
     if (!on) this.#chosen = undefined;
     byId("log-pause").setAttribute("aria-pressed", String(on));
     write(byId("log-pause"), on ? "Go on" : "Pause");
-    this.show();
+    this.#render();
   }
 
   togglePause() {
     this.pause(!this.#frozen);
   }
 
-  /** Shows what there is now. */
+  /** Shows what there is now, unless somebody is about to choose. */
   show() {
+    const list = byId("log");
+    if (!list.matches(":hover") && !list.contains(document.activeElement)) this.#render();
+  }
+
+  #render() {
     const kind = byId("log-kind").value;
     const shown = (this.#frozen ?? this.#entries).filter((entry) => kind === "" || entry.kind === kind);
     const list = byId("log");
@@ -85,7 +90,7 @@ export class Log {
       this.#chosen = this.#chosen === entry ? undefined : entry;
       byId("log-pause").setAttribute("aria-pressed", "true");
       write(byId("log-pause"), "Go on");
-      this.show();
+      this.#render();
     });
     row.append(button);
     return row;

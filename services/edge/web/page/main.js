@@ -54,7 +54,6 @@ function wire() {
   navigator.mediaDevices?.addEventListener("devicechange", () => void visit.showDevices());
   wireDrop(byId("stage"));
   for (const button of document.querySelectorAll("[data-copy]")) button.addEventListener("click", () => void copyText(/** @type {HTMLElement} */ (button)));
-  window.addEventListener("pagehide", () => visit.leave());
 }
 
 /** @param {HTMLElement} stage */

@@ -34,7 +34,7 @@ export function nearest(points, x, y, reach = REACH) {
 
 /** A canvas with an axis of time; newest is right. */
 class TimePlot {
-  /** @param {HTMLCanvasElement} canvas @param {number} span ms */
+  /** @param {HTMLCanvasElement} canvas @param {number} span ms; less of it may be shown */
   constructor(canvas, span) {
     this.canvas = canvas;
     this.span = span;
@@ -100,12 +100,14 @@ class TimePlot {
 
 export class LatencyPlot extends TimePlot {
   /** @type {Recent<Life>} */ #points;
+  /** How much is kept; what is shown may be less. */ #kept;
   /** @type {{ x: number, y: number, life: Life }[]} where the dots are */ #drawn = [];
 
   /** @param {HTMLCanvasElement} canvas @param {number} span ms */
   constructor(canvas, span) {
     super(canvas, span);
     this.#points = new Recent(span);
+    this.#kept = span;
   }
 
   /** @param {number} now @param {Life} life */
@@ -114,7 +116,7 @@ export class LatencyPlot extends TimePlot {
   }
 
   clear() {
-    this.#points = new Recent(this.span);
+    this.#points = new Recent(this.#kept);
   }
 
   /** The life whose dot or tick is at a place of the canvas. @param {number} x @param {number} y */
@@ -126,7 +128,7 @@ export class LatencyPlot extends TimePlot {
   draw(now, key, marked) {
     const area = this.begin(BELOW + TICKS);
     if (!area) return;
-    const points = this.#points.items(now).filter(({ value }) => key(value) !== undefined);
+    const points = this.#points.items(now).filter(({ at, value }) => at > now - this.span && key(value) !== undefined);
     const latencies = points.flatMap(({ value }) => (value.end.kind === "result" && value.total !== undefined ? [value.total] : []));
     const top = axisTop((quantile(latencies, 0.98) ?? 0) * 1.15);
     const [x, y] = [this.across(area, now), this.grid(area, top, " ms")];

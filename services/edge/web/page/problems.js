@@ -70,7 +70,7 @@ const CONNECTION = {
     hints: ["Open the page from the edge itself, or add the origin to http.origins in edge.yaml. An edge without tokens that is opened by a name must be told it: http.public_url."], action: "none",
   }),
   UNKNOWN_MODEL: ({ detail }) => ({
-    title: "The edge does not know that model", text: detail ?? "No router offers a model of that name any more.",
+    title: "The edge does not know that model", text: sentence(detail) || "No router offers a model of that name any more.",
     hints: ["Choose from the models listed below; the list has just been read anew."], action: "retry",
   }),
   UNSUPPORTED_CODEC: fixed("No common codec", "The edge takes VP8, H.264, VP9 and AV1; this browser offers none of them.", ["Use another browser."], "none"),
@@ -82,6 +82,7 @@ const CONNECTION = {
   DRAINING: ({ retryAfter }) => ({
     title: "The edge is shutting down", text: `It takes no new sessions.${wait(retryAfter)}`, hints: [], action: "retry",
   }),
+  VERSION_MISMATCH: fixed("This page and the edge are too far apart", "The edge has become another version since the page was loaded.", ["Load the page anew."]),
   SESSION_NOT_FOUND: fixed("No such session", "The edge has no session of that id, or it ended more than a minute ago.",
     ["Ids change: a client that connects again gets another one.", "With several edges, each knows only its own sessions."]),
   LOST: fixed("The connection was lost", "It broke off and could not be had back.", ["Is this device still on the network?", "Is the edge still running?"]),
@@ -90,7 +91,7 @@ const CONNECTION = {
 
 /** @type {Record<string, Entry>} what may be wrong while a session stands */
 const ADVICE = {
-  INTERRUPTED: fixed("Connection interrupted", "Nothing gets through at the moment; it often comes back by itself."),
+  INTERRUPTED: fixed("Connecting again", "Nothing gets through at the moment. The page tries to revive its connection, and else makes another one."),
   RECONNECTING: ({ detail = "" }) => ({ title: "Connecting again", text: detail, hints: [], action: "none" }),
   NO_MODELS: fixed("No models", "The router offers no models, so there will be no answers.", ["Add one to models in router.yaml."]),
   MODEL_NOT_READY: ({ model }) => ({

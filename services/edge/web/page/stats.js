@@ -99,12 +99,14 @@ export class Rates {
     const counts = this.#seconds.get(key);
     const last = Math.floor(now / 1000) - 1;
     const first = Math.max(last - Math.ceil(this.span / 1000), (this.#since ?? last + 1) + 1); // the first second is not whole either
-    let level = 0;
-    return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => {
-      const count = counts?.get(first + i) ?? (this.#levels.has(key) ? level : 0);
-      level = count;
-      return { at: (first + i) * 1000 + 500, count };
-    });
+    const points = [];
+    let level = this.#levels.has(key) ? undefined : 0; // a level is unknown until it is told, nothing counted is zero
+    for (let second = first; second <= last; second += 1) {
+      const count = counts?.get(second) ?? level;
+      if (this.#levels.has(key)) level = count;
+      if (count !== undefined) points.push({ at: second * 1000 + 500, count });
+    }
+    return points;
   }
 }
 

@@ -61,8 +61,8 @@ test("a rate's first second counts only when it is whole", () => {
 test("a level stands until the next one", () => {
   const rates = new Rates(9000);
   rates.add(0, "a");
-  for (const [at, rate] of [[1900, 30], [3010, 28], [4020, 15]]) rates.set(at, "sent", rate);
-  assert.deepEqual(rates.series("sent", 6000).map((s) => s.count), [30, 30, 28, 15, 15]);
+  for (const [at, rate] of [[2900, 30], [4010, 28], [5020, 15]]) rates.set(at, "sent", rate);
+  assert.deepEqual(rates.series("sent", 7000).map((s) => [s.at, s.count]), [[2500, 30], [3500, 30], [4500, 28], [5500, 15], [6500, 15]]);
 });
 
 test("Numbers count every end and measure results only", () => {

@@ -11,7 +11,7 @@ const STATUS = { idle: "Ready", opening: "Opening…", connecting: "Connecting�
 export function showState(state, story = "", doing = "") {
   document.body.dataset.state = state;
   document.title = state === "idle" ? "Sluice" : `${STATUS[state]} · Sluice`;
-  write(byId("status"), STATUS[state]);
+  write(byId("status"), state === "idle" && !byId("problem").hidden ? "Stopped" : STATUS[state]);
   if (story) write(byId("happening"), story);
   const waiting = state === "opening" || state === "connecting";
   byId("waiting").hidden = !waiting;

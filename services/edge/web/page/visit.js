@@ -15,8 +15,7 @@ import { hideProblem, showAdvice, showModels, showModelsMissing, showProblem, sh
 /** @typedef {import("../sdk/sluice.js").Session} Session */
 
 const EDGE = new URL("..", import.meta.url);
-const PATIENCE = 4000; // ms that an interrupted connection gets to come back: answers about old frames are worth nothing
-const RETRIES = [300, 1000, 2000, 4000, 8000]; // ms before each attempt to connect again
+const RECONNECT = 30; // s that a session may try to come back
 
 export class Visit {
   /** @type {string | undefined} */ #token;
@@ -29,6 +28,8 @@ export class Visit {
   /** @type {Session | undefined} */ #session;
   /** @type {Live | undefined} */ #live;
   /** Aborted when what is going on is given up for something else. */ #turn = new AbortController();
+  /** The last change of the camera that was asked for. */ #change = {};
+  /** Aborted when a session that is being started is not wanted any more. */ #joining = new AbortController();
 
   /** @param {import("./picture.js").Picture} picture @param {import("./dashboard.js").Dashboard} dashboard */
   constructor(picture, dashboard) {
@@ -49,6 +50,7 @@ export class Visit {
   /** Ends what is going on. */
   async stop() {
     this.#turn.abort();
+    this.#joining.abort();
     const [live, session, source] = [this.#live, this.#session, this.#source];
     [this.#live, this.#session, this.#source, this.#turn] = [undefined, undefined, undefined, new AbortController()];
     live?.stop();
@@ -85,7 +87,7 @@ export class Visit {
       this.#own(source);
       this.#live = new Live(source, this.picture, this.dashboard, () => this.chosen, drawRate(this.chosen.filter((model) => model.pictures)));
       this.#showState("connecting", "Connecting to the edge…");
-      await this.#join(signal);
+      await this.#join();
       await this.showDevices();
     } catch (error) {
       if (!signal.aborted) await this.fail(explainError(error, wish.kind, location.origin));
@@ -97,13 +99,14 @@ export class Visit {
     const [session, old] = [this.#session, this.#source];
     if (!session || old?.kind !== "camera") return;
     const { signal } = this.#turn;
+    const change = (this.#change = {});
     old.close(); // phones open one camera at a time
     try {
       const source = await this.#open({ kind: "camera" });
-      if (signal.aborted) return source.close();
+      if (signal.aborted || change !== this.#change) return source.close();
       this.#own(source);
       const [track] = source.stream.getVideoTracks();
-      await session.peer.getSenders().find((sender) => sender.track?.kind === "video")?.replaceTrack(track);
+      await session.replaceTrack(track);
       this.#live?.replace(source);
       await this.showDevices();
     } catch (error) {
@@ -129,7 +132,7 @@ export class Visit {
     byId("speech").hidden = !on;
     this.#offerModels();
     await this.showDevices();
-    if (this.#session) await this.#again(this.#session, on ? "Taking the microphone in." : "Leaving the microphone out.");
+    await this.#rejoin(on ? "Taking the microphone in." : "Leaving the microphone out.");
   }
 
   /** @param {string} name @param {boolean} on whether the model is wanted; the last one stays so */
@@ -138,7 +141,7 @@ export class Visit {
     else if (this.chosen.length > 1) this.#off.add(name);
     this.#offerModels();
     for (const box of byId("model-list").querySelectorAll("input")) box.checked = !this.#off.has(box.value);
-    if (this.#session) void this.#again(this.#session, "Asking for other models.");
+    void this.#rejoin("Asking for other models.");
   }
 
   /** Turns the n-th model of the list on or off. @param {number} n from 0 */
@@ -166,11 +169,6 @@ export class Visit {
 
   async showDevices() {
     await showDevices(this.#source?.kind === "camera" ? this.#source.stream.getVideoTracks()[0] : undefined, this.#microphone);
-  }
-
-  /** Ends the session, when the page is left. */
-  leave() {
-    void this.#session?.close();
   }
 
   /** Gives up and says why. @param {import("./problems.js").Explanation} problem */
@@ -219,52 +217,52 @@ export class Visit {
     else await this.stop();
   }
 
-  /** Starts a session for the source that is open. @param {AbortSignal} signal */
-  async #join(signal) {
-    const names = this.#off.size > 0 ? this.chosen.map((model) => model.name) : [];
-    const session = await connect(EDGE, { stream: this.#source?.stream, microphone: this.#microphone, models: names, token: this.#token, signal, reconnect: 0 });
-    if (signal.aborted) return void session.close();
-    this.#session = session;
-    this.#live?.attach(session);
-    session.addEventListener("state", () => {
-      if (session !== this.#session || session.state === "closed") return;
-      this.#showState(session.state === "interrupted" ? "interrupted" : "live");
-      if (session.state === "interrupted") setTimeout(() => session.state === "interrupted" && void this.#again(session, "The connection was lost."), PATIENCE);
-    });
-    session.addEventListener("drain", () => void this.#again(session, "The edge is shutting down; moving to another one."));
-    session.addEventListener("close", ({ detail }) => {
-      if (detail.reason !== "client") void this.#again(session, detail.reason === "server" ? "The edge ended the session." : "The connection was lost.");
-    });
-    this.#showState("live");
-    this.#showSession();
+  /** Starts a session for the source that is open; one that is being started is given up for it. */
+  async #join() {
+    this.#joining.abort();
+    const { signal } = (this.#joining = new AbortController());
+    const models = this.#off.size > 0 ? this.chosen.map((model) => model.name) : [];
+    try {
+      const session = await connect(EDGE, { stream: this.#source?.stream, microphone: this.#microphone, models, token: this.#token, reconnect: RECONNECT, signal });
+      if (signal.aborted) return void session.close();
+      this.#session = session;
+      this.#live?.attach(session);
+      session.addEventListener("state", () => this.#follow(session));
+      session.addEventListener("reconnect", () => session === this.#session && this.#showSession());
+      session.addEventListener("close", ({ detail }) => void this.#closed(session, detail));
+      this.#follow(session);
+      this.#showSession();
+    } catch (error) {
+      if (!signal.aborted) await this.fail(explainError(error, this.#wish?.kind, location.origin));
+    }
   }
 
-  /** Replaces a session that has ended or soon will. @param {Session} old @param {string} why */
-  async #again(old, why) {
-    if (old !== this.#session) return;
+  /** Ends the session and starts another one for the same source, as what is asked for has changed. @param {string} why */
+  async #rejoin(why) {
+    if (!this.#live) return;
+    const old = this.#session;
     this.#session = undefined;
-    const { signal } = this.#turn;
-    this.#live?.detach();
+    this.#live.detach();
     this.#showSession();
-    void old.close();
-    /** @type {unknown} */ let last;
-    for (const [attempt, delay] of RETRIES.entries()) {
-      this.#showState("interrupted");
-      showAdvice(explain("RECONNECTING", { detail: `${why} Attempt ${attempt + 1} of ${RETRIES.length}.` }));
-      await new Promise((resolve) => setTimeout(resolve, delay));
-      if (signal.aborted) return;
-      try {
-        await this.#join(signal);
-        return showAdvice(undefined);
-      } catch (error) {
-        if (signal.aborted) return;
-        last = error;
-        const { status } = /** @type {any} */ (error);
-        if (status >= 400 && status < 500) break; // trying again does not help
-      }
-    }
-    const { code } = /** @type {any} */ (last);
-    await this.fail(code && code !== "EDGE_UNREACHABLE" ? explainError(last, undefined, location.origin) : explain("LOST"));
+    this.#showState("interrupted");
+    showAdvice(explain("RECONNECTING", { detail: why }));
+    this.#joining.abort();
+    const { signal } = (this.#joining = new AbortController());
+    await old?.close(); // first: the edge may have no place for two
+    if (!signal.aborted) await this.#join();
+  }
+
+  /** @param {Session} session whose connection was lost, or is back */
+  #follow(session) {
+    if (session !== this.#session || session.state === "closed") return;
+    this.#showState(session.state === "interrupted" ? "interrupted" : "live");
+    if (session.state === "interrupted") showAdvice(explain("INTERRUPTED"));
+  }
+
+  /** @param {Session} session that has ended @param {{ reason: import("../sdk/sluice.js").CloseReason, error?: unknown }} why */
+  async #closed(session, { reason, error }) {
+    if (session !== this.#session || reason === "client") return;
+    await this.fail(reason === "refused" ? explainError(error, undefined, location.origin) : explain("LOST"));
   }
 
   /** Lists the models that what is sent can feed: those of sound only beside a microphone. */
