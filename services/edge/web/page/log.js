@@ -24,6 +24,7 @@ export function entryOf(message, at) {
 
 export class Log {
   /** @type {Entry[]} newest first */ #entries = [];
+  /** @type {Entry[]} those of the last time that they were shown */ #shown = [];
   /** @type {Entry[] | undefined} what was shown when it was told to stand still */ #frozen;
   /** @type {Entry | undefined} */ #chosen;
   #total = 0;
@@ -41,13 +42,13 @@ export class Log {
   }
 
   clear() {
-    [this.#entries, this.#frozen, this.#chosen, this.#total] = [[], undefined, undefined, 0];
+    [this.#entries, this.#shown, this.#chosen, this.#total] = [[], [], undefined, 0];
     this.pause(false);
   }
 
   /** Whether it stands still. @param {boolean} on */
   pause(on) {
-    this.#frozen = on ? [...this.#entries] : undefined;
+    this.#frozen = on ? this.#shown : undefined;
     if (!on) this.#chosen = undefined;
     byId("log-pause").setAttribute("aria-pressed", String(on));
     write(byId("log-pause"), on ? "Go on" : "Pause");
@@ -66,7 +67,8 @@ export class Log {
 
   #render() {
     const kind = byId("log-kind").value;
-    const shown = (this.#frozen ?? this.#entries).filter((entry) => kind === "" || entry.kind === kind);
+    this.#shown = this.#frozen ?? [...this.#entries];
+    const shown = this.#shown.filter((entry) => kind === "" || entry.kind === kind);
     const list = byId("log");
     write(byId("log-total"), this.#total ? `${this.#total.toLocaleString("en")} in all` : "");
     if (shown.length === 0) {
@@ -86,7 +88,7 @@ export class Log {
     button.append(element("span", "at"), element("i"), element("span", "number"), element("span", "stream"), element("span", "model"), element("span", "said"));
     button.addEventListener("click", () => {
       const entry = /** @type {any} */ (row).entry;
-      if (!this.#frozen) this.#frozen = [...this.#entries];
+      this.#frozen ??= this.#shown;
       this.#chosen = this.#chosen === entry ? undefined : entry;
       byId("log-pause").setAttribute("aria-pressed", "true");
       write(byId("log-pause"), "Go on");
