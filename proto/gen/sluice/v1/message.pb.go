@@ -41,6 +41,7 @@ type ServerMessage struct {
 	//	*ServerMessage_Candidate
 	//	*ServerMessage_Problem
 	//	*ServerMessage_Pong
+	//	*ServerMessage_Offer
 	Body          isServerMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -182,6 +183,15 @@ func (x *ServerMessage) GetPong() *Pong {
 	return nil
 }
 
+func (x *ServerMessage) GetOffer() *Offer {
+	if x != nil {
+		if x, ok := x.Body.(*ServerMessage_Offer); ok {
+			return x.Offer
+		}
+	}
+	return nil
+}
+
 type isServerMessage_Body interface {
 	isServerMessage_Body()
 }
@@ -241,6 +251,11 @@ type ServerMessage_Pong struct {
 	Pong *Pong `protobuf:"bytes,11,opt,name=pong,proto3,oneof"`
 }
 
+type ServerMessage_Offer struct {
+	// WebSocket only: the edge's offer, which a client asked for.
+	Offer *Offer `protobuf:"bytes,12,opt,name=offer,proto3,oneof"`
+}
+
 func (*ServerMessage_Outcome) isServerMessage_Body() {}
 
 func (*ServerMessage_Demand) isServerMessage_Body() {}
@@ -263,6 +278,8 @@ func (*ServerMessage_Problem) isServerMessage_Body() {}
 
 func (*ServerMessage_Pong) isServerMessage_Body() {}
 
+func (*ServerMessage_Offer) isServerMessage_Body() {}
+
 // ClientMessage is one message from a client to the edge, in protobuf JSON: on a WebSocket, or (bye and ping only) on a data channel
 // with protocol sluice.v1+json.
 type ClientMessage struct {
@@ -275,6 +292,8 @@ type ClientMessage struct {
 	//	*ClientMessage_Candidate
 	//	*ClientMessage_Bye
 	//	*ClientMessage_Ping
+	//	*ClientMessage_OfferRequest
+	//	*ClientMessage_Answer
 	Body          isClientMessage_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -353,6 +372,24 @@ func (x *ClientMessage) GetPing() *Ping {
 	return nil
 }
 
+func (x *ClientMessage) GetOfferRequest() *OfferRequest {
+	if x != nil {
+		if x, ok := x.Body.(*ClientMessage_OfferRequest); ok {
+			return x.OfferRequest
+		}
+	}
+	return nil
+}
+
+func (x *ClientMessage) GetAnswer() *Answer {
+	if x != nil {
+		if x, ok := x.Body.(*ClientMessage_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isClientMessage_Body interface {
 	isClientMessage_Body()
 }
@@ -377,6 +414,16 @@ type ClientMessage_Ping struct {
 	Ping *Ping `protobuf:"bytes,4,opt,name=ping,proto3,oneof"`
 }
 
+type ClientMessage_OfferRequest struct {
+	// WebSocket only: asks the edge to offer. The second one on the same socket renegotiates.
+	OfferRequest *OfferRequest `protobuf:"bytes,5,opt,name=offer_request,json=offerRequest,proto3,oneof"`
+}
+
+type ClientMessage_Answer struct {
+	// WebSocket only: the client's answer to the edge's offer.
+	Answer *Answer `protobuf:"bytes,6,opt,name=answer,proto3,oneof"`
+}
+
 func (*ClientMessage_Offer) isClientMessage_Body() {}
 
 func (*ClientMessage_Candidate) isClientMessage_Body() {}
@@ -384,6 +431,10 @@ func (*ClientMessage_Candidate) isClientMessage_Body() {}
 func (*ClientMessage_Bye) isClientMessage_Body() {}
 
 func (*ClientMessage_Ping) isClientMessage_Body() {}
+
+func (*ClientMessage_OfferRequest) isClientMessage_Body() {}
+
+func (*ClientMessage_Answer) isClientMessage_Body() {}
 
 // Welcome is the first message on a WebSocket.
 type Welcome struct {
@@ -393,7 +444,9 @@ type Welcome struct {
 	// STUN and TURN servers that the client should use.
 	IceServers []*IceServer `protobuf:"bytes,2,rep,name=ice_servers,json=iceServers,proto3" json:"ice_servers,omitempty"`
 	// Version of the edge.
-	Version       *string `protobuf:"bytes,3,opt,name=version,proto3,oneof" json:"version,omitempty"`
+	Version *string `protobuf:"bytes,3,opt,name=version,proto3,oneof" json:"version,omitempty"`
+	// Edition of the protocol that the edge speaks. It changes when clients have to.
+	Protocol      *uint32 `protobuf:"varint,4,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -447,6 +500,13 @@ func (x *Welcome) GetVersion() string {
 		return *x.Version
 	}
 	return ""
+}
+
+func (x *Welcome) GetProtocol() uint32 {
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
+	}
+	return 0
 }
 
 // IceServer is one STUN or TURN server, in the words of the browser's RTCIceServer.
@@ -559,10 +619,75 @@ func (x *Offer) GetSdp() string {
 	return ""
 }
 
+// OfferRequest begins a session with an offer of the edge in place of the client's, or asks for another offer in such a session. An edge that offers
+// also gets what browsers send only when it is offered, as capture times (the header extension abs-capture-time). Its offer always has data channels.
+type OfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Video tracks that the client means to send, those that it sends already included.
+	Video *uint32 `protobuf:"varint,1,opt,name=video,proto3,oneof" json:"video,omitempty"`
+	// Audio tracks that the client means to send, likewise.
+	Audio *uint32 `protobuf:"varint,2,opt,name=audio,proto3,oneof" json:"audio,omitempty"`
+	// Restart ICE.
+	Restart       *bool `protobuf:"varint,3,opt,name=restart,proto3,oneof" json:"restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OfferRequest) Reset() {
+	*x = OfferRequest{}
+	mi := &file_sluice_v1_message_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OfferRequest) ProtoMessage() {}
+
+func (x *OfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_message_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OfferRequest.ProtoReflect.Descriptor instead.
+func (*OfferRequest) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OfferRequest) GetVideo() uint32 {
+	if x != nil && x.Video != nil {
+		return *x.Video
+	}
+	return 0
+}
+
+func (x *OfferRequest) GetAudio() uint32 {
+	if x != nil && x.Audio != nil {
+		return *x.Audio
+	}
+	return 0
+}
+
+func (x *OfferRequest) GetRestart() bool {
+	if x != nil && x.Restart != nil {
+		return *x.Restart
+	}
+	return false
+}
+
 // Answer carries an SDP answer (RFC 8829).
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Complete but for the candidates that follow as Candidate messages.
+	// Complete but for the candidates that follow as Candidate messages. At most 64 KiB.
 	Sdp           *string `protobuf:"bytes,1,opt,name=sdp,proto3,oneof" json:"sdp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -570,7 +695,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_sluice_v1_message_proto_msgTypes[5]
+	mi := &file_sluice_v1_message_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +707,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[5]
+	mi := &file_sluice_v1_message_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +720,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Answer) GetSdp() string {
@@ -623,7 +748,7 @@ type Candidate struct {
 
 func (x *Candidate) Reset() {
 	*x = Candidate{}
-	mi := &file_sluice_v1_message_proto_msgTypes[6]
+	mi := &file_sluice_v1_message_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +760,7 @@ func (x *Candidate) String() string {
 func (*Candidate) ProtoMessage() {}
 
 func (x *Candidate) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[6]
+	mi := &file_sluice_v1_message_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +773,7 @@ func (x *Candidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
 func (*Candidate) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Candidate) GetCandidate() string {
@@ -688,7 +813,7 @@ type Bye struct {
 
 func (x *Bye) Reset() {
 	*x = Bye{}
-	mi := &file_sluice_v1_message_proto_msgTypes[7]
+	mi := &file_sluice_v1_message_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +825,7 @@ func (x *Bye) String() string {
 func (*Bye) ProtoMessage() {}
 
 func (x *Bye) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[7]
+	mi := &file_sluice_v1_message_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +838,7 @@ func (x *Bye) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bye.ProtoReflect.Descriptor instead.
 func (*Bye) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{8}
 }
 
 // Ping asks whether the edge is there. A browser takes many seconds to notice that it is not; a client that has heard nothing for a
@@ -728,7 +853,7 @@ type Ping struct {
 
 func (x *Ping) Reset() {
 	*x = Ping{}
-	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	mi := &file_sluice_v1_message_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +865,7 @@ func (x *Ping) String() string {
 func (*Ping) ProtoMessage() {}
 
 func (x *Ping) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[8]
+	mi := &file_sluice_v1_message_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +878,7 @@ func (x *Ping) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ping.ProtoReflect.Descriptor instead.
 func (*Ping) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ping) GetId() uint32 {
@@ -774,7 +899,7 @@ type Pong struct {
 
 func (x *Pong) Reset() {
 	*x = Pong{}
-	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	mi := &file_sluice_v1_message_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +911,7 @@ func (x *Pong) String() string {
 func (*Pong) ProtoMessage() {}
 
 func (x *Pong) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[9]
+	mi := &file_sluice_v1_message_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +924,7 @@ func (x *Pong) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pong.ProtoReflect.Descriptor instead.
 func (*Pong) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{9}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Pong) GetId() uint32 {
@@ -822,7 +947,7 @@ type Problem struct {
 
 func (x *Problem) Reset() {
 	*x = Problem{}
-	mi := &file_sluice_v1_message_proto_msgTypes[10]
+	mi := &file_sluice_v1_message_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -834,7 +959,7 @@ func (x *Problem) String() string {
 func (*Problem) ProtoMessage() {}
 
 func (x *Problem) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[10]
+	mi := &file_sluice_v1_message_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -847,7 +972,7 @@ func (x *Problem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Problem.ProtoReflect.Descriptor instead.
 func (*Problem) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{10}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Problem) GetCode() string {
@@ -884,7 +1009,7 @@ type Demand struct {
 
 func (x *Demand) Reset() {
 	*x = Demand{}
-	mi := &file_sluice_v1_message_proto_msgTypes[11]
+	mi := &file_sluice_v1_message_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1021,7 @@ func (x *Demand) String() string {
 func (*Demand) ProtoMessage() {}
 
 func (x *Demand) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[11]
+	mi := &file_sluice_v1_message_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1034,7 @@ func (x *Demand) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Demand.ProtoReflect.Descriptor instead.
 func (*Demand) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{11}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Demand) GetStream() string {
@@ -963,7 +1088,7 @@ type SenderReport struct {
 
 func (x *SenderReport) Reset() {
 	*x = SenderReport{}
-	mi := &file_sluice_v1_message_proto_msgTypes[12]
+	mi := &file_sluice_v1_message_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1100,7 @@ func (x *SenderReport) String() string {
 func (*SenderReport) ProtoMessage() {}
 
 func (x *SenderReport) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[12]
+	mi := &file_sluice_v1_message_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1113,7 @@ func (x *SenderReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SenderReport.ProtoReflect.Descriptor instead.
 func (*SenderReport) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{12}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SenderReport) GetSsrc() uint32 {
@@ -1023,7 +1148,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_sluice_v1_message_proto_msgTypes[13]
+	mi := &file_sluice_v1_message_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1035,7 +1160,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[13]
+	mi := &file_sluice_v1_message_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1048,7 +1173,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{13}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Drain) GetReconnectWithin() float64 {
@@ -1072,7 +1197,7 @@ type Summary struct {
 
 func (x *Summary) Reset() {
 	*x = Summary{}
-	mi := &file_sluice_v1_message_proto_msgTypes[14]
+	mi := &file_sluice_v1_message_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1084,7 +1209,7 @@ func (x *Summary) String() string {
 func (*Summary) ProtoMessage() {}
 
 func (x *Summary) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[14]
+	mi := &file_sluice_v1_message_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1097,7 +1222,7 @@ func (x *Summary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Summary.ProtoReflect.Descriptor instead.
 func (*Summary) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{14}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Summary) GetStreams() []*StreamCounts {
@@ -1133,7 +1258,7 @@ type StreamCounts struct {
 
 func (x *StreamCounts) Reset() {
 	*x = StreamCounts{}
-	mi := &file_sluice_v1_message_proto_msgTypes[15]
+	mi := &file_sluice_v1_message_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1270,7 @@ func (x *StreamCounts) String() string {
 func (*StreamCounts) ProtoMessage() {}
 
 func (x *StreamCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[15]
+	mi := &file_sluice_v1_message_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1283,7 @@ func (x *StreamCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamCounts.ProtoReflect.Descriptor instead.
 func (*StreamCounts) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{15}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamCounts) GetStream() string {
@@ -1221,7 +1346,7 @@ type ModelCounts struct {
 
 func (x *ModelCounts) Reset() {
 	*x = ModelCounts{}
-	mi := &file_sluice_v1_message_proto_msgTypes[16]
+	mi := &file_sluice_v1_message_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1358,7 @@ func (x *ModelCounts) String() string {
 func (*ModelCounts) ProtoMessage() {}
 
 func (x *ModelCounts) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_message_proto_msgTypes[16]
+	mi := &file_sluice_v1_message_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1371,7 @@ func (x *ModelCounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelCounts.ProtoReflect.Descriptor instead.
 func (*ModelCounts) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_message_proto_rawDescGZIP(), []int{16}
+	return file_sluice_v1_message_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ModelCounts) GetModel() string {
@@ -1309,7 +1434,7 @@ var File_sluice_v1_message_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_message_proto_rawDesc = "" +
 	"\n" +
-	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17sluice/v1/outcome.proto\"\x94\x04\n" +
+	"\x17sluice/v1/message.proto\x12\tsluice.v1\x1a\x1bbuf/validate/validate.proto\x1a\x17sluice/v1/outcome.proto\"\xbe\x04\n" +
 	"\rServerMessage\x12.\n" +
 	"\aoutcome\x18\x01 \x01(\v2\x12.sluice.v1.OutcomeH\x00R\aoutcome\x12+\n" +
 	"\x06demand\x18\x02 \x01(\v2\x11.sluice.v1.DemandH\x00R\x06demand\x12>\n" +
@@ -1322,23 +1447,28 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\tcandidate\x18\t \x01(\v2\x14.sluice.v1.CandidateH\x00R\tcandidate\x12.\n" +
 	"\aproblem\x18\n" +
 	" \x01(\v2\x12.sluice.v1.ProblemH\x00R\aproblem\x12%\n" +
-	"\x04pong\x18\v \x01(\v2\x0f.sluice.v1.PongH\x00R\x04pongB\x06\n" +
-	"\x04body\"\xc9\x01\n" +
+	"\x04pong\x18\v \x01(\v2\x0f.sluice.v1.PongH\x00R\x04pong\x12(\n" +
+	"\x05offer\x18\f \x01(\v2\x10.sluice.v1.OfferH\x00R\x05offerB\x06\n" +
+	"\x04body\"\xb6\x02\n" +
 	"\rClientMessage\x12(\n" +
 	"\x05offer\x18\x01 \x01(\v2\x10.sluice.v1.OfferH\x00R\x05offer\x124\n" +
 	"\tcandidate\x18\x02 \x01(\v2\x14.sluice.v1.CandidateH\x00R\tcandidate\x12\"\n" +
 	"\x03bye\x18\x03 \x01(\v2\x0e.sluice.v1.ByeH\x00R\x03bye\x12%\n" +
-	"\x04ping\x18\x04 \x01(\v2\x0f.sluice.v1.PingH\x00R\x04pingB\r\n" +
-	"\x04body\x12\x05\xbaH\x02\b\x01\"\x96\x01\n" +
+	"\x04ping\x18\x04 \x01(\v2\x0f.sluice.v1.PingH\x00R\x04ping\x12>\n" +
+	"\roffer_request\x18\x05 \x01(\v2\x17.sluice.v1.OfferRequestH\x00R\fofferRequest\x12+\n" +
+	"\x06answer\x18\x06 \x01(\v2\x11.sluice.v1.AnswerH\x00R\x06answerB\r\n" +
+	"\x04body\x12\x05\xbaH\x02\b\x01\"\xc4\x01\n" +
 	"\aWelcome\x12\x1d\n" +
 	"\asession\x18\x01 \x01(\tH\x00R\asession\x88\x01\x01\x125\n" +
 	"\vice_servers\x18\x02 \x03(\v2\x14.sluice.v1.IceServerR\n" +
 	"iceServers\x12\x1d\n" +
-	"\aversion\x18\x03 \x01(\tH\x01R\aversion\x88\x01\x01B\n" +
+	"\aversion\x18\x03 \x01(\tH\x01R\aversion\x88\x01\x01\x12\x1f\n" +
+	"\bprotocol\x18\x04 \x01(\rH\x02R\bprotocol\x88\x01\x01B\n" +
 	"\n" +
 	"\b_sessionB\n" +
 	"\n" +
-	"\b_version\"\x81\x01\n" +
+	"\b_versionB\v\n" +
+	"\t_protocol\"\x81\x01\n" +
 	"\tIceServer\x12\x12\n" +
 	"\x04urls\x18\x01 \x03(\tR\x04urls\x12\x1f\n" +
 	"\busername\x18\x02 \x01(\tH\x00R\busername\x88\x01\x01\x12#\n" +
@@ -1349,9 +1479,17 @@ const file_sluice_v1_message_proto_rawDesc = "" +
 	"\v_credential\"4\n" +
 	"\x05Offer\x12#\n" +
 	"\x03sdp\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04(\x80\x80\x04H\x00R\x03sdp\x88\x01\x01B\x06\n" +
-	"\x04_sdp\"'\n" +
-	"\x06Answer\x12\x15\n" +
-	"\x03sdp\x18\x01 \x01(\tH\x00R\x03sdp\x88\x01\x01B\x06\n" +
+	"\x04_sdp\"\x95\x01\n" +
+	"\fOfferRequest\x12\"\n" +
+	"\x05video\x18\x01 \x01(\rB\a\xbaH\x04*\x02\x18\bH\x00R\x05video\x88\x01\x01\x12\"\n" +
+	"\x05audio\x18\x02 \x01(\rB\a\xbaH\x04*\x02\x18\bH\x01R\x05audio\x88\x01\x01\x12\x1d\n" +
+	"\arestart\x18\x03 \x01(\bH\x02R\arestart\x88\x01\x01B\b\n" +
+	"\x06_videoB\b\n" +
+	"\x06_audioB\n" +
+	"\n" +
+	"\b_restart\"5\n" +
+	"\x06Answer\x12#\n" +
+	"\x03sdp\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04(\x80\x80\x04H\x00R\x03sdp\x88\x01\x01B\x06\n" +
 	"\x04_sdp\"\x98\x02\n" +
 	"\tCandidate\x12+\n" +
 	"\tcandidate\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\bH\x00R\tcandidate\x88\x01\x01\x12&\n" +
@@ -1456,54 +1594,58 @@ func file_sluice_v1_message_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_message_proto_rawDescData
 }
 
-var file_sluice_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_sluice_v1_message_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_sluice_v1_message_proto_goTypes = []any{
 	(*ServerMessage)(nil), // 0: sluice.v1.ServerMessage
 	(*ClientMessage)(nil), // 1: sluice.v1.ClientMessage
 	(*Welcome)(nil),       // 2: sluice.v1.Welcome
 	(*IceServer)(nil),     // 3: sluice.v1.IceServer
 	(*Offer)(nil),         // 4: sluice.v1.Offer
-	(*Answer)(nil),        // 5: sluice.v1.Answer
-	(*Candidate)(nil),     // 6: sluice.v1.Candidate
-	(*Bye)(nil),           // 7: sluice.v1.Bye
-	(*Ping)(nil),          // 8: sluice.v1.Ping
-	(*Pong)(nil),          // 9: sluice.v1.Pong
-	(*Problem)(nil),       // 10: sluice.v1.Problem
-	(*Demand)(nil),        // 11: sluice.v1.Demand
-	(*SenderReport)(nil),  // 12: sluice.v1.SenderReport
-	(*Drain)(nil),         // 13: sluice.v1.Drain
-	(*Summary)(nil),       // 14: sluice.v1.Summary
-	(*StreamCounts)(nil),  // 15: sluice.v1.StreamCounts
-	(*ModelCounts)(nil),   // 16: sluice.v1.ModelCounts
-	nil,                   // 17: sluice.v1.ModelCounts.DropsEntry
-	nil,                   // 18: sluice.v1.ModelCounts.ErrorsEntry
-	(*Outcome)(nil),       // 19: sluice.v1.Outcome
+	(*OfferRequest)(nil),  // 5: sluice.v1.OfferRequest
+	(*Answer)(nil),        // 6: sluice.v1.Answer
+	(*Candidate)(nil),     // 7: sluice.v1.Candidate
+	(*Bye)(nil),           // 8: sluice.v1.Bye
+	(*Ping)(nil),          // 9: sluice.v1.Ping
+	(*Pong)(nil),          // 10: sluice.v1.Pong
+	(*Problem)(nil),       // 11: sluice.v1.Problem
+	(*Demand)(nil),        // 12: sluice.v1.Demand
+	(*SenderReport)(nil),  // 13: sluice.v1.SenderReport
+	(*Drain)(nil),         // 14: sluice.v1.Drain
+	(*Summary)(nil),       // 15: sluice.v1.Summary
+	(*StreamCounts)(nil),  // 16: sluice.v1.StreamCounts
+	(*ModelCounts)(nil),   // 17: sluice.v1.ModelCounts
+	nil,                   // 18: sluice.v1.ModelCounts.DropsEntry
+	nil,                   // 19: sluice.v1.ModelCounts.ErrorsEntry
+	(*Outcome)(nil),       // 20: sluice.v1.Outcome
 }
 var file_sluice_v1_message_proto_depIdxs = []int32{
-	19, // 0: sluice.v1.ServerMessage.outcome:type_name -> sluice.v1.Outcome
-	11, // 1: sluice.v1.ServerMessage.demand:type_name -> sluice.v1.Demand
-	12, // 2: sluice.v1.ServerMessage.sender_report:type_name -> sluice.v1.SenderReport
-	13, // 3: sluice.v1.ServerMessage.drain:type_name -> sluice.v1.Drain
-	14, // 4: sluice.v1.ServerMessage.summary:type_name -> sluice.v1.Summary
+	20, // 0: sluice.v1.ServerMessage.outcome:type_name -> sluice.v1.Outcome
+	12, // 1: sluice.v1.ServerMessage.demand:type_name -> sluice.v1.Demand
+	13, // 2: sluice.v1.ServerMessage.sender_report:type_name -> sluice.v1.SenderReport
+	14, // 3: sluice.v1.ServerMessage.drain:type_name -> sluice.v1.Drain
+	15, // 4: sluice.v1.ServerMessage.summary:type_name -> sluice.v1.Summary
 	2,  // 5: sluice.v1.ServerMessage.welcome:type_name -> sluice.v1.Welcome
-	5,  // 6: sluice.v1.ServerMessage.answer:type_name -> sluice.v1.Answer
-	6,  // 7: sluice.v1.ServerMessage.candidate:type_name -> sluice.v1.Candidate
-	10, // 8: sluice.v1.ServerMessage.problem:type_name -> sluice.v1.Problem
-	9,  // 9: sluice.v1.ServerMessage.pong:type_name -> sluice.v1.Pong
-	4,  // 10: sluice.v1.ClientMessage.offer:type_name -> sluice.v1.Offer
-	6,  // 11: sluice.v1.ClientMessage.candidate:type_name -> sluice.v1.Candidate
-	7,  // 12: sluice.v1.ClientMessage.bye:type_name -> sluice.v1.Bye
-	8,  // 13: sluice.v1.ClientMessage.ping:type_name -> sluice.v1.Ping
-	3,  // 14: sluice.v1.Welcome.ice_servers:type_name -> sluice.v1.IceServer
-	15, // 15: sluice.v1.Summary.streams:type_name -> sluice.v1.StreamCounts
-	16, // 16: sluice.v1.StreamCounts.models:type_name -> sluice.v1.ModelCounts
-	17, // 17: sluice.v1.ModelCounts.drops:type_name -> sluice.v1.ModelCounts.DropsEntry
-	18, // 18: sluice.v1.ModelCounts.errors:type_name -> sluice.v1.ModelCounts.ErrorsEntry
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	6,  // 6: sluice.v1.ServerMessage.answer:type_name -> sluice.v1.Answer
+	7,  // 7: sluice.v1.ServerMessage.candidate:type_name -> sluice.v1.Candidate
+	11, // 8: sluice.v1.ServerMessage.problem:type_name -> sluice.v1.Problem
+	10, // 9: sluice.v1.ServerMessage.pong:type_name -> sluice.v1.Pong
+	4,  // 10: sluice.v1.ServerMessage.offer:type_name -> sluice.v1.Offer
+	4,  // 11: sluice.v1.ClientMessage.offer:type_name -> sluice.v1.Offer
+	7,  // 12: sluice.v1.ClientMessage.candidate:type_name -> sluice.v1.Candidate
+	8,  // 13: sluice.v1.ClientMessage.bye:type_name -> sluice.v1.Bye
+	9,  // 14: sluice.v1.ClientMessage.ping:type_name -> sluice.v1.Ping
+	5,  // 15: sluice.v1.ClientMessage.offer_request:type_name -> sluice.v1.OfferRequest
+	6,  // 16: sluice.v1.ClientMessage.answer:type_name -> sluice.v1.Answer
+	3,  // 17: sluice.v1.Welcome.ice_servers:type_name -> sluice.v1.IceServer
+	16, // 18: sluice.v1.Summary.streams:type_name -> sluice.v1.StreamCounts
+	17, // 19: sluice.v1.StreamCounts.models:type_name -> sluice.v1.ModelCounts
+	18, // 20: sluice.v1.ModelCounts.drops:type_name -> sluice.v1.ModelCounts.DropsEntry
+	19, // 21: sluice.v1.ModelCounts.errors:type_name -> sluice.v1.ModelCounts.ErrorsEntry
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_message_proto_init() }
@@ -1524,19 +1666,22 @@ func file_sluice_v1_message_proto_init() {
 		(*ServerMessage_Candidate)(nil),
 		(*ServerMessage_Problem)(nil),
 		(*ServerMessage_Pong)(nil),
+		(*ServerMessage_Offer)(nil),
 	}
 	file_sluice_v1_message_proto_msgTypes[1].OneofWrappers = []any{
 		(*ClientMessage_Offer)(nil),
 		(*ClientMessage_Candidate)(nil),
 		(*ClientMessage_Bye)(nil),
 		(*ClientMessage_Ping)(nil),
+		(*ClientMessage_OfferRequest)(nil),
+		(*ClientMessage_Answer)(nil),
 	}
 	file_sluice_v1_message_proto_msgTypes[2].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[3].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[4].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[5].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[6].OneofWrappers = []any{}
-	file_sluice_v1_message_proto_msgTypes[8].OneofWrappers = []any{}
+	file_sluice_v1_message_proto_msgTypes[7].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[9].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[10].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[11].OneofWrappers = []any{}
@@ -1545,13 +1690,14 @@ func file_sluice_v1_message_proto_init() {
 	file_sluice_v1_message_proto_msgTypes[14].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[15].OneofWrappers = []any{}
 	file_sluice_v1_message_proto_msgTypes[16].OneofWrappers = []any{}
+	file_sluice_v1_message_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_message_proto_rawDesc), len(file_sluice_v1_message_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-dev/sluice/services/edge/internal/config"
 	"github.com/sluice-dev/sluice/services/edge/internal/front"
 	"github.com/sluice-dev/sluice/services/edge/internal/inspect"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
 	"github.com/sluice-dev/sluice/services/edge/internal/session"
 	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
@@ -46,11 +47,13 @@ type sessions struct{ manager *session.Manager }
 func (s sessions) NewID() string { return s.manager.NewID() }
 
 func (s sessions) Create(ctx context.Context, offer front.Offer) (front.Session, string, error) {
-	created, answer, err := s.manager.Create(ctx, session.Request{ID: offer.ID, Offer: offer.SDP, Models: offer.Models, Trickle: offer.Trickle})
+	created, description, err := s.manager.Create(ctx, session.Request{
+		ID: offer.ID, Offer: offer.SDP, Media: (*peer.Media)(offer.Media), Models: offer.Models, Trickle: offer.Trickle,
+	})
 	if err != nil {
 		return nil, "", asProblem(err)
 	}
-	return live{created}, answer, nil
+	return live{created}, description, nil
 }
 
 func (s sessions) BySecret(secret string) (front.Session, bool) {
@@ -74,6 +77,13 @@ func (l live) Renegotiate(ctx context.Context, offer string) (string, error) {
 	answer, err := l.Session.Renegotiate(ctx, offer)
 	return answer, asProblem(err)
 }
+
+func (l live) Offer(ctx context.Context, media front.Media, restart bool) (string, error) {
+	offer, err := l.Session.Offer(ctx, peer.Media(media), restart)
+	return offer, asProblem(err)
+}
+
+func (l live) Accept(answer string) error { return asProblem(l.Session.Accept(answer)) }
 
 func (l live) Trickle(ctx context.Context, fragment sdpfrag.Fragment) (string, error) {
 	answer, err := l.Session.Trickle(ctx, fragment)

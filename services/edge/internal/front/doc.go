@@ -34,7 +34,8 @@
 // Codes that only a WebSocket sends:
 //
 //	INVALID_MESSAGE         a message that is not a ClientMessage in protobuf JSON
-//	NO_OFFER                a candidate before the first offer
+//	NO_OFFER                a candidate or an answer before the first offer
+//	NOT_DUE                 an offer or a request for one in a session whose offers the other side makes, or before the answer to the last; an answer to no offer
 //
 // A WebSocket closes with 1000 (the session ended), 1001 (the edge stops), 1003 (a binary message), 1007 (text that is not UTF-8),
 // 1008 (no offer in time, or too many messages) or 1009 (a message beyond 80 KiB).

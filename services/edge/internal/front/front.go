@@ -21,8 +21,8 @@ import (
 type Sessions interface {
 	// NewID makes the public id of a session that may be created later. It costs nothing when none is.
 	NewID() string
-	// Create starts a session and returns it with the SDP answer. ctx bounds the making of the answer, not the session.
-	Create(ctx context.Context, offer Offer) (session Session, answer string, err error)
+	// Create starts a session and returns it with the SDP answer, or with the edge's offer. ctx bounds the making of that, not the session.
+	Create(ctx context.Context, offer Offer) (session Session, description string, err error)
 	// BySecret finds a live session by its secret, in constant time.
 	BySecret(secret string) (Session, bool)
 	// ByID finds a session by its public id, for a while after its end too.
@@ -33,13 +33,20 @@ type Sessions interface {
 type Offer struct {
 	// ID is what NewID gave.
 	ID string
-	// SDP is the client's offer (RFC 8829), at most 64 KiB.
+	// SDP is the client's offer (RFC 8829), at most 64 KiB; empty where Media is not nil.
 	SDP string
+	// Media, when not nil, asks the edge to offer what is needed to take it.
+	Media *Media
 	// Models are the names wanted; empty means every model that fits a stream.
 	Models []string
 	// Trickle, when not nil, receives the edge's candidates as they are found, and nil after the last one; the answer then does not wait
 	// for them. It does not block. When it is nil the answer holds all candidates.
 	Trickle func(*webrtc.ICECandidateInit)
+}
+
+// Media is what a client means to send: so many tracks of each kind.
+type Media struct {
+	Video, Audio int
 }
 
 // Session is one client's connection. It is safe for concurrent use.
@@ -57,6 +64,10 @@ type Session interface {
 	Trickle(ctx context.Context, fragment sdpfrag.Fragment) (answer string, err error)
 	// Renegotiate takes another offer of the client. After an error the session goes on as before.
 	Renegotiate(ctx context.Context, offer string) (answer string, err error)
+	// Offer makes another offer of a session that the edge offers, for at least the media named, in another ICE session where restart is set.
+	Offer(ctx context.Context, media Media, restart bool) (offer string, err error)
+	// Accept takes the client's answer to the edge's offer.
+	Accept(answer string) error
 	// Subscribe opens a sink for the session's messages: those after the message with the given id that are still kept, or, after
 	// downlink.Live, those from now on.
 	Subscribe(after uint64) (*downlink.Sink, error)

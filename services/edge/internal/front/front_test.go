@@ -86,6 +86,10 @@ func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, 
 		}
 		offer.Trickle(nil)
 	}
+	if offer.Media != nil {
+		session.offered = true
+		return session, fmt.Sprintf("v=0 offer for %d and %d", offer.Media.Video, offer.Media.Audio), nil
+	}
 	return session, "v=0 answer to " + offer.ID, nil
 }
 
@@ -121,6 +125,8 @@ type fakeSession struct {
 	mu         sync.Mutex
 	candidates []string
 	restarts   int
+	offered    bool
+	answers    []string
 	closed     string
 }
 
@@ -157,6 +163,27 @@ func (s *fakeSession) Trickle(_ context.Context, f sdpfrag.Fragment) (string, er
 	s.restarts++
 	return fmt.Sprintf("v=0\r\na=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:ice%d\r\n"+
 		"a=ice-pwd:0123456789012345678901\r\na=candidate:1 1 udp 1 192.0.2.1 8189 typ host\r\na=end-of-candidates\r\n", s.restarts+1), nil
+}
+
+// Offer begins with the session; the fake lets only one wait.
+func (s *fakeSession) Offer(_ context.Context, media Media, restart bool) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.offered {
+		return "", refuse(http.StatusConflict, "NOT_DUE", "an offer waits")
+	}
+	s.offered = true
+	return fmt.Sprintf("v=0 offer for %d and %d, %v", media.Video, media.Audio, restart), nil
+}
+
+func (s *fakeSession) Accept(answer string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.offered {
+		return refuse(http.StatusConflict, "NOT_DUE", "no offer waits")
+	}
+	s.offered, s.answers = false, append(s.answers, answer)
+	return nil
 }
 
 func (s *fakeSession) Renegotiate(_ context.Context, offer string) (string, error) {

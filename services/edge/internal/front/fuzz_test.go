@@ -45,7 +45,7 @@ func FuzzRequest(f *testing.F) {
 // Whatever a client sends on its WebSocket is a message or a problem that says so.
 func FuzzMessage(f *testing.F) {
 	for _, text := range []string{
-		offerMessage(offerSDP), `{"bye":{}}`, `{"ping":{"id":1}}`, `{"candidate":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"u"}}`,
+		offerMessage(offerSDP), `{"bye":{}}`, `{"offerRequest":{"video":1,"audio":1,"restart":true}}`, `{"answer":{"sdp":"v=0"}}`, `{"offerRequest":{"video":-1}}`, `{"ping":{"id":1}}`, `{"candidate":{"candidate":"candidate:1","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"u"}}`,
 		`{}`, `[]`, ``, `{"offer":{}}`, `{"offer":null}`, `{"candidate":{"sdpMLineIndex":65}}`, "\xff", `{"bye":{},"bye":{}}`, `{"offer":{"sdp":"\ud800"}}`,
 	} {
 		f.Add([]byte(text))

@@ -16,7 +16,7 @@ import (
 // when clients have to.
 const (
 	protocolHeader  = "Sluice-Protocol"
-	protocolVersion = "1"
+	protocolEdition = 1
 )
 
 // handler answers one request. A returned error has not been answered yet.
@@ -54,7 +54,7 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	h.Set(protocolHeader, protocolVersion)
+	h.Set(protocolHeader, strconv.Itoa(protocolEdition))
 	if err := t.crossOrigin(h, r); err != nil {
 		return err
 	}

@@ -32,11 +32,18 @@ func parseMessage(data []byte) (*sluicev1.ClientMessage, error) {
 	return &message, nil
 }
 
-// handle does what an offer or a candidate asks.
+// handle does what a message asks.
 func (s *socket) handle(ctx context.Context, message *sluicev1.ClientMessage) error {
 	switch body := message.GetBody().(type) {
 	case *sluicev1.ClientMessage_Offer:
 		return s.negotiate(ctx, body.Offer.GetSdp())
+	case *sluicev1.ClientMessage_OfferRequest:
+		return s.offer(ctx, body.OfferRequest)
+	case *sluicev1.ClientMessage_Answer:
+		if s.session == nil {
+			return refuse(http.StatusBadRequest, codeNoOffer, "an answer came before the first offer")
+		}
+		return s.session.Accept(body.Answer.GetSdp())
 	case *sluicev1.ClientMessage_Candidate:
 		if s.session == nil {
 			return refuse(http.StatusBadRequest, codeNoOffer, "a candidate came before the first offer")
@@ -55,7 +62,7 @@ func (s *socket) negotiate(ctx context.Context, sdp string) error {
 	s.trickle.hold()
 	defer s.trickle.release(s)
 	if s.session == nil {
-		return s.start(ctx, sdp)
+		return s.start(ctx, Offer{SDP: sdp}, answerMessage)
 	}
 	if err := checkOffer(sdp); err != nil {
 		return err
@@ -70,16 +77,34 @@ func (s *socket) negotiate(ctx context.Context, sdp string) error {
 	return nil
 }
 
-func (s *socket) start(ctx context.Context, sdp string) error {
-	session, answer, err := s.front.create(ctx, Offer{
-		ID: s.id, SDP: sdp, Models: s.models,
-		Trickle: func(candidate *webrtc.ICECandidateInit) { s.trickle.add(s, candidate) },
-	})
+// offer makes the edge's offer that a client asks for, which starts the session or renegotiates. The edge's candidates wait for it, as above.
+func (s *socket) offer(ctx context.Context, request *sluicev1.OfferRequest) error {
+	s.trickle.hold()
+	defer s.trickle.release(s)
+	media := Media{Video: int(request.GetVideo()), Audio: int(request.GetAudio())} // at most 8 each, by protovalidate
+	if s.session == nil {
+		return s.start(ctx, Offer{Media: &media}, edgeOffer)
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	offer, err := s.session.Offer(ctx, media, request.GetRestart())
+	if err != nil {
+		return err
+	}
+	s.send(edgeOffer(offer))
+	return nil
+}
+
+// start begins the session and sends the edge's description, which message puts into a message.
+func (s *socket) start(ctx context.Context, offer Offer, message func(sdp string) *sluicev1.ServerMessage) error {
+	offer.ID, offer.Models = s.id, s.models
+	offer.Trickle = func(candidate *webrtc.ICECandidateInit) { s.trickle.add(s, candidate) }
+	session, description, err := s.front.create(ctx, offer)
 	if err != nil {
 		return err
 	}
 	s.session = session
-	s.send(answerMessage(answer))
+	s.send(message(description))
 	sink, err := subscribe(session, downlink.Live)
 	if err != nil {
 		return err
@@ -87,6 +112,10 @@ func (s *socket) start(ctx context.Context, sdp string) error {
 	s.relays.Go(func() { s.relay(ctx, sink) })
 	close(s.offered)
 	return nil
+}
+
+func edgeOffer(sdp string) *sluicev1.ServerMessage {
+	return &sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Offer{Offer: &sluicev1.Offer{Sdp: &sdp}}}
 }
 
 func answerMessage(sdp string) *sluicev1.ServerMessage {

@@ -145,7 +145,7 @@ func (s *socket) serve(request context.Context) {
 
 // welcome is the first message: what the client needs to make its offer.
 func (s *socket) welcome() *sluicev1.ServerMessage {
-	welcome := &sluicev1.Welcome{Session: &s.id, Version: &s.front.cfg.Version}
+	welcome := &sluicev1.Welcome{Session: &s.id, Version: &s.front.cfg.Version, Protocol: proto.Uint32(protocolEdition)}
 	for _, server := range s.front.iceServers(s.id, time.Now()) {
 		entry := &sluicev1.IceServer{Urls: server.URLs}
 		if server.Username != "" {

@@ -227,6 +227,39 @@ func TestSocketSession(t *testing.T) {
 	}
 }
 
+// The life of a session whose offers the edge makes.
+func TestSocketSessionThatTheEdgeOffers(t *testing.T) {
+	t.Parallel()
+	server, sessions := socketFixture(t, nil)
+	conn := dialSocket(t, server, "?model=faces", nil)
+	if kind, welcome := hear(t, conn); kind != "welcome" || welcome["protocol"] != 1.0 {
+		t.Fatalf("the first message is %s %v", kind, welcome)
+	}
+	say(t, conn, `{"offerRequest":{"video":2,"audio":1}}`)
+	expect(t, conn, "offer", "sdp", "v=0 offer for 2 and 1")
+	// Candidates come after the offer that they belong to.
+	expect(t, conn, "candidate", "candidate", "candidate:1")
+	expect(t, conn, "candidate", "candidate", "candidate:2")
+	expect(t, conn, "candidate", "candidate", "")
+	say(t, conn, `{"offerRequest":{"video":2}}`)
+	expect(t, conn, "problem", "code", "NOT_DUE")
+	say(t, conn, `{"answer":{"sdp":"v=0 first"}}`)
+	say(t, conn, `{"answer":{"sdp":"v=0 again"}}`)
+	expect(t, conn, "problem", "code", "NOT_DUE")
+	session := sessions.get(t, "session1")
+	session.publish(t, 41)
+	expect(t, conn, "outcome", "sequence", 41.0)
+	say(t, conn, `{"offerRequest":{"video":2,"restart":true}}`)
+	expect(t, conn, "offer", "sdp", "v=0 offer for 2 and 0, true")
+	say(t, conn, `{"answer":{"sdp":"v=0 second"}}`)
+	say(t, conn, `{"bye":{}}`)
+	expect(t, conn, "summary", "session", "session1")
+	expectClose(t, conn, websocket.StatusNormalClosure)
+	if !slices.Equal(session.answers, []string{"v=0 first", "v=0 second"}) || !slices.Equal(sessions.created[0].Models, []string{"faces"}) {
+		t.Errorf("the session got the answers %q", session.answers)
+	}
+}
+
 func TestSocketBadMessages(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -241,7 +274,10 @@ func TestSocketBadMessages(t *testing.T) {
 		"no body":               {messages: []string{"{}"}, problem: codeInvalidMessage},
 		"unknown field":         {messages: []string{`{"offer":{"sdp":"v=0","type":"offer"}}`}, problem: codeInvalidMessage},
 		"two bodies":            {messages: []string{`{"bye":{},"offer":{"sdp":"v=0"}}`}, problem: codeInvalidMessage},
-		"a server message":      {messages: []string{`{"answer":{"sdp":"v=0"}}`}, problem: codeInvalidMessage},
+		"a server message":      {messages: []string{`{"outcome":{}}`}, problem: codeInvalidMessage},
+		"an answer to nothing":  {messages: []string{`{"answer":{"sdp":"v=0"}}`}, problem: codeNoOffer},
+		"an answer without SDP": {messages: []string{`{"answer":{}}`}, problem: codeInvalidMessage},
+		"too many tracks":       {messages: []string{`{"offerRequest":{"video":9}}`}, problem: codeInvalidMessage},
 		"an offer without SDP":  {messages: []string{`{"offer":{}}`}, problem: codeInvalidMessage},
 		"SDP beyond 64 KiB":     {messages: []string{offerMessage(strings.Repeat("v", maxOffer+1))}, problem: codeInvalidMessage},
 		"an endless candidate":  {messages: []string{`{"candidate":{"candidate":"` + strings.Repeat("c", 1025) + `"}}`}, problem: codeInvalidMessage},

@@ -68,8 +68,10 @@ func (f *Front) unpublish(w http.ResponseWriter, r *http.Request, who principal)
 
 // create starts a session, by WHIP or by WebSocket.
 func (f *Front) create(ctx context.Context, offer Offer) (Session, string, error) {
-	if err := checkOffer(offer.SDP); err != nil {
-		return nil, "", err
+	if offer.Media == nil {
+		if err := checkOffer(offer.SDP); err != nil {
+			return nil, "", err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -52,7 +52,7 @@ func codecs() []codec {
 
 // prefer puts a transceiver's codecs in the answer's order, with the parameters that the edge asks for instead of an echo of the offer's.
 func prefer(t *webrtc.RTPTransceiver) error {
-	agreed := t.Receiver().GetParameters().Codecs
+	agreed := slices.Clone(t.Receiver().GetParameters().Codecs) // pion may keep what it gives
 	for i := range agreed {
 		switch mediaCodec(agreed[i].MimeType) {
 		case media.Opus:

@@ -52,7 +52,8 @@ type Peer struct {
 	logger   *slog.Logger
 	loopback bool
 	trickles bool
-	limit    int // channels open at once
+	offers   bool // it is the edge that offers
+	limit    int  // channels open at once
 
 	// negotiating lets one offer at a time in.
 	negotiating sync.Mutex
@@ -65,6 +66,8 @@ type Peer struct {
 	channels   int // the client's
 	everOpened int
 	candidates int
+	early      []webrtc.ICECandidateInit // the client's candidates that came before its answer
+	offered    bool                      // an offer of the edge waits for its answer
 	ice        iceSession
 	layers     map[string][]announced // see offer
 	messages   bool                   // the client negotiated data channels
@@ -94,24 +97,45 @@ func (e *Endpoint) Answer(
 	if err != nil {
 		return nil, "", err
 	}
-	p := &Peer{
-		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels,
-		candidates: o.candidates, ice: iceSession{ufrag: o.ufrag, password: o.password}, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track), closing: make(chan struct{}), done: make(chan struct{}),
+	p := e.newPeer(o, events)
+	if err := e.connect(p, o.actpass, trickle); err != nil {
+		return nil, "", err
 	}
-	settings, err := e.settings(o.actpass, p.newStream, p.streamEnded)
+	answer, err := p.negotiate(ctx, o, o.checkAnswer)
 	if err != nil {
-		return nil, "", fmt.Errorf("settings of a connection: %w", err)
+		p.Close()
+		return nil, "", err
+	}
+	p.answered(answer)
+	return p, o.turnDown(answer, pictures), nil
+}
+
+// newPeer makes a peer without its connection.
+func (e *Endpoint) newPeer(o offer, events Events) *Peer {
+	p := &Peer{
+		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels, candidates: o.candidates,
+		ice: iceSession{ufrag: o.ufrag, password: o.password}, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track),
+		closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	p.rotation.Store(uint32(o.rotation))
+	return p
+}
+
+// connect makes a peer's connection. chooses tells that the client leaves the DTLS role to the edge.
+func (e *Endpoint) connect(p *Peer, chooses bool, trickle func(*webrtc.ICECandidateInit)) error {
+	settings, err := e.settings(chooses, p.newStream, p.streamEnded)
+	if err != nil {
+		return fmt.Errorf("settings of a connection: %w", err)
 	}
 	certificate, err := e.currentCertificate(time.Now())
 	if err != nil {
-		return nil, "", fmt.Errorf("certificate: %w", err)
+		return fmt.Errorf("certificate: %w", err)
 	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(e.media), webrtc.WithInterceptorRegistry(e.interceptors), webrtc.WithSettingEngine(settings))
-	p.pc, err = api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{certificate}})
+	p.pc, err = api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{certificate}, AlwaysNegotiateDataChannels: p.offers})
 	if err != nil {
-		return nil, "", fmt.Errorf("new connection: %w", err)
+		return fmt.Errorf("new connection: %w", err)
 	}
-	p.rotation.Store(uint32(o.rotation))
 	p.pc.OnConnectionStateChange(p.stateChanged)
 	p.pc.OnTrack(p.trackBegan)
 	p.pc.OnDataChannel(p.channelAnnounced)
@@ -125,13 +149,7 @@ func (e *Endpoint) Answer(
 			trickle(&candidate)
 		})
 	}
-	answer, err := p.negotiate(ctx, o, o.checkAnswer)
-	if err != nil {
-		p.Close()
-		return nil, "", err
-	}
-	p.answered(answer)
-	return p, o.turnDown(answer, pictures), nil
+	return nil
 }
 
 // negotiate takes a checked offer and gives the whole answer, if check finds it good.
@@ -177,6 +195,11 @@ func (p *Peer) AddCandidate(c webrtc.ICECandidateInit) error {
 		return nil
 	}
 	p.mu.Lock()
+	if p.offered && len(p.early) < maxCandidates {
+		p.early = append(p.early, c)
+		p.mu.Unlock()
+		return nil
+	}
 	p.candidates++
 	known := p.candidates <= maxCandidates && !p.closed && (c.UsernameFragment == nil || *c.UsernameFragment == "" || *c.UsernameFragment == p.ice.ufrag)
 	p.mu.Unlock()

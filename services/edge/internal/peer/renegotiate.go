@@ -44,6 +44,9 @@ func (p *Peer) answered(answer string) {
 func (p *Peer) Renegotiate(ctx context.Context, text string, pictures []media.PictureInput) (string, error) {
 	p.negotiating.Lock()
 	defer p.negotiating.Unlock()
+	if p.offers {
+		return "", ErrNotDue
+	}
 	return p.renegotiate(ctx, text, pictures)
 }
 
@@ -84,6 +87,8 @@ func (p *Peer) Trickle(ctx context.Context, f sdpfrag.Fragment, pictures []media
 	ice := p.ice
 	p.mu.Unlock()
 	switch {
+	case p.offers:
+		return "", ErrNotDue
 	case f.Ufrag == "":
 	case f.Ufrag == ice.ufrag:
 		if f.Password != "" && f.Password != ice.password {

@@ -17,14 +17,17 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
+	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 )
 
 // Request asks for a session.
 type Request struct {
 	// ID is the public id that the session gets, made by NewID. Empty: one is made.
 	ID string
-	// Offer is the client's SDP offer (RFC 8829), at most 64 KiB.
+	// Offer is the client's SDP offer (RFC 8829), at most 64 KiB. It is not looked at where Media is not nil.
 	Offer string
+	// Media, when not nil, makes the edge offer what is needed to take it; Trickle must not be nil then.
+	Media *peer.Media
 	// Models are the names wanted; empty means all models that fit a stream.
 	Models []string
 	// Trickle, when not nil, is handed the edge's own candidates as they are found, and nil once there are no more; the answer then does
@@ -91,7 +94,7 @@ func NewManager(deps Deps) (*Manager, error) {
 // NewID makes a public id for a session that may be created later.
 func (m *Manager) NewID() string { return randomWord(10) }
 
-// Create starts a session and returns it with the SDP answer. ctx bounds only the making of the answer. Errors are *Refusal.
+// Create starts a session and returns it with the SDP answer, or with the edge's offer. ctx bounds only the making of that. Errors are *Refusal.
 func (m *Manager) Create(ctx context.Context, request Request) (*Session, string, error) {
 	s, answer, err := m.create(ctx, request)
 	if err != nil {
@@ -118,8 +121,7 @@ func (m *Manager) create(ctx context.Context, request Request) (*Session, string
 		return nil, "", r
 	}
 	s := m.newSession(request.ID)
-	pictures := m.lastKnown(request.Models).pictures()
-	p, answer, err := m.deps.Endpoint.Answer(ctx, request.Offer, pictures, request.Trickle, fromPeer{s})
+	p, answer, err := m.connect(ctx, s, request)
 	if err != nil {
 		return nil, "", asRefusal(err, s.logger)
 	}
@@ -142,6 +144,15 @@ func (m *Manager) create(ctx context.Context, request Request) (*Session, string
 		return nil, "", refuse(http.StatusServiceUnavailable, CodeDraining, "the edge is shutting down; connect to another one")
 	}
 	return s, answer, nil
+}
+
+// connect makes a session's connection and gives the edge's description.
+func (m *Manager) connect(ctx context.Context, s *Session, request Request) (*peer.Peer, string, error) {
+	if request.Media != nil {
+		return m.deps.Endpoint.Offer(ctx, *request.Media, request.Trickle, fromPeer{s})
+	}
+	pictures := m.lastKnown(request.Models).pictures()
+	return m.deps.Endpoint.Answer(ctx, request.Offer, pictures, request.Trickle, fromPeer{s})
 }
 
 // reserve takes a place among the sessions.

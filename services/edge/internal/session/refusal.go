@@ -22,6 +22,7 @@ const (
 	CodeUnsupportedCodec Code = "UNSUPPORTED_CODEC" // a media description without any codec that is accepted; 422
 	CodeUnknownModel     Code = "UNKNOWN_MODEL"     // 422
 	CodeInvalidCandidate Code = "INVALID_CANDIDATE" // 400
+	CodeNotDue           Code = "NOT_DUE"           // an offer or answer that the session does not wait for; 409
 	CodeTooManySessions  Code = "TOO_MANY_SESSIONS" // 503
 	CodeDraining         Code = "DRAINING"          // 503
 	CodeNoRouter         Code = "NO_ROUTER"         // no router was reached since the edge started; 503
@@ -61,6 +62,9 @@ func asRefusal(err error, logger *slog.Logger) *Refusal {
 	switch {
 	case errors.Is(err, peer.ErrClosed):
 		return errEnded()
+	case errors.Is(err, peer.ErrNotDue):
+		return refuse(http.StatusConflict, CodeNotDue,
+			"this is not due: whoever made a session's first offer makes all of them, each after the answer to the one before, and an answer needs an offer")
 	case errors.Is(err, context.Canceled):
 		return refuse(http.StatusRequestTimeout, CodeRequestTimeout, "the client left before its answer was made")
 	case !errors.As(err, &offer):

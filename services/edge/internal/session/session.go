@@ -117,6 +117,32 @@ func (s *Session) Renegotiate(ctx context.Context, offer string) (answer string,
 	return answer, nil
 }
 
+// Offer makes another offer of a session that the edge offers: for at least the media named, in another ICE session where restart is set. Errors are
+// *Refusal.
+func (s *Session) Offer(ctx context.Context, media peer.Media, restart bool) (offer string, err error) {
+	p := s.connectedPeer()
+	if p == nil {
+		return "", errEnded()
+	}
+	offer, err = p.Offer(ctx, media, restart)
+	if err != nil {
+		return "", s.refusal(err)
+	}
+	return offer, nil
+}
+
+// Accept takes the client's answer to the edge's offer. Errors are *Refusal.
+func (s *Session) Accept(answer string) error {
+	p := s.connectedPeer()
+	if p == nil {
+		return errEnded()
+	}
+	if err := p.Accept(answer); err != nil {
+		return s.refusal(err)
+	}
+	return nil
+}
+
 // Trickle takes a fragment of the client's description: more candidates, of which those that the edge never talks to are ignored, or with new
 // credentials an ICE restart. Only a restart has an answer: the edge's whole description. After an error the session goes on as before. Errors
 // are *Refusal.
