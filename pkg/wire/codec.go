@@ -67,7 +67,10 @@ func (r *Request) Free() {
 
 // Codec is gRPC's codec for protobuf, and copies the payload of a [Request] neither on the way out nor on the way in. Its name is gRPC's own too, so that a client or
 // server with it understands every other. Force it on calls with grpc.ForceCodecV2 and on servers with grpc.ForceServerCodecV2. It is safe for concurrent use.
-type Codec struct{}
+type Codec struct {
+	// Lender lends payloads to gRPC; nil is for connections that are gRPC's own.
+	Lender *Lender
+}
 
 // Name implements encoding.CodecV2.
 func (Codec) Name() string { return plainName }
@@ -76,7 +79,7 @@ const plainName = "proto"
 
 // Marshal implements encoding.CodecV2. A request's payload is gRPC's from then on: it is released, from any goroutine, when the last byte of it has been written or when
 // the call has ended before that. A payload in several pieces is joined.
-func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+func (c Codec) Marshal(v any) (mem.BufferSlice, error) {
 	r, ok := v.(*Request)
 	if !ok {
 		return encoding.GetCodecV2(plainName).Marshal(v)
@@ -127,7 +130,7 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		release = nil
 	}
 	r.Payload, r.Release = nil, nil
-	return mem.BufferSlice{mem.NewBuffer(buffer, pool), Lease(payload, release, r.Written)}, nil
+	return mem.BufferSlice{mem.NewBuffer(buffer, pool), c.Lender.Lease(payload, release, r.Written)}, nil
 }
 
 // Unmarshal implements encoding.CodecV2. A request's payload lies in data's own buffers, and keeps them until it is released.

@@ -170,7 +170,7 @@ func TestLeaseThatIsForgotten(t *testing.T) {
 	t.Parallel()
 	released := make(chan struct{}, 2)
 	forget := func() {
-		b := Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
+		b := (*Lender)(nil).Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
 		b.Ref()
 		b.Free()
 	}
@@ -185,7 +185,7 @@ func TestLeaseThatIsForgotten(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	b := Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
+	b := (*Lender)(nil).Lease(make([]byte, 2000), func() { released <- struct{}{} }, nil)
 	part := b.Slice(100, 200)
 	b.Free()
 	if len(released) != 1 {

@@ -59,7 +59,7 @@ func (p Plain) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// Codecs are those to compare, nil standing for the one in use.
+// Codecs are those to compare, nil standing for the one in use, with the connections that belong to it.
 func Codecs() []struct {
 	Name  string
 	Codec encoding.CodecV2

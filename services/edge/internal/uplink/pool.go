@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	_ "google.golang.org/grpc/health" // lets a connection leave out routers that say NOT_SERVING
 	"google.golang.org/grpc/keepalive"
 
@@ -88,22 +87,17 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	secure := cfg.Credentials
-	if secure == nil {
-		secure = insecure.NewCredentials()
-	}
 	p := &Pool{target: cfg.Target, logger: logger}
 	p.catalog.Store(&Catalog{})
 	p.options = append([]grpc.DialOption{
-		grpc.WithTransportCredentials(secure),
 		grpc.WithDefaultServiceConfig(balancing),
 		grpc.WithDisableServiceConfig(), // DNS answers may not change it
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: connectPauses(), MinConnectTimeout: connectWithin}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse), grpc.ForceCodecV2(wire.Codec{})),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithUserAgent("sluice-edge"),
-	}, more...)
+	}, append(transport(cfg.Credentials), more...)...)
 	var err error
 	if p.catalogConn, err = p.dial(); err != nil {
 		return nil, err
@@ -112,6 +106,15 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 		return nil, errors.Join(fmt.Errorf("router metrics: %w", err), p.catalogConn.Close())
 	}
 	return p, nil
+}
+
+// transport gives what carries frames: with their payloads from where they lie to the socket, unless they are to be encrypted.
+func transport(secure credentials.TransportCredentials) []grpc.DialOption {
+	if secure != nil {
+		return []grpc.DialOption{grpc.WithTransportCredentials(secure), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{}))}
+	}
+	lender := &wire.Lender{}
+	return append(lender.DialOptions(), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(wire.Codec{Lender: lender})))
 }
 
 // dial makes a connection, which connects when it is first used.

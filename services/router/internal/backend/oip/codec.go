@@ -30,6 +30,8 @@ type question struct {
 	pieces media.Payload
 	// keep is backend.Request.Keep.
 	keep func() (done func())
+	// lender lends the tensors; it may be nil.
+	lender *wire.Lender
 }
 
 // codec writes questions without copying their tensors, or, if it is set, with another codec. Replies that are no protobuf are kept as such: gRPC would report them like a
@@ -99,7 +101,7 @@ func (q *question) gather() (mem.BufferSlice, error) {
 		if begin, ends = ends[0], ends[1:]; i == 0 && len(q.pieces) > 0 {
 			message = q.scatter(message)
 		} else {
-			message = append(message, wire.Lease(t, q.kept(), nil))
+			message = append(message, q.lender.Lease(t, q.kept(), nil))
 		}
 	}
 	if begin < len(text) {
@@ -121,7 +123,7 @@ func (q *question) scatter(message mem.BufferSlice) mem.BufferSlice {
 	for _, p := range q.pieces[:last] {
 		message = append(message, mem.SliceBuffer(p))
 	}
-	message = append(message, wire.Lease(q.pieces[last], q.kept(), nil))
+	message = append(message, q.lender.Lease(q.pieces[last], q.kept(), nil, q.pieces[:last]...))
 	if rest := slices.Concat(q.pieces[last+1:]...); len(rest) > 0 {
 		message = append(message, mem.SliceBuffer(rest))
 	}

@@ -35,7 +35,7 @@ func TestCodecWritesWhatProtobufDoes(t *testing.T) {
 			}
 			want := proto.CloneOf(m)
 			kept := 0
-			data, err := codec{}.Marshal(&question{m, nil, func() func() { kept++; return func() { kept-- } }})
+			data, err := codec{}.Marshal(&question{ModelInferRequest: m, keep: func() func() { kept++; return func() { kept-- } }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -84,7 +84,8 @@ func TestCodecScatters(t *testing.T) {
 			want := &inference.ModelInferRequest{ModelName: "m", RawInputContents: [][]byte{slices.Concat(pieces...), second}}
 			kept := 0
 			data, err := codec{}.Marshal(&question{
-				&inference.ModelInferRequest{ModelName: "m", RawInputContents: [][]byte{nil, second}}, pieces, func() func() { kept++; return func() { kept-- } },
+				ModelInferRequest: &inference.ModelInferRequest{ModelName: "m", RawInputContents: [][]byte{nil, second}}, pieces: pieces,
+				keep: func() func() { kept++; return func() { kept-- } },
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
+	"github.com/sluice-dev/sluice/pkg/wire"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
@@ -60,6 +61,7 @@ type Driver struct {
 	config Config
 	conn   *grpc.ClientConn
 	client inference.GRPCInferenceServiceClient
+	lender *wire.Lender // nil where the connection is encrypted
 	// The id of a request is the driver's own, which nobody else has, and a number: what is an answer to others is then none to it.
 	name string
 	ids  atomic.Uint64
@@ -78,11 +80,16 @@ func Open(config Config) (*Driver, error) {
 	if config.MaxReply == 0 {
 		config.MaxReply = defaultMaxReply
 	}
-	if config.Credentials == nil {
-		config.Credentials = insecure.NewCredentials()
+	var lender *wire.Lender
+	secure := []grpc.DialOption{grpc.WithTransportCredentials(config.Credentials)}
+	switch {
+	case config.Credentials == nil && config.Codec == nil:
+		lender = &wire.Lender{}
+		secure = lender.DialOptions()
+	case config.Credentials == nil:
+		secure = []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 	}
-	conn, err := grpc.NewClient(config.Target,
-		grpc.WithTransportCredentials(config.Credentials),
+	conn, err := grpc.NewClient(config.Target, append(secure,
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
 		grpc.WithDisableServiceConfig(), // how calls are made is this program's business, not DNS's
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -93,11 +100,11 @@ func Open(config Config) (*Driver, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxControl)),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithStatsHandler(trailerWatch{}),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", config.Target, err)
 	}
-	return &Driver{config: config, conn: conn, client: inference.NewGRPCInferenceServiceClient(conn), name: rand.Text() + "-"}, nil
+	return &Driver{config: config, conn: conn, client: inference.NewGRPCInferenceServiceClient(conn), name: rand.Text() + "-", lender: lender}, nil
 }
 
 // Target gives the gRPC target.
@@ -147,7 +154,7 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 		return backend.Output{}, err
 	}
 	defer d.gate.Leave()
-	request := &question{d.request(batch), batch.Pieces, batch.Keep}
+	request := &question{d.request(batch), batch.Pieces, batch.Keep, d.lender}
 	var reply answer
 	ctx, seen := watchTrailer(ctx)
 	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
