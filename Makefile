@@ -51,7 +51,7 @@ test: deps-test models clips sdk-node ## Every test but the long ones, with the 
 	node --test $$(git ls-files -co --exclude-standard '*.test.mjs')
 
 .PHONY: e2e
-e2e: deps-e2e build tools models clips e2e-node oipstub ## Real browsers, real model servers, real clips (E2E=regexp for some of them; OVERLAY=3m, how long each browser's overlay is watched)
+e2e: deps-e2e build tools models clips e2e-node sdk-node oipstub ## Real browsers, real model servers, real clips (E2E=regexp for some of them; OVERLAY=3m, how long each browser's overlay is watched)
 	OVERLAY=$(OVERLAY) PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 35m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: soak

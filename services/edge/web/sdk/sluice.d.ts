@@ -5,7 +5,7 @@
  * the moment its frame was captured. One ES module without dependencies.
  *
  * ```js
- * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js"; // or "@sluice/sdk"
+ * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js"; // or "@sluice-dev/sdk"
  *
  * const session = await connect("https://edge.example/", { camera: true, models: ["faces"] });
  * video.srcObject = session.stream;

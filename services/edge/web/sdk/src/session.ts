@@ -236,7 +236,15 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     );
     globalThis.addEventListener?.("online", () => this.#nudge(), { signal });
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), { signal });
-    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => !persisted && void this.close(), { signal });
+    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => (persisted ? this.#freeze() : void this.close()), { signal });
+    globalThis.addEventListener?.("pageshow", ({ persisted }: PageTransitionEvent) => persisted && void this.#recover(), { signal });
+  }
+
+  /** The visitor has left a page that may be shown again as it is: until then the edge need not keep a place for it. */
+  #freeze(): void {
+    this.#connection?.close();
+    this.#outbox.attach(undefined);
+    this.#setState("interrupted");
   }
 
   /** Makes a connection the session's. What the one before it still has to say is heard. */

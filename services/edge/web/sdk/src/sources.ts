@@ -26,7 +26,7 @@ export interface SourceEnded {
 /** The tracks of a session: those of the page, and those of devices that the session opened. */
 export class Sources {
   /** What is sent, for a <video> that shows it. */
-  readonly stream: MediaStream;
+  readonly stream = new MediaStream();
   readonly list: Source[] = [];
   /** The tracks of devices that the session opened, and how. */
   #owned = new Map<MediaStreamTrack, () => Promise<MediaStreamTrack>>();
@@ -34,16 +34,12 @@ export class Sources {
   #ending = new AbortController();
   #watchOne: (track: MediaStreamTrack) => void = () => {};
 
-  private constructor(stream: MediaStream) {
-    this.stream = stream;
-  }
-
   /** Opens what the options name. It throws a {@link SluiceError} for a device that cannot be had. */
   static async open({ camera, microphone, stream, track, canvas, encodings }: SourceOptions): Promise<Sources> {
-    const sources = new Sources(stream instanceof MediaStream ? stream : new MediaStream(stream ? [stream] : []));
+    const sources = new Sources();
     try {
-      for (const one of sources.stream.getTracks()) sources.#add(one, encodings);
-      if (track) sources.#add(track, encodings);
+      const given = stream instanceof MediaStream ? stream.getTracks() : [stream];
+      for (const one of [...given, track]) if (one) sources.#add(one, encodings);
       if (canvas) sources.#drawn.push(...canvas.captureStream().getTracks());
       for (const drawn of sources.#drawn) sources.#add(drawn, encodings);
       if (camera) await sources.#own(() => openCamera(camera === true ? {} : camera), encodings);
@@ -96,9 +92,8 @@ export class Sources {
     if (!source) return;
     source.track = track;
     this.#watchOne(track);
-    if (!source.group.getTracks().includes(old)) return;
-    source.group.removeTrack(old);
-    source.group.addTrack(track);
+    this.stream.removeTrack(old);
+    this.stream.addTrack(track);
   }
 
   /** Closes what the session opened. */
@@ -108,6 +103,7 @@ export class Sources {
   }
 
   #add(track: MediaStreamTrack, encodings?: RTCRtpEncodingParameters[]): void {
+    this.stream.addTrack(track);
     this.list.push({ track, group: this.stream, encodings: track.kind === "video" ? encodings : undefined });
   }
 

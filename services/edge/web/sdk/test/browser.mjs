@@ -85,6 +85,7 @@ export class FakeChannel {
 /** The world of a test: its edge, and the connections that the page has made. */
 export class World {
   time = new Time();
+  window = new EventTarget();
   /** Whether the edge runs, whether the network lets anything through, and whether the network lets HTTP through. */
   isUp = true;
   isReachable = true;
@@ -97,6 +98,7 @@ export class World {
 
   constructor() {
     const world = this;
+    globalThis.addEventListener = (...all) => this.window.addEventListener(...all);
     globalThis.MediaStream = FakeStream;
     globalThis.MediaStreamTrack = FakeTrack;
     globalThis.fetch = (url, init) => this.#fetch(String(url), init);

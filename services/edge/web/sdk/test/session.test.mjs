@@ -26,6 +26,7 @@ test("connect offers the tracks by WHIP and resolves when messages can flow", as
   assert.equal(post.url, "https://edge.example/whip?model=faces&model=front+door");
   assert.equal(post.headers.Authorization, "Bearer t");
   assert.equal(world.peer.getSenders()[0].track, track);
+  assert.deepEqual(session.stream.getTracks(), [track]);
   assert.deepEqual([session.state, session.id, session.resultsUrl], ["connected", "s1", "https://edge.example/sessions/s1/results"]);
   assert.equal(session.peer, world.peer);
 });
@@ -278,6 +279,32 @@ test("the signal that gives up connecting closes the session too", async () => {
   assert.equal(world.sessions.size, 0);
 });
 
+test("a page that is left takes its session along, and one that is shown again gets another", async () => {
+  const turn = (type, persisted) => world.window.dispatchEvent(Object.assign(new Event(type), { persisted }));
+  const { session, of } = await start();
+  await world.time.pass(6000);
+  turn("pagehide", true);
+  await settle();
+  assert.deepEqual([session.state, world.sessions.size], ["interrupted", 0]);
+  world.time.now += 600_000; // nothing runs meanwhile
+  turn("pageshow", true);
+  await world.time.until(() => session.state === "connected", 1000);
+  assert.deepEqual(of("reconnect"), [{ id: "s2", resumed: false }]);
+  turn("pagehide", false);
+  await world.time.pass(100);
+  assert.deepEqual([of("close"), world.sessions.size], [[{ reason: "client" }], 0]);
+});
+
+test("a network that says it is back is tried at once", async () => {
+  const { session } = await start();
+  world.isReachable = false;
+  await world.time.pass(40_000); // attempts are seconds apart by now
+  world.isReachable = true;
+  world.window.dispatchEvent(new Event("online"));
+  const back = await world.time.until(() => session.state === "connected", 3000);
+  assert.ok(back <= 200, `back after ${back} ms`);
+});
+
 test("a track that was replaced is the one that another connection sends", async () => {
   const [first, second, sound] = [new FakeTrack("video", "one"), new FakeTrack("video", "two"), new FakeTrack("audio")];
   const { session } = await start({ track: first, microphone: sound });
@@ -286,6 +313,7 @@ test("a track that was replaced is the one that another connection sends", async
   world.peer.channels[0].close();
   await world.time.until(() => world.peers.length === 2 && session.state === "connected", 1000);
   assert.deepEqual(world.peer.getSenders().map(({ track }) => track), [second, sound]);
+  assert.deepEqual(session.stream.getTracks(), [sound, second]);
   await assert.rejects(session.replaceTrack(new FakeTrack("video"), first), (error) => error.code === "NO_TRACK");
 });
 
