@@ -31,19 +31,32 @@ func TestTwoHosts(t *testing.T) {
 // hosts makes two network namespaces with a cable between them: 10.77.0.1 and 10.77.0.2. They go with the test.
 func hosts(t *testing.T) (server, client string) {
 	t.Helper()
-	ip := func(namespace string, arguments ...string) {
-		stack.Command(t, namespace, 10*time.Second, "ip", arguments...)
-	}
-	server, client = fmt.Sprintf("sluice-a-%d", os.Getpid()), fmt.Sprintf("sluice-b-%d", os.Getpid())
-	for _, name := range []string{server, client} {
-		ip("", "netns", "add", name)
-		t.Cleanup(func() { ip("", "netns", "delete", name) })
-		ip(name, "link", "set", "lo", "up")
-	}
-	ip(server, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", client)
-	for name, address := range map[string]string{server: "10.77.0.1/24", client: "10.77.0.2/24"} {
-		ip(name, "address", "add", address, "dev", "eth0")
-		ip(name, "link", "set", "eth0", "up")
-	}
+	server, client = host(t, "a"), host(t, "b")
+	cable(t, "eth0", server, "10.77.0.1", client, "10.77.0.2")
 	return server, client
+}
+
+// host makes a network namespace, which goes with the test.
+func host(t *testing.T, letter string) string {
+	t.Helper()
+	name := fmt.Sprintf("sluice-%s-%d", letter, os.Getpid())
+	ip(t, "", "netns", "add", name)
+	t.Cleanup(func() { ip(t, "", "netns", "delete", name) })
+	ip(t, name, "link", "set", "lo", "up")
+	return name
+}
+
+// cable joins two hosts by interfaces of one name, whose addresses share their first three bytes.
+func cable(t *testing.T, name, oneHost, oneAddress, otherHost, otherAddress string) {
+	t.Helper()
+	ip(t, oneHost, "link", "add", name, "type", "veth", "peer", "name", name, "netns", otherHost)
+	for host, address := range map[string]string{oneHost: oneAddress, otherHost: otherAddress} {
+		ip(t, host, "address", "add", address+"/24", "dev", name)
+		ip(t, host, "link", "set", name, "up")
+	}
+}
+
+func ip(t *testing.T, namespace string, arguments ...string) {
+	t.Helper()
+	stack.Command(t, namespace, 10*time.Second, "ip", arguments...)
 }

@@ -151,32 +151,41 @@ func TestFFmpegPublishes(t *testing.T) {
 // GStreamer's webrtcbin behind Meetecho's WHIP client, as Debian has it, on a host of its own: with its candidates in the offer, and with candidates that come by PATCH.
 func TestGStreamerPublishes(t *testing.T) {
 	server, client := hosts(t)
-	const (
-		video = "filesrc location=%s ! matroskademux ! queue ! identity sync=true ! rtpvp8pay pt=96 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96"
-		audio = "filesrc location=%s ! wavparse ! audioconvert ! audioresample ! identity sync=true ! opusenc ! rtpopuspay pt=100 ! application/x-rtp,media=audio,encoding-name=OPUS,payload=100"
-	)
 	for name, flags := range map[string][]string{"trickle": nil, "no-trickle": {"--no-trickle"}} {
 		t.Run(name, func(t *testing.T) {
 			s := stack.Start(t, stack.Options{Namespace: server, Host: "10.77.0.1"})
-			done := make(chan error, 1)
-			go func() { // ends with the program, which is told to stop after a while, as by Ctrl-C
-				arguments := append([]string{"--preserve-status", "--signal", "INT", "9", filepath.Join(stack.Root(t), "deploy", "e2e", "gstreamer", "whip-client.sh"), "--disable-colors", "--url", s.HTTP + "/whip",
-					"--video", fmt.Sprintf(video, stack.Clip(t, "faces-360p30.webm")), "--audio", fmt.Sprintf(audio, stack.Clip(t, "voice.wav"))}, flags...)
-				out, err := stack.TryCommand(t, client, 40*time.Second, "timeout", arguments...)
-				if err != nil {
-					err = fmt.Errorf("%w; it said %s", err, out)
-				}
-				done <- err
-			}()
-			came := reported(t, s, server, client)
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
-			r := <-came
-			r.check(t, 40, 60, 40)
+			came := whipClient(t, s, server, client, flags...)
+			came.check(t, 40, 60, 40)
 			if patches := s.Metric(t, s.EdgeAdmin, "sluice_edge_http_requests_total", "method=PATCH", "status=204"); name == "trickle" && patches == 0 {
 				t.Error("no candidate came by PATCH")
 			}
 		})
 	}
+}
+
+// whipClient publishes with that client for some seconds, from one network namespace to an edge in another.
+func whipClient(t *testing.T, s *stack.Stack, server, client string, flags ...string) report {
+	t.Helper()
+	const (
+		video = "filesrc location=%s ! matroskademux ! queue ! identity sync=true ! rtpvp8pay pt=96 picture-id-mode=15-bit ! application/x-rtp,media=video,encoding-name=VP8,payload=96"
+		audio = "filesrc location=%s ! wavparse ! audioconvert ! audioresample ! identity sync=true ! opusenc ! rtpopuspay pt=100 ! application/x-rtp,media=audio,encoding-name=OPUS,payload=100"
+	)
+	script := filepath.Join(stack.Root(t), "deploy", "e2e", "gstreamer", "whip-client.sh")
+	arguments := append([]string{
+		"--preserve-status", "--signal", "INT", "9", script, "--disable-colors", "--url", s.HTTP + "/whip",
+		"--video", fmt.Sprintf(video, stack.Clip(t, "faces-360p30.webm")), "--audio", fmt.Sprintf(audio, stack.Clip(t, "voice.wav")),
+	}, flags...)
+	done := make(chan error, 1)
+	go func() { // ends with the program, which is told to stop after a while, as by Ctrl-C
+		out, err := stack.TryCommand(t, client, 40*time.Second, "timeout", arguments...)
+		if err != nil {
+			err = fmt.Errorf("%w; it said %s", err, out)
+		}
+		done <- err
+	}()
+	came := reported(t, s, server, client)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	return <-came
 }

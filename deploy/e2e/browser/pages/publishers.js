@@ -5,17 +5,19 @@ import { plainCanvas, voice } from "./sources.js";
 
 const PATIENCE = 20_000; // ms for the connection, and for each of the outcomes waited for
 
+const publishers = { "whip-web-client": byEyevinn, "whip-whep": byMedooze, "sluice.js": bySDK };
+
 /**
- * @param {{ edge: string, client: "whip-web-client" | "whip-whep", token: string, trickle: boolean, restart: boolean, clip: string, voice: string, outcomes: number }} options
- *   clip and voice are addresses; it ends after as many outcomes, and after a restart of ICE after as many again
+ * @param {{ edge: string, client: keyof typeof publishers, token: string, trickle: boolean, restart: boolean, relay: boolean, clip: string, voice: string, outcomes: number }} options
+ *   relay: use no way but a TURN server's; clip and voice are addresses; it ends after as many outcomes, and after a restart of ICE after as many again
  */
 window.run = async (options) => {
+  if (options.relay) relayOnly();
   const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("canvas"));
   const stream = await plainCanvas(canvas, options.clip, 30);
   stream.addTrack(await voice(options.voice));
   const outcomes = counter();
-  const publish = options.client === "whip-whep" ? byMedooze : byEyevinn;
-  const { peer, restart, stop } = await publish(`${options.edge}/whip`, stream, options, outcomes.count);
+  const { peer, restart, stop } = await publishers[options.client](`${options.edge}/whip`, stream, options, outcomes.count);
   await outcomes.reach(options.outcomes);
   if (options.restart) {
     const before = usernames(peer);
@@ -24,9 +26,9 @@ window.run = async (options) => {
     if (usernames(peer).some((name) => before.includes(name))) throw new Error("a side has kept its ICE credentials");
     await outcomes.reach(outcomes.seen() + options.outcomes);
   }
-  const state = peer.connectionState;
+  const [state, way] = [peer.connectionState, await wayOf(peer)];
   await stop();
-  return { state, seen: outcomes.seen() };
+  return { state, way, seen: outcomes.seen() };
 };
 
 /** It makes its own connection, which has no data channel: the outcomes come as events, whose address it has from the edge. The token is for the edge. */
@@ -53,6 +55,43 @@ async function byMedooze(endpoint, stream, { token }, count) {
   const client = new Medooze();
   await client.publish(peer, endpoint, token);
   return { peer, restart: () => client.restart(), stop: () => client.stop() };
+}
+
+/** The edge's own SDK. */
+async function bySDK(endpoint, stream, { token, edge }, count) {
+  /** @type {RTCPeerConnection[]} */ const peers = [];
+  const Connection = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(configuration) {
+      super(configuration);
+      peers.push(this);
+    }
+  };
+  const { connect } = await import(`${edge}/sdk/sluice.js`);
+  const session = await connect(edge, { stream, token: token || undefined });
+  session.addEventListener("outcome", ({ detail }) => count({ outcome: detail }));
+  return { peer: peers[peers.length - 1], restart: () => Promise.reject(new Error("it does so by itself")), stop: () => session.close() };
+}
+
+/** From now on connections use TURN servers only. */
+function relayOnly() {
+  const Connection = RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(configuration) {
+      super({ ...configuration, iceTransportPolicy: "relay" });
+    }
+  };
+}
+
+/** The way that a connection's packets take from here: host, srflx, prflx or relay, and the protocol, to the relay if there is one. @param {RTCPeerConnection} peer */
+async function wayOf(peer) {
+  const reports = await peer.getStats();
+  for (const report of reports.values()) {
+    if (report.type !== "transport") continue;
+    const { candidateType, protocol, relayProtocol } = reports.get(reports.get(report.selectedCandidatePairId).localCandidateId);
+    return `${candidateType} ${relayProtocol ?? protocol}`;
+  }
+  return "none";
 }
 
 /** Reads an event stream: EventSource cannot send a token. It ends with the page. */
