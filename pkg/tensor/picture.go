@@ -161,6 +161,8 @@ func (n *normal) pixel32(frame []byte, at int, value byte) {
 func planes8(frame []byte, pixel int, pixels []byte) {
 	plane, end := len(frame)/channels, pixel+len(pixels)/channels
 	first, second, third := frame[pixel:end], frame[plane+pixel:plane+end], frame[2*plane+pixel:2*plane+end]
+	done := part(first, second, third, pixels)
+	first, second, third, pixels = first[done:], second[done:], third[done:], pixels[done*channels:]
 	for len(pixels) >= 8*channels && len(first) >= 8 && len(second) >= 8 && len(third) >= 8 {
 		p := pixels[: 8*channels : 8*channels]
 		binary.LittleEndian.PutUint64(first, together8(p[0], p[3], p[6], p[9], p[12], p[15], p[18], p[21]))
