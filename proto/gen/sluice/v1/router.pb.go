@@ -275,7 +275,12 @@ type Open struct {
 	// Public id of the session. The router uses it in inspection and as the owner of the streams.
 	Session *string `protobuf:"bytes,1,opt,name=session,proto3,oneof" json:"session,omitempty"`
 	// Names of the models wanted. Empty means all. One that is not there is not in Opened; the next one has it if it comes.
-	Models        []string `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`
+	Models []string `protobuf:"bytes,2,rep,name=models,proto3" json:"models,omitempty"`
+	// How many times the answers of a stream of weight 1 each of the session's streams gets of an overloaded model. Absent: 1.
+	Weight *uint32 `protobuf:"varint,3,opt,name=weight,proto3,oneof" json:"weight,omitempty"`
+	// Class of the session's streams: of an overloaded model 0 is served first, then 1, and so on; each but the first gets a twentieth at the least.
+	// Absent: 0.
+	Class         *uint32 `protobuf:"varint,4,opt,name=class,proto3,oneof" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +327,20 @@ func (x *Open) GetModels() []string {
 		return x.Models
 	}
 	return nil
+}
+
+func (x *Open) GetWeight() uint32 {
+	if x != nil && x.Weight != nil {
+		return *x.Weight
+	}
+	return 0
+}
+
+func (x *Open) GetClass() uint32 {
+	if x != nil && x.Class != nil {
+		return *x.Class
+	}
+	return 0
 }
 
 // StreamResponse is one message from a router.
@@ -1399,13 +1418,17 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\rStreamRequest\x12%\n" +
 	"\x04open\x18\x01 \x01(\v2\x0f.sluice.v1.OpenH\x00R\x04open\x12(\n" +
 	"\x05frame\x18\x02 \x01(\v2\x10.sluice.v1.FrameH\x00R\x05frameB\r\n" +
-	"\x04body\x12\x05\xbaH\x02\b\x01\"i\n" +
+	"\x04body\x12\x05\xbaH\x02\b\x01\"\xca\x01\n" +
 	"\x04Open\x12+\n" +
 	"\asession\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x10\x01\x18@H\x00R\asession\x88\x01\x01\x12(\n" +
 	"\x06models\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10@\"\x06r\x04\x10\x01\x18@R\x06modelsB\n" +
+	"\x10@\"\x06r\x04\x10\x01\x18@R\x06models\x12&\n" +
+	"\x06weight\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18d(\x01H\x01R\x06weight\x88\x01\x01\x12\"\n" +
+	"\x05class\x18\x04 \x01(\rB\a\xbaH\x04*\x02\x18\x03H\x02R\x05class\x88\x01\x01B\n" +
 	"\n" +
-	"\b_session\"\xf9\x01\n" +
+	"\b_sessionB\t\n" +
+	"\a_weightB\b\n" +
+	"\x06_class\"\xf9\x01\n" +
 	"\x0eStreamResponse\x12+\n" +
 	"\x06opened\x18\x01 \x01(\v2\x11.sluice.v1.OpenedH\x00R\x06opened\x12.\n" +
 	"\aoutcome\x18\x02 \x01(\v2\x12.sluice.v1.OutcomeH\x00R\aoutcome\x12+\n" +

@@ -32,6 +32,9 @@ func frontConfig(cfg config.Config, logger *slog.Logger, registry prometheus.Reg
 	for _, token := range cfg.HTTP.Tokens {
 		c.Tokens = append(c.Tokens, token.Reveal())
 	}
+	for _, client := range cfg.HTTP.Clients {
+		c.Clients = append(c.Clients, front.Client{Token: client.Token.Reveal(), Share: media.Share{Weight: uint16(client.Weight), Class: uint8(client.Class)}})
+	}
 	for _, server := range cfg.ICE.Servers {
 		c.ICEServers = append(c.ICEServers, front.ICEServer{
 			URLs: server.URLs, Username: server.Username, Credential: server.Credential.Reveal(),
@@ -48,7 +51,7 @@ func (s sessions) NewID() string { return s.manager.NewID() }
 
 func (s sessions) Create(ctx context.Context, offer front.Offer) (front.Session, string, error) {
 	created, description, err := s.manager.Create(ctx, session.Request{
-		ID: offer.ID, Offer: offer.SDP, Media: (*peer.Media)(offer.Media), Models: offer.Models, Trickle: offer.Trickle,
+		ID: offer.ID, Offer: offer.SDP, Media: (*peer.Media)(offer.Media), Models: offer.Models, Share: offer.Share, Trickle: offer.Trickle,
 	})
 	if err != nil {
 		return nil, "", asProblem(err)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/services/edge/internal/config"
 	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
@@ -160,11 +161,13 @@ func (e *edge) manage() error {
 		},
 		Endpoint:   e.endpoint,
 		NewDecoder: func() (session.Decoder, error) { return decoder.New(decoders) },
-		OpenUplink: func(id string, models []string, h uplink.Handler) session.Uplink { return e.pool.Open(id, models, h) },
-		Catalog:    e.pool.Catalog,
-		Watch:      e.feed.Publish,
-		Logger:     e.logger,
-		Registry:   e.registry,
+		OpenUplink: func(id string, models []string, share media.Share, h uplink.Handler) session.Uplink {
+			return e.pool.Open(id, models, share, h)
+		},
+		Catalog:  e.pool.Catalog,
+		Watch:    e.feed.Publish,
+		Logger:   e.logger,
+		Registry: e.registry,
 	})
 	if err != nil {
 		return err

@@ -30,8 +30,16 @@ type HTTP struct {
 	TLS       KeyPair  `yaml:"tls"`
 	Origins   []string `yaml:"origins" help:"origins, besides the edge's own, whose pages may use the edge"`
 	Tokens    []Secret `yaml:"tokens" help:"bearer tokens, any of which opens the edge; none: open to all"`
+	Clients   []Client `yaml:"clients"`
 	// StrictETag holds WHIP clients to RFC 9725 section 4.3.1. Many of them send no If-Match.
 	StrictETag bool `yaml:"strict_etag" help:"refuse a WHIP PATCH without the If-Match that RFC 9725 asks for"`
+}
+
+// Client is who shows a token of their own, which opens the edge as any of HTTP.Tokens does: their sessions have a share of their own of models that have too much to do.
+type Client struct {
+	Token  Secret `yaml:"token"`
+	Weight int    `yaml:"weight"` // 0 means 1
+	Class  int    `yaml:"class"`
 }
 
 // KeyPair names the PEM files of a certificate and its key: both or none.

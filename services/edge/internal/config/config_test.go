@@ -31,7 +31,7 @@ func TestSampleHoldsTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.HTTP.Origins, want.HTTP.Tokens = []string{}, []Secret{}
+	want.HTTP.Origins, want.HTTP.Tokens, want.HTTP.Clients = []string{}, []Secret{}, []Client{}
 	want.ICE.Addresses, want.ICE.Servers = []string{}, []ICEServer{}
 	if !reflect.DeepEqual(loaded, want) {
 		t.Errorf("the sample gives\n%+v\nwant the defaults\n%+v", loaded, want)
@@ -99,6 +99,11 @@ func TestValidate(t *testing.T) {
 		"token: short":            {func(c *Config) { c.HTTP.Tokens = []Secret{"secret"} }, "http.tokens[0]"},
 		"token: slash":            {func(c *Config) { c.HTTP.Tokens = []Secret{"0123456789abcde/"} }, "http.tokens[0]"},
 		"token: slash inside":     {func(c *Config) { c.HTTP.Tokens = []Secret{"0123456789/abcdef"} }, "http.tokens[0]"},
+		"client":                  {func(c *Config) { c.HTTP.Clients = []Client{{"aA0-._~+aA0-._~+", 4, 1}, {"0123456789abcdef", 0, 0}} }, ""},
+		"client: short token":     {func(c *Config) { c.HTTP.Clients = []Client{{"secret", 0, 0}} }, "http.clients[0].token"},
+		"client: twice":           {func(c *Config) { c.HTTP.Clients = []Client{{"0123456789abcdef", 0, 0}, {"0123456789abcdef", 2, 0}} }, "http.clients[1].token"},
+		"client: heavy":           {func(c *Config) { c.HTTP.Clients = []Client{{"0123456789abcdef", 101, 0}} }, "http.clients[0].weight"},
+		"client: no class":        {func(c *Config) { c.HTTP.Clients = []Client{{"0123456789abcdef", 0, 4}} }, "http.clients[0].class"},
 		"address":                 {func(c *Config) { c.ICE.Addresses = []string{"192.0.2.1", "2001:db8::1"} }, ""},
 		"address: name":           {func(c *Config) { c.ICE.Addresses = []string{"edge.example"} }, "ice.addresses[0]"},
 		"STUN":                    {func(c *Config) { c.ICE.Servers = []ICEServer{{URLs: []string{"stun:stun.example:3478"}}} }, ""},

@@ -13,6 +13,7 @@ import (
 	"github.com/pion/stun/v4"
 
 	"github.com/sluice-dev/sluice/pkg/config"
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 const (
@@ -82,13 +83,33 @@ func (h *HTTP) validate(wrong *complaints) {
 		}
 	}
 	for i, token := range h.Tokens {
-		key := fmt.Sprintf("http.tokens[%d]", i) // the token itself is not repeated: errors are logged
-		if len(token) < minToken {
-			wrong.add(key, "has %d characters and can be guessed: use at least %d", len(token), minToken)
+		token.validate(wrong, fmt.Sprintf("http.tokens[%d]", i))
+	}
+	first := make(map[Secret]int)
+	for i, client := range h.Clients {
+		key := fmt.Sprintf("http.clients[%d]", i)
+		client.Token.validate(wrong, key+".token")
+		if client.Weight < 0 || client.Weight > media.MaxWeight {
+			wrong.add(key+".weight", "%d is not between 1 and %d", client.Weight, media.MaxWeight)
 		}
-		if strings.Trim(string(token), tokenAlphabet) != "" {
-			wrong.add(key, "holds a character that cannot travel as a WebSocket subprotocol: use letters, digits and -._~+")
+		if client.Class < 0 || client.Class > media.MaxClass {
+			wrong.add(key+".class", "%d is not between 0, which is served first, and %d", client.Class, media.MaxClass)
 		}
+		if earlier, twice := first[client.Token]; twice {
+			wrong.add(key+".token", "is that of http.clients[%d] too: one token has one share", earlier)
+			continue
+		}
+		first[client.Token] = i
+	}
+}
+
+// validate checks a token, which is not repeated in what is said of it: errors are logged.
+func (s Secret) validate(wrong *complaints, key string) {
+	if len(s) < minToken {
+		wrong.add(key, "has %d characters and can be guessed: use at least %d", len(s), minToken)
+	}
+	if strings.Trim(string(s), tokenAlphabet) != "" {
+		wrong.add(key, "holds a character that cannot travel as a WebSocket subprotocol: use letters, digits and -._~+")
 	}
 }
 

@@ -39,6 +39,8 @@ type Offer struct {
 	Media *Media
 	// Models are the names wanted; empty means every model that fits a stream.
 	Models []string
+	// Share is what the client's sessions are due of a model that has too much to do.
+	Share media.Share
 	// Trickle, when not nil, receives the edge's candidates as they are found, and nil after the last one; the answer then does not wait
 	// for them. It does not block. When it is nil the answer holds all candidates.
 	Trickle func(*webrtc.ICECandidateInit)
@@ -87,8 +89,10 @@ type Config struct {
 	PublicURL string
 	// Origins are the origins, besides the edge's own, whose pages may use the edge. They are compared exactly. May be empty.
 	Origins []string
-	// Tokens are the bearer tokens, any of which opens the edge. Empty: everybody may use it.
+	// Tokens are the bearer tokens, any of which opens the edge; so do those of Clients. Without any everybody may use it.
 	Tokens []string
+	// Clients are those whose sessions are due another share than others'. May be empty.
+	Clients []Client
 	// StrictETag refuses a PATCH without If-Match, and entity tags that are not written as RFC 9110 has them.
 	StrictETag bool
 	// ICEServers are told to clients. May be empty.
@@ -102,12 +106,19 @@ type Config struct {
 	Registry prometheus.Registerer
 }
 
+// Client is who shows a token of their own.
+type Client struct {
+	Token string
+	Share media.Share
+}
+
 // Front answers the public HTTP requests. It is safe for concurrent use.
 type Front struct {
 	cfg      Config
 	sessions Sessions
 	catalog  Catalog
 	tokens   []digest
+	shares   map[principal]media.Share // of Clients
 	origins  map[string]bool
 	// bindingKey ties a WHIP resource to the token that made it; see resource.go. It lives as long as the process, as the sessions do.
 	bindingKey  []byte
@@ -127,11 +138,15 @@ func New(cfg Config, sessions Sessions, catalog Catalog) (*Front, error) {
 	}
 	f := &Front{
 		cfg: cfg, sessions: sessions, catalog: catalog, page: content,
-		tokens: digests(cfg.Tokens), origins: make(map[string]bool, len(cfg.Origins)),
+		tokens: digests(cfg.Tokens), shares: make(map[principal]media.Share, len(cfg.Clients)), origins: make(map[string]bool, len(cfg.Origins)),
 		bindingKey: make([]byte, 32), connections: make(chan struct{}, cfg.Connections),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_edge_http_requests_total", Help: "Answered HTTP requests.",
 		}, []string{"route", "method", "status"}),
+	}
+	for _, client := range cfg.Clients {
+		f.tokens = append(f.tokens, digests([]string{client.Token})...)
+		f.shares[principal(client.Token)] = client.Share
 	}
 	for _, origin := range cfg.Origins {
 		f.origins[origin] = true

@@ -97,7 +97,7 @@ func (s *socket) offer(ctx context.Context, request *sluicev1.OfferRequest) erro
 
 // start begins the session and sends the edge's description, which message puts into a message.
 func (s *socket) start(ctx context.Context, offer Offer, message func(sdp string) *sluicev1.ServerMessage) error {
-	offer.ID, offer.Models = s.id, s.models
+	offer.ID, offer.Models, offer.Share = s.id, s.models, s.share
 	offer.Trickle = func(candidate *webrtc.ICECandidateInit) { s.trickle.add(s, candidate) }
 	session, description, err := s.front.create(ctx, offer)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
@@ -42,6 +43,7 @@ type socket struct {
 	conn    *websocket.Conn
 	id      string // of the session, promised in the welcome
 	models  []string
+	share   media.Share
 	budget  *rate.Limiter
 	out     chan []byte // the edge's own messages, in order; results go by their own way
 	trickle trickle
@@ -53,7 +55,7 @@ type socket struct {
 }
 
 // socket answers GET /ws.
-func (f *Front) socket(w http.ResponseWriter, r *http.Request, _ principal) error {
+func (f *Front) socket(w http.ResponseWriter, r *http.Request, who principal) error {
 	names, err := modelNames(r.URL.Query())
 	if err != nil {
 		return err
@@ -78,7 +80,7 @@ func (f *Front) socket(w http.ResponseWriter, r *http.Request, _ principal) erro
 	}
 	conn.SetReadLimit(maxMessage)
 	s := &socket{
-		front: f, conn: conn, id: f.sessions.NewID(), models: names, budget: rate.NewLimiter(messageRate, messageBurst),
+		front: f, conn: conn, id: f.sessions.NewID(), models: names, share: f.shares[who], budget: rate.NewLimiter(messageRate, messageBurst),
 		out: make(chan []byte, outgoing), offered: make(chan struct{}),
 	}
 	s.serve(r.Context())

@@ -36,7 +36,7 @@ func (f *Front) publish(w http.ResponseWriter, r *http.Request, who principal) e
 	if err != nil {
 		return err
 	}
-	session, answer, err := f.create(r.Context(), Offer{ID: f.sessions.NewID(), SDP: sdp, Models: names})
+	session, answer, err := f.create(r.Context(), Offer{ID: f.sessions.NewID(), SDP: sdp, Models: names, Share: f.shares[who]})
 	if err != nil {
 		return err
 	}

@@ -52,8 +52,8 @@ type Deps struct {
 	Endpoint *peer.Endpoint
 	// NewDecoder makes the decoder of one session.
 	NewDecoder func() (Decoder, error)
-	// OpenUplink makes the uplink of one session, given the public id and the models wanted (none means all).
-	OpenUplink func(session string, models []string, h uplink.Handler) Uplink
+	// OpenUplink makes the uplink of one session, given the public id, the models wanted (none means all) and what the session is due of them.
+	OpenUplink func(session string, models []string, share media.Share, h uplink.Handler) Uplink
 	// Catalog tells which models there are.
 	Catalog func() uplink.Catalog
 	// Watch, when not nil, is told every final outcome of every session. It must not block.

@@ -30,6 +30,8 @@ type Request struct {
 	Media *peer.Media
 	// Models are the names wanted; empty means all models that fit a stream.
 	Models []string
+	// Share is what the session is due of a model that has too much to do.
+	Share media.Share
 	// Trickle, when not nil, is handed the edge's own candidates as they are found, and nil once there are no more; the answer then does
 	// not wait for them. It is called from one goroutine at a time, possibly before Create returns, never after Close returned, and must
 	// not block. When it is nil the answer holds all candidates.
@@ -135,7 +137,7 @@ func (m *Manager) create(ctx context.Context, request Request) (*Session, string
 	s.peer = p
 	s.mu.Unlock()
 	s.decoder = decoder
-	s.uplink = m.deps.OpenUplink(s.id, request.Models, fromUplink{s})
+	s.uplink = m.deps.OpenUplink(s.id, request.Models, request.Share, fromUplink{s})
 	adopted = m.adopt(s, request.Models) //nolint:contextcheck // the session outlives the request that made it
 	if !adopted {
 		s.uplink.Close()

@@ -208,7 +208,7 @@ type fakeUplink struct {
 	lost   bool
 }
 
-func (r *rig) openUplink(_ string, models []string, h uplink.Handler) Uplink {
+func (r *rig) openUplink(_ string, models []string, _ media.Share, h uplink.Handler) Uplink {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	u := &fakeUplink{handler: h, models: models, answer: r.answer, holds: r.holds, forget: r.forget}

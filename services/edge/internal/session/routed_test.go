@@ -146,7 +146,9 @@ func newRigTo(t *testing.T, router *echo, change func(*Deps)) *rig {
 	}
 	return newRig(t, func(d *Deps) {
 		d.Catalog = pool.Catalog
-		d.OpenUplink = func(id string, models []string, h uplink.Handler) Uplink { return pool.Open(id, models, h) }
+		d.OpenUplink = func(id string, models []string, share media.Share, h uplink.Handler) Uplink {
+			return pool.Open(id, models, share, h)
+		}
 		change(d)
 	})
 }

@@ -86,7 +86,7 @@ func BenchmarkTransport(b *testing.B) {
 			}
 			defer pool.Close()
 			told := &counter{opened: make(chan []media.Input, 1), sent: make(chan struct{}, 1), outcomes: make(chan media.Outcome, 16)}
-			u := pool.Open("s1", nil, told)
+			u := pool.Open("s1", nil, media.Share{}, told)
 			defer u.Close()
 			s := shooter{b: b, uplink: u, told: told, input: (<-told.opened)[0].ID, slots: make(chan []byte, 8)}
 			for range cap(s.slots) {

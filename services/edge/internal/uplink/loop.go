@@ -165,7 +165,19 @@ func (l *loop) open(ctx context.Context, now time.Time) {
 	c := newCall(link, cancel)
 	l.next = c
 	l.live++
-	go c.run(ctx, &sluicev1.Open{Session: new(l.session), Models: l.models}, l.events) // joined by its ended event
+	go c.run(ctx, l.opening(), l.events) // joined by its ended event
+}
+
+// opening says what the session wants of a router.
+func (l *loop) opening() *sluicev1.Open {
+	open := &sluicev1.Open{Session: new(l.session), Models: l.models}
+	if l.share.Weight > 0 {
+		open.Weight = new(uint32(l.share.Weight))
+	}
+	if l.share.Class > 0 {
+		open.Class = new(uint32(l.share.Class))
+	}
+	return open
 }
 
 // pump sends what may be sent.

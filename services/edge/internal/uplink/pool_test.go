@@ -106,7 +106,7 @@ func TestCallsPerConnection(t *testing.T) {
 		var opened sync.WaitGroup
 		opened.Add(together)
 		for range together {
-			uplinks = append(uplinks, p.Open(fmt.Sprint(len(uplinks)), nil, silentHandler{sync.OnceFunc(opened.Done)}))
+			uplinks = append(uplinks, p.Open(fmt.Sprint(len(uplinks)), nil, media.Share{}, silentHandler{sync.OnceFunc(opened.Done)}))
 		}
 		opened.Wait()
 	}

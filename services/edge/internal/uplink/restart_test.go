@@ -23,7 +23,13 @@ func TestRouterRestart(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				n := newNetwork(t)
-				r := n.start("a", answerAll)
+				wanted := func(c *conversation) error {
+					if c.open.GetWeight() != 4 || c.open.GetClass() != 1 {
+						t.Errorf("a call was opened for %v, want the session's weight and class", c.open)
+					}
+					return answerAll(c)
+				}
+				r := n.start("a", wanted)
 				s := openSession(t, n.pool("a"))
 				s.untilOpened()
 				input, sequence := s.input("faces"), uint32(0)
@@ -38,7 +44,7 @@ func TestRouterRestart(t *testing.T) {
 				film(outage)
 				synctest.Wait()
 				before := len(s.answers)
-				n.start("a", answerAll)
+				n.start("a", wanted)
 				back := time.Now()
 				film(time.Second)
 				synctest.Wait()

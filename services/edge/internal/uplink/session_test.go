@@ -45,7 +45,7 @@ func openSession(t *testing.T, p *Pool, models ...string) *session {
 		t: t, sent: make(map[unit]time.Time), drops: make(map[unit]media.DropReason), dropped: make(map[unit]time.Time),
 		answers: make(map[unit]int), released: make(map[*byte]int), offered: make(map[unit]bool), changed: make(chan struct{}),
 	}
-	s.Uplink = p.Open("s1", models, s)
+	s.Uplink = p.Open("s1", models, media.Share{Weight: 4, Class: 1}, s)
 	t.Cleanup(s.check)
 	return s
 }

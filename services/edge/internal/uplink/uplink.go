@@ -36,6 +36,7 @@ type Uplink struct {
 	pool    *Pool
 	session string
 	models  []string
+	share   media.Share
 	handler Handler
 
 	wake   chan struct{} // holds one token when the loop should look at what is guarded below
@@ -50,11 +51,11 @@ type Uplink struct {
 }
 
 // Open starts carrying frames of a session, whose public id is given, to the routers of the pool. An empty list of models means all
-// that the router has. It never blocks and never fails: while no router can be had, frames are NO_ROUTER. Close must be called.
-func (p *Pool) Open(session string, models []string, h Handler) *Uplink {
+// that the router has; the share is what the session is due of them. It never blocks and never fails: while no router can be had, frames are NO_ROUTER. Close must be called.
+func (p *Pool) Open(session string, models []string, share media.Share, h Handler) *Uplink {
 	ctx, cancel := context.WithCancel(context.Background())
 	u := &Uplink{
-		pool: p, session: session, models: slices.Clone(models), handler: h,
+		pool: p, session: session, models: slices.Clone(models), share: share, handler: h,
 		wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), waiting: newSlots(),
 	}
 	go func() {

@@ -1,16 +1,18 @@
 // Package demand works out how many frames a second of each stream an overloaded model can use, so that the rest need not be sent: the equal share that uses the
-// model up when the slow streams have all that they send (max-min fairness).
+// model up when the slow streams have all that they send (max-min fairness), and of that as many times more as a stream weighs.
 //
 // The difficulty is that a demand that is kept to hides the load that it is for. So a [Gauge] remembers what each stream sent before it was told to send less,
 // and withdraws the demand when that would fit: not when the model is no longer overloaded, which is what the demand brings about.
 package demand
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/batch"
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 const (
@@ -23,6 +25,8 @@ const (
 	used = 0.95
 	// change is the least change of a demand that is worth telling.
 	change = 0.1
+	// leastPart is what a class of streams has when the classes before it want all.
+	leastPart = 0.05
 	// least is the lowest demand, frames a second. A stream that sends nothing at all could not be seen to be there.
 	least = 1
 	// window is the time constant of the streams' rates.
@@ -42,19 +46,23 @@ type Gauge[K comparable] struct {
 	level  float64
 	raised time.Time
 	fits   time.Time // since when the streams fit without it; zero when they do not
-	rates  []float64 // scratch
+	asks   []ask     // scratch
 	change []Change[K]
 }
 
 // stream is what is known of one.
 type stream struct {
-	count int     // frames since the last step
-	rate  float64 // frames a second, as they come
-	known float64 // weight of the rate, towards 1: how much of window has been seen
+	weight float64
+	count  int     // frames since the last step
+	rate   float64 // frames a second, as they come
+	known  float64 // weight of the rate, towards 1: how much of window has been seen
 	// natural is the rate that it would send if nothing were demanded.
 	natural float64
 	told    float64
 }
+
+// ask is what one stream asks for.
+type ask struct{ rate, weight float64 }
 
 // Change tells what a stream is to be told: a rate in frames a second, or zero for as many as it likes.
 type Change[K comparable] struct {
@@ -67,8 +75,14 @@ func New[K comparable](limit int) *Gauge[K] {
 	return &Gauge[K]{streams: make(map[K]*stream), limit: limit}
 }
 
-// Arrived counts a frame of a stream.
-func (g *Gauge[K]) Arrived(key K) {
+// Weight gives what a stream of a share counts: its level is the demand times that. Of a class that is served before another one, streams count as many times more as
+// the other one's least part is less than all.
+func Weight(share media.Share) float64 {
+	return float64(max(1, share.Weight)) * math.Pow(leastPart, float64(share.Class))
+}
+
+// Arrived counts a frame of a stream of a weight.
+func (g *Gauge[K]) Arrived(key K, weight float64) {
 	s := g.streams[key]
 	if s == nil {
 		if len(g.streams) >= g.limit {
@@ -77,6 +91,7 @@ func (g *Gauge[K]) Arrived(key K) {
 		s = &stream{}
 		g.streams[key] = s
 	}
+	s.weight = weight
 	s.count++
 }
 
@@ -98,7 +113,7 @@ func (g *Gauge[K]) End() (demanded []K) {
 // Streams gives the number of streams that are followed.
 func (g *Gauge[K]) Streams() int { return len(g.streams) }
 
-// Level gives the demand in force, in frames a second of each stream; zero means none.
+// Level gives the demand in force, in frames a second of each stream of weight 1; zero means none.
 func (g *Gauge[K]) Level() float64 { return g.level }
 
 // Step takes account of the time since the last step, a quarter of a second or so, and says which streams are to be told something. What it returns is valid until the next call.
@@ -114,9 +129,13 @@ func (g *Gauge[K]) Step(now time.Time, load batch.Load) []Change[K] {
 	}
 	g.change = g.change[:0]
 	for key, s := range g.streams {
-		if s.told != g.level {
-			s.told = g.level
-			g.change = append(g.change, Change[K]{key, g.level})
+		rate := 0.0
+		if g.level > 0 {
+			rate = max(least, g.level*s.weight)
+		}
+		if s.told != rate {
+			s.told = rate
+			g.change = append(g.change, Change[K]{key, rate})
 		}
 	}
 	return g.change
@@ -162,19 +181,21 @@ func (g *Gauge[K]) adjust(now time.Time, load batch.Load) {
 	}
 }
 
-// share gives the rate r for which the sum of min(r, natural) over the streams is the capacity, and at least least; zero when all that the streams would send fits.
+// share gives the level l for which the sum of min(l·weight, natural) over the streams is the capacity; zero when all that the streams would send fits.
 func (g *Gauge[K]) share(capacity float64) float64 {
-	g.rates = g.rates[:0]
+	g.asks = g.asks[:0]
+	weights := 0.0
 	for _, s := range g.streams {
-		g.rates = append(g.rates, s.natural)
+		g.asks = append(g.asks, ask{s.natural, s.weight})
+		weights += s.weight
 	}
-	slices.Sort(g.rates)
-	for i, rate := range g.rates {
-		equal := capacity / float64(len(g.rates)-i)
-		if rate > equal {
-			return max(least, equal)
+	slices.SortFunc(g.asks, func(a, b ask) int { return cmp.Compare(a.rate*b.weight, b.rate*a.weight) })
+	for _, a := range g.asks {
+		level := capacity / weights
+		if a.rate > level*a.weight {
+			return level
 		}
-		capacity -= rate
+		capacity, weights = capacity-a.rate, weights-a.weight
 	}
 	return 0
 }

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/sluice-dev/sluice/pkg/batch"
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // step is the time between steps in the tests.
@@ -20,6 +21,7 @@ type scene struct {
 	now      time.Time
 	capacity float64
 	sources  map[string]float64 // frames a second that each would send
+	shares   map[string]media.Share
 	told     map[string]float64
 	due      map[string]float64 // fractions of a frame left over
 	messages int
@@ -44,7 +46,7 @@ func (s *scene) run(d time.Duration) {
 			total += rate
 			s.due[name] += rate * step.Seconds()
 			for ; s.due[name] >= 1; s.due[name]-- {
-				s.gauge.Arrived(name)
+				s.gauge.Arrived(name, Weight(s.shares[name]))
 			}
 		}
 		s.now = s.now.Add(step)
@@ -114,6 +116,44 @@ func TestSlowStreamsHaveAllTheySend(t *testing.T) {
 	s.expect(t, "with two slow ones", (95-7)/4.)
 }
 
+// TestSharesCount has streams of several weights and classes share a model.
+func TestSharesCount(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		shares map[string]media.Share
+		want   map[string]float64
+	}{
+		"weights": {
+			map[string]media.Share{"a": {Weight: 3}, "b": {Weight: 1}, "c": {}},
+			map[string]float64{"a": 28.5, "b": 9.5, "c": 9.5},
+		},
+		"a class that wants all": {
+			map[string]media.Share{"a": {}, "b": {}, "c": {Class: 1}},
+			map[string]float64{"a": 47.5 / 2.05, "b": 47.5 / 2.05, "c": 47.5 * .05 / 2.05},
+		},
+		"a class that leaves some": {
+			map[string]media.Share{"a": {}, "b": {Class: 1}, "c": {Class: 1}},
+			map[string]float64{"b": 17.5 / 2, "c": 17.5 / 2},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(50)
+			s.shares = c.shares
+			s.sources = map[string]float64{"a": 30, "b": 30, "c": 30}
+			s.run(20 * time.Second)
+			for stream, want := range c.want {
+				if got := s.told[stream]; math.Abs(got-want) > 0.11*want {
+					t.Errorf("stream %s is told %.2f frames a second, want %.2f", stream, got, want)
+				}
+			}
+			if told := s.told["a"]; c.want["a"] == 0 && told < s.sources["a"] {
+				t.Errorf("the first class is told %.2f frames a second, and there is room for all of it", told)
+			}
+		})
+	}
+}
+
 // TestAStreamThatSlowsDownLeavesItsShare to the others, although it was told to send less than it did.
 func TestAStreamThatSlowsDownLeavesItsShare(t *testing.T) {
 	t.Parallel()
@@ -142,13 +182,13 @@ func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
 	g := New[int](3)
 	for i := range 10 {
-		g.Arrived(i)
+		g.Arrived(i, 1)
 	}
 	if g.Streams() != 3 {
 		t.Errorf("%d streams are followed, want 3", g.Streams())
 	}
 	g.Forget(0)
-	g.Arrived(11)
+	g.Arrived(11, 1)
 	if g.Streams() != 3 {
 		t.Errorf("%d streams are followed after one ended, want 3", g.Streams())
 	}
@@ -161,7 +201,7 @@ func TestShare(t *testing.T) {
 		g := New[int](100)
 		total := 0.0
 		for i, rate := range rapid.SliceOfN(rapid.Float64Range(0, 60), 0, 40).Draw(t, "rates") {
-			g.streams[i] = &stream{natural: rate}
+			g.streams[i] = &stream{natural: rate, weight: rapid.SampledFrom([]float64{1, 1, 4, 100, 0.05}).Draw(t, "weight")}
 			total += rate
 		}
 		capacity := rapid.Float64Range(1, 1000).Draw(t, "capacity")
@@ -177,9 +217,9 @@ func TestShare(t *testing.T) {
 		}
 		sum := 0.0
 		for _, s := range g.streams {
-			sum += min(s.natural, level)
+			sum += min(s.natural, level*s.weight)
 		}
-		if level > least && math.Abs(sum-capacity) > 1e-6*capacity {
+		if math.Abs(sum-capacity) > 1e-6*capacity {
 			t.Fatalf("a demand of %v lets %v through, want %v", level, sum, capacity)
 		}
 	})
@@ -191,7 +231,7 @@ func TestStepDoesNotAllocate(t *testing.T) {
 	load := batch.Load{Overloaded: true, Since: now.Add(-time.Minute), Capacity: 50}
 	if n := testing.AllocsPerRun(100, func() {
 		for i := range 100 {
-			g.Arrived(i)
+			g.Arrived(i, 1)
 		}
 		now = now.Add(step)
 		g.Step(now, load)

@@ -23,9 +23,9 @@ type word struct {
 }
 
 // arrived counts a frame of a stream that the queue knows.
-func (s *scales) arrived(key lane) {
+func (s *scales) arrived(key lane, share media.Share) {
 	if s.gauge != nil {
-		s.gauge.Arrived(key)
+		s.gauge.Arrived(key, demand.Weight(share))
 	}
 }
 

@@ -103,6 +103,7 @@ type timed struct {
 // session is an owner that records its outcomes.
 type session struct {
 	id    string
+	share media.Share
 	start time.Time
 
 	mu       sync.Mutex
@@ -184,7 +185,7 @@ func (b *bed) submit(s *session, stream string, sequence uint32, payload string,
 	f := b.frames.New()
 	f.Stream, f.Sequence, f.InputID, f.Payload = stream, sequence, 1, media.Payload{[]byte(payload)}
 	f.Frame.Release = func() { b.mu.Lock(); defer b.mu.Unlock(); b.released++ }
-	f.Session, f.Owner, f.Arrived = s.id, s, now
+	f.Session, f.Owner, f.Arrived, f.Share = s.id, s, now, s.share
 	for _, m := range models {
 		if known := b.now().find(m); known != nil {
 			f.InputID = known.inputID

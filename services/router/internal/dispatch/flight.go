@@ -301,5 +301,8 @@ func (m *model) reap() {
 
 // entry gives a job as what the queue holds.
 func (j *job) entry() queue.Entry[lane, *job] {
-	return queue.Entry[lane, *job]{Key: j.frame.lane(), Value: j, Arrived: j.frame.Arrived, Deadline: j.deadline, Serial: j.serial}
+	f := j.frame
+	return queue.Entry[lane, *job]{
+		Key: f.lane(), Value: j, Arrived: f.Arrived, Deadline: j.deadline, Weight: f.Share.Weight, Class: f.Share.Class, Serial: j.serial,
+	}
 }

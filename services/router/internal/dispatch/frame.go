@@ -31,6 +31,8 @@ type Frame struct {
 	Owner Owner
 	// Arrived is when the frame came to the router.
 	Arrived time.Time
+	// Share is the session's.
+	Share media.Share
 
 	home  *Frames      // nil for a frame that does not go back
 	users atomic.Int32 // models, outcomes on their way out and holders that may still read the frame or its payload

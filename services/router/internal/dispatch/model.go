@@ -105,7 +105,7 @@ func (m *model) submit(j *job) {
 	} else if code, barred := m.suspicions.barred(f.lane(), f.Arrived); barred {
 		ends = m.failed(ends, j, code, f.Arrived)
 	} else {
-		m.scales.arrived(f.lane())
+		m.scales.arrived(f.lane(), f.Share)
 		switch other, verdict := m.queue.Push(j.entry()); verdict {
 		case queue.Replaced:
 			ends = m.dropped(ends, other.Value, media.Superseded)

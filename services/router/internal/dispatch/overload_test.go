@@ -81,3 +81,50 @@ func speak(t *testing.T, b *bed, streams int) (results []int, late int) {
 	}
 	return results, late
 }
+
+// TestSharesOfAnOverloadedModel has cameras of several weights and classes send more than a model can do. Each gets what its share says, and the second class its twentieth.
+func TestSharesOfAnOverloadedModel(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cfg := modelConfig("faces", &runner{run: func(ctx context.Context, frames []backend.Frame) []reply.Answer {
+			return echo(10*ms+5*ms*time.Duration(len(frames)))(ctx, frames)
+		}})
+		cfg.MaxBatch = 2
+		b := newBed(t, cfg)
+		shares := []media.Share{{Weight: 3}, {Weight: 1}, {}, {}, {}, {}, {}, {Class: 1, Weight: 100}, {Class: 1, Weight: 100}}
+		var cameras []*session
+		for i, share := range shares {
+			s := b.session(fmt.Sprint(i))
+			s.share = share
+			cameras = append(cameras, s)
+		}
+		const length, interval = 20 * time.Second, 10 * ms // 900 frames a second; the model does 100
+		for sequence := range uint32(length / interval) {
+			for _, s := range cameras {
+				b.submit(s, "camera", sequence+1, "x", 250*ms, "faces")
+			}
+			advance(interval)
+		}
+		results, total := make([]float64, len(shares)), 0.0
+		for i, s := range cameras {
+			for _, o := range s.take() {
+				if o.Result != nil {
+					results[i]++
+					total++
+				}
+			}
+		}
+		second := results[7] + results[8]
+		t.Logf("results %v", results)
+		for i, n := range results[:7] {
+			want := float64(max(1, shares[i].Weight)) / 9
+			if part := n / (total - second); part < 0.9*want || part > 1.1*want {
+				t.Errorf("camera %d has %.3f of its class's results, want %.3f", i, part, want)
+			}
+		}
+		if part := second / total; part < 0.045 || part > 0.055 {
+			t.Errorf("the second class has %.3f of the results, want a twentieth", part)
+		}
+		_ = b.stop()
+	})
+}

@@ -42,6 +42,7 @@ type call struct {
 	service *Service
 	session string
 	wanted  []string // models by name; empty for all
+	share   media.Share
 	started time.Time
 	view    atomic.Pointer[view] // of the models; changed under the service's lock
 	books   *books
@@ -53,6 +54,11 @@ func newCall(s *Service, session string, wanted []string) *call {
 		service: s, session: session, wanted: wanted, started: time.Now(),
 		books: newBooks(s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
 	}
+}
+
+// shareOf gives what a session is due, within the bounds.
+func shareOf(open *sluicev1.Open) media.Share {
+	return media.Share{Weight: uint16(min(open.GetWeight(), media.MaxWeight)), Class: uint8(min(open.GetClass(), media.MaxClass))}
 }
 
 // Ended implements dispatch.Owner.
@@ -210,7 +216,7 @@ func (c *call) frame(request *wire.Request, v *view, now time.Time) (*dispatch.F
 	if f.Frame, err = request.Frame(now, f.Due); err != nil {
 		return nil, err
 	}
-	f.Session, f.Owner, f.Arrived = c.session, c, now
+	f.Session, f.Owner, f.Arrived, f.Share = c.session, c, now, c.share
 	if err := v.agree(f, now); err != nil {
 		f.Free()
 		return nil, err

@@ -97,6 +97,7 @@ func (s *Service) Stream(stream edge) error {
 		return err
 	}
 	c := newCall(s, open.GetSession(), open.GetModels())
+	c.share = shareOf(open)
 	if !s.enter(c) {
 		return status.Error(codes.Unavailable, "this router is shutting down: open the call on another one")
 	}
