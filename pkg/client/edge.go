@@ -31,6 +31,8 @@ const (
 	silence = 50 * time.Second
 	// maxEvent is the size of the largest event that is read, in bytes.
 	maxEvent = 4 << 20
+	// protocol is the version of the protocol that is understood here. An edge that says none is taken to speak it.
+	protocol = "1"
 	// maxProblem is what is read of a refusal, in bytes.
 	maxProblem = 4 << 10
 )
@@ -110,6 +112,10 @@ func (s *stream) run(ctx context.Context) error {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	defer func() { _ = response.Body.Close() }()
+	if spoken := response.Header.Get("Sluice-Protocol"); spoken != "" && spoken != protocol {
+		s.fatal = true
+		return fmt.Errorf("the edge speaks version %.20s of the protocol, this package version %s: take the package of the edge's version", spoken, protocol)
+	}
 	if response.StatusCode != http.StatusOK {
 		return s.refused(response)
 	}

@@ -96,6 +96,11 @@ func TestFollow(t *testing.T) {
 			fails: "refused with 404 SESSION_NOT_FOUND: no such session",
 		},
 		{name: "a proxy that refuses in its own words", answers: []said{{status: 403, body: "<h1>Go away</h1>"}}, fails: "403 UNKNOWN: <h1>Go away</h1>"},
+		{
+			name: "an edge of another age", answers: []said{{status: 200, header: map[string]string{"Sluice-Protocol": "2"}, body: summary}},
+			fails: "the edge speaks version 2 of the protocol, this package version 1",
+		},
+		{name: "an edge of this age", answers: []said{{status: 200, header: map[string]string{"Sluice-Protocol": "1"}, body: summary}}, events: "8:summary"},
 		{name: "an event that is no message", answers: []said{{status: 200, body: first + "id: 2\ndata: {\"outcome\":7}\n\n"}}, events: "1:outcome", fails: `event "2" of the edge cannot be read`},
 		{name: "an event without end", answers: []said{{status: 200, body: "data: " + strings.Repeat("x", maxEvent+1)}}, fails: "broke off"},
 	} {
