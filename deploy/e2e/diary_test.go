@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -30,10 +31,12 @@ type entry struct {
 	Complaints    []string // with Closed
 }
 
-// sent is what of the video has left so far.
+// sent is what of the videos has left so far.
 type sent struct {
 	Frames, Bytes float64
-	Width         int
+	Width         int // of the widest picture now
+	// Each are the frames of each video, by its media id, or of each layer, by its RID.
+	Each map[string]float64
 }
 
 func (e entry) time() time.Time { return time.UnixMicro(int64(1000 * e.At)) }
@@ -44,18 +47,31 @@ type diary struct {
 	entries []entry
 }
 
-// keep opens session.html in a browser of its own. source is "camera" or "card".
-func keep(t *testing.T, s *stack.Stack, site, source string, models ...string) *diary {
-	t.Helper()
-	return keepIn(t, "", s, site, source, models...)
+// publication is what session.html publishes.
+type publication struct {
+	edge      *stack.Stack
+	site      string // that serves the page
+	source    string // "camera", "card" or "two cards"
+	model     string
+	layers    []layer // of a simulcast; none for a plain video
+	namespace string  // of the browser
 }
 
-// keepIn is keep in a network namespace.
-func keepIn(t *testing.T, namespace string, s *stack.Stack, site, source string, models ...string) *diary {
+// layer is one encoding of a simulcast.
+type layer struct {
+	RID   string  `json:"rid"`
+	Scale float64 `json:"scaleResolutionDownBy"`
+}
+
+// keep opens session.html in a browser of its own.
+func keep(t *testing.T, p publication) *diary {
 	t.Helper()
+	run := map[string]any{"edge": p.edge.HTTP, "models": []string{p.model}, "source": p.source}
+	if len(p.layers) > 0 {
+		run["encodings"] = p.layers
+	}
 	return &diary{b: browse(t, "visit.mjs", 3*time.Minute, map[string]any{
-		"namespace": namespace, "url": site + "/session.html", "camera": stack.Clip(t, "faces-360p30.y4m"),
-		"run": map[string]any{"edge": s.HTTP, "models": models, "source": source},
+		"namespace": p.namespace, "url": p.site + "/session.html", "camera": stack.Clip(t, "faces-360p30.y4m"), "run": run,
 	})}
 }
 
@@ -115,7 +131,10 @@ func (d *diary) between(from, to time.Time) []entry {
 }
 
 // rates are what was sent and answered in a span of time, each a second.
-type rates struct{ frames, kilobits, results float64 }
+type rates struct {
+	frames, kilobits, results float64
+	each                      map[string]float64 // frames, by video or layer
+}
 
 // rates measures the last while before a time. It is false unless something was sent through all of it.
 func (d *diary) rates(until time.Time, while time.Duration) (r rates, ok bool) {
@@ -129,8 +148,12 @@ func (d *diary) rates(until time.Time, while time.Duration) (r rates, ok bool) {
 	if span < 0.6*while.Seconds() || last.Sent.Frames < first.Sent.Frames {
 		return rates{}, false
 	}
-	return rates{
+	r = rates{
 		frames: (last.Sent.Frames - first.Sent.Frames) / span, kilobits: (last.Sent.Bytes - first.Sent.Bytes) * 8 / 1000 / span,
-		results: float64(len(within)-len(samples)) / while.Seconds(),
-	}, true
+		results: float64(len(within)-len(samples)) / while.Seconds(), each: map[string]float64{},
+	}
+	for name, frames := range last.Sent.Each {
+		r.each[name] = math.Round((frames - first.Sent.Each[name]) / span)
+	}
+	return r, true
 }

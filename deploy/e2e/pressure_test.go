@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"maps"
+	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,7 +34,7 @@ func TestPressureReachesTheCamera(t *testing.T) {
 	s := stack.Start(t, stack.Options{
 		Router: counter.ServeWith(t, counter.Options{Batch: 1, Pace: pace}), EdgeFlags: []string{"--http.origins", site},
 	})
-	d := keep(t, s, site, "camera", "counter")
+	d := keep(t, publication{edge: s, site: site, source: "camera", model: "counter"})
 	before := d.steady(t)
 	t.Logf("before: %.1f frames/s, %.0f kbit/s, %.1f results/s", before.frames, before.kilobits, before.results)
 
@@ -64,6 +67,56 @@ func TestPressureReachesTheCamera(t *testing.T) {
 	}
 }
 
+// The same for what is more than one picture: of a simulcast's layers the one that is larger than the model's picture is not sent at all, of two videos each has its part.
+func TestPressureOnLayersAndVideos(t *testing.T) {
+	site := pages(t)
+	for _, c := range []struct {
+		name    string
+		source  string
+		layers  []layer
+		picture time.Duration
+		// share is what of its frames each video or layer may send while the model is slow; without one, its half.
+		share map[string]float64
+	}{
+		{name: "simulcast", source: "card", layers: []layer{{"small", 2}, {"large", 1}}, picture: picture, share: map[string]float64{"large": 0.05}},
+		{name: "two videos", source: "two cards", picture: picture / 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pace := new(counter.Pace)
+			pace.Set(c.picture)
+			s := stack.Start(t, stack.Options{
+				Router: counter.ServeWith(t, counter.Options{Batch: 1, Pace: pace}), EdgeFlags: []string{"--http.origins", site},
+			})
+			d := keep(t, publication{edge: s, site: site, source: c.source, model: "counter", layers: c.layers})
+			before := d.steady(t)
+			pace.Set(slowness * c.picture)
+			slow := time.Now()
+			at := d.whenRates(t, fallLimit+busyGrace, "the browser sends less", slow, func(r rates) bool {
+				return all(before, func(name string, frames float64) bool {
+					share, set := c.share[name]
+					if !set {
+						share = 0.5
+					}
+					return r.each[name] <= share*frames
+				})
+			})
+			during, _ := d.rates(at, glance)
+			well := time.Now()
+			pace.Set(c.picture)
+			back := d.whenRates(t, 2*riseLimit, "the browser sends as before", well, func(r rates) bool {
+				return all(before, func(name string, frames float64) bool { return r.each[name] >= 0.8*frames })
+			})
+			t.Logf("frames/s before %v; while the model was slow, after %s, %v; again after %s", before.each, at.Sub(slow).Round(time.Millisecond), during.each, back.Sub(well).Round(time.Millisecond))
+			if len(before.each) != 2 {
+				t.Errorf("there are %d videos or layers, want 2", len(before.each))
+			}
+			for _, complaint := range d.close(t) {
+				t.Errorf("the page: %s", complaint)
+			}
+		})
+	}
+}
+
 // steady waits until the browser sends its camera in full size, at a bitrate that does not grow any more, and gives the rates.
 func (d *diary) steady(t *testing.T) (now rates) {
 	t.Helper()
@@ -75,9 +128,23 @@ func (d *diary) steady(t *testing.T) (now rates) {
 		var ok bool
 		earlier, _ := d.rates(e.time().Add(-while), while)
 		now, ok = d.rates(e.time(), while)
-		return ok && now.frames >= fast && earlier.kilobits >= 0.9*now.kilobits
+		return ok && slowest(now.each) >= fast && earlier.kilobits >= 0.9*now.kilobits
 	})
 	return now
+}
+
+// all tells whether what is said holds for each video or layer and the frames that it sent.
+func all(before rates, holds func(name string, frames float64) bool) bool {
+	for name, frames := range before.each {
+		if !holds(name, frames) {
+			return false
+		}
+	}
+	return true
+}
+
+func slowest(each map[string]float64) float64 {
+	return slices.Min(append(slices.Collect(maps.Values(each)), math.Inf(1)))
 }
 
 // whenRates waits until the rates of a glance, after a time, are such, and gives when that was.

@@ -4,13 +4,14 @@ import { camera, testCard } from "./sources.js";
 
 const SAMPLE = 100; // ms
 
-/** @param {{ edge: string, models: string[], source: "camera" | "card" }} options */
-window.run = async ({ edge, models, source }) => {
+/** @param {{ edge: string, models: string[], source: "camera" | "card" | "two cards", encodings?: RTCRtpEncodingParameters[] }} options */
+window.run = async ({ edge, models, source, encodings }) => {
   const { connect } = await import(`${edge}/sdk/sluice.js`);
   const stream = source === "camera" ? await camera(element("video")) : testCard(element("canvas"), 30);
+  if (source === "two cards") stream.addTrack(testCard(element("another"), 30).getVideoTracks()[0]);
   const tell = (/** @type {object} */ what) => void window.tell({ at: Date.now(), ...what });
   tell({ begun: true });
-  const session = await connect({ url: `${edge}/`, stream, models });
+  const session = await connect({ url: `${edge}/`, stream, models, encodings });
   const state = () => tell({ state: session.state, session: session.id });
   state();
   session.addEventListener("state", state);
@@ -25,11 +26,17 @@ window.run = async ({ edge, models, source }) => {
   return { at: Date.now(), closed: true };
 };
 
-/** What of the video has left, and its size now. @param {RTCPeerConnection} peer */
+/** What of the videos has left, in all and by the video (its media id) or its layer, and the width of the widest now. @param {RTCPeerConnection} peer */
 async function sent(peer) {
-  for (const report of (await peer.getStats()).values())
-    if (report.type === "outbound-rtp" && report.kind === "video") return { frames: report.framesSent, bytes: report.bytesSent, width: report.frameWidth ?? 0 };
-  return { frames: 0, bytes: 0, width: 0 };
+  const sum = { frames: 0, bytes: 0, width: 0, /** @type {Record<string, number>} */ each: {} };
+  for (const report of (await peer.getStats()).values()) {
+    if (report.type !== "outbound-rtp" || report.kind !== "video") continue;
+    sum.frames += report.framesSent;
+    sum.bytes += report.bytesSent;
+    sum.width = Math.max(sum.width, report.frameWidth ?? 0);
+    sum.each[report.rid ?? report.mid] = report.framesSent;
+  }
+  return sum;
 }
 
 /** @param {string} id @returns {any} */
