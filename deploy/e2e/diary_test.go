@@ -55,6 +55,7 @@ type publication struct {
 	model     string
 	layers    []layer // of a simulcast; none for a plain video
 	namespace string  // of the browser
+	gateway   string  // the only way to the edge's media; empty for the direct one
 }
 
 // layer is one encoding of a simulcast.
@@ -67,6 +68,9 @@ type layer struct {
 func keep(t *testing.T, p publication) *diary {
 	t.Helper()
 	run := map[string]any{"edge": p.edge.HTTP, "models": []string{p.model}, "source": p.source}
+	if p.gateway != "" {
+		run["gateway"] = p.gateway
+	}
 	if len(p.layers) > 0 {
 		run["encodings"] = p.layers
 	}
