@@ -11,6 +11,7 @@ import type { SentFrame } from "./transform.js";
 const MESSAGE_PROTOCOL = "sluice.v1+json";
 const ANSWER_TIMEOUT = 10_000; // ms; an edge answers within 7 s
 const GATHER_LOCAL = 500; // ms to find this side's own addresses
+const GATHER_RESTART = 100; // ms of the same for an ICE restart: the edge learns of what is found later from the checks that come from there
 const GATHER_SERVERS = 2000; // ms to find those that STUN and TURN servers lend
 const FAREWELL = 1000; // ms that a session's last messages and its counts may take
 
@@ -101,6 +102,11 @@ export class Connection {
     return this.#state === "open" && !this.#silent;
   }
 
+  /** ms that the last ping took that was answered; 0 before. */
+  get roundTrip(): number {
+    return this.#heartbeat.roundTrip;
+  }
+
   /** Whether it has ended, for good. */
   get hasEnded(): boolean {
     return this.#state === "ended";
@@ -116,7 +122,7 @@ export class Connection {
   async restart(signal: AbortSignal): Promise<void> {
     const { peer } = this;
     if (!this.#resource || !peer.remoteDescription) throw new SluiceError("SESSION_CLOSED", "There is no session to restart.");
-    const gathered = this.#gathered();
+    const gathered = this.#gathered(GATHER_RESTART);
     await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
     try {
       await gathered;
@@ -162,7 +168,7 @@ export class Connection {
       const { sender } = this.peer.addTransceiver(track, { direction: "sendonly", streams: [group], ...(encodings && { sendEncodings: encodings }) });
       if (track.kind === "video") this.#senders?.attach(sender);
     }
-    const gathered = this.#gathered();
+    const gathered = this.#gathered(GATHER_LOCAL);
     await this.peer.setLocalDescription();
     await gathered;
     const published = await publish(endpoint, this.peer.localDescription?.sdp ?? "", token, within(ANSWER_TIMEOUT, signal));
@@ -203,8 +209,8 @@ export class Connection {
     });
   }
 
-  /** Resolves when the candidates of the next local description are known, or after a while. */
-  #gathered(): Promise<void> {
+  /** Resolves when the candidates of the next local description are known, or after a while. @param local ms that may take without servers */
+  #gathered(local: number): Promise<void> {
     const complete = new Promise<void>((resolve) => {
       const look = ({ candidate }: RTCPeerConnectionIceEvent) => {
         if (candidate) return;
@@ -213,7 +219,7 @@ export class Connection {
       };
       this.peer.addEventListener("icecandidate", look);
     });
-    return Promise.race([complete, pause(this.#wish.iceServers?.length ? GATHER_SERVERS : GATHER_LOCAL)]);
+    return Promise.race([complete, pause(this.#wish.iceServers?.length ? GATHER_SERVERS : local)]);
   }
 
   #check(): void {

@@ -20,6 +20,7 @@ const RECONNECT = 60; // seconds
 const MAX_WAITING = 256; // outcomes kept for a slow async iterator
 const GRACE = 300; // ms that a silent connection gets before anything is done about it
 const ATTEMPT = 4000; // ms that an attempt to connect again may take to get an answer, or to be heard
+const RESTART = 400; // ms that ICE, once restarted, may take to be heard
 const STABLE = 5000; // ms after which a connection that ends counts as one that stood
 
 export interface ConnectOptions extends SourceOptions {
@@ -304,7 +305,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
       if (error instanceof SluiceError && error.code === "EDGE_UNREACHABLE" && !connection.hasEnded) throw error;
       return false; // the edge knows no such session any more, or cannot restart it
     }
-    await this.#pause(ATTEMPT / 2);
+    await this.#pause(Math.max(RESTART, 4 * connection.roundTrip)); // a browser with two networks may stay on the dead one for seconds more
     if (!connection.isOpen) return false;
     this.#emit("reconnect", { id: connection.id, resumed: true } satisfies ReconnectDetail);
     return true;
