@@ -47,8 +47,8 @@ type diary struct {
 	entries []entry
 }
 
-// publication is what session.html publishes.
-type publication struct {
+// broadcast is what session.html publishes.
+type broadcast struct {
 	edge      *stack.Stack
 	site      string // that serves the page
 	source    string // "camera", "card" or "two cards"
@@ -65,7 +65,7 @@ type layer struct {
 }
 
 // keep opens session.html in a browser of its own.
-func keep(t *testing.T, p publication) *diary {
+func keep(t *testing.T, p broadcast) *diary {
 	t.Helper()
 	run := map[string]any{"edge": p.edge.HTTP, "models": []string{p.model}, "source": p.source}
 	if p.gateway != "" {

@@ -34,7 +34,7 @@ func TestPressureReachesTheCamera(t *testing.T) {
 	s := stack.Start(t, stack.Options{
 		Router: counter.ServeWith(t, counter.Options{Batch: 1, Pace: pace}), EdgeFlags: []string{"--http.origins", site},
 	})
-	d := keep(t, publication{edge: s, site: site, source: "camera", model: "counter"})
+	d := keep(t, broadcast{edge: s, site: site, source: "camera", model: "counter"})
 	before := d.steady(t)
 	t.Logf("before: %.1f frames/s, %.0f kbit/s, %.1f results/s", before.frames, before.kilobits, before.results)
 
@@ -87,7 +87,7 @@ func TestPressureOnLayersAndVideos(t *testing.T) {
 			s := stack.Start(t, stack.Options{
 				Router: counter.ServeWith(t, counter.Options{Batch: 1, Pace: pace}), EdgeFlags: []string{"--http.origins", site},
 			})
-			d := keep(t, publication{edge: s, site: site, source: c.source, model: "counter", layers: c.layers})
+			d := keep(t, broadcast{edge: s, site: site, source: c.source, model: "counter", layers: c.layers})
 			before := d.steady(t)
 			pace.Set(slowness * c.picture)
 			slow := time.Now()

@@ -25,7 +25,7 @@ const (
 func TestEdgeRestartInTheBrowser(t *testing.T) {
 	site := pages(t)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
-	d := keep(t, publication{edge: s, site: site, source: "card", model: "faces"})
+	d := keep(t, broadcast{edge: s, site: site, source: "card", model: "faces"})
 	d.results(t, time.Minute, 20)
 	session := d.entries[len(d.entries)-1].Session
 
@@ -56,7 +56,7 @@ func TestICERestartInTheBrowser(t *testing.T) {
 	site := pages(t)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
 	way := newGateway(t, s.ICE)
-	d := keep(t, publication{edge: s, site: site, source: "card", model: "faces", gateway: way.address.String()})
+	d := keep(t, broadcast{edge: s, site: site, source: "card", model: "faces", gateway: way.address.String()})
 	d.results(t, time.Minute, 20)
 	session := d.entries[len(d.entries)-1].Session
 
@@ -137,6 +137,6 @@ func roam(t *testing.T) (d *diary, ip func(arguments ...string)) {
 		_, err := stack.TryCommand(t, client, 5*time.Second, "curl", "-sSf", "-o", "/dev/null", site+"/session.html")
 		return err
 	})
-	d = keep(t, publication{edge: s, site: site, source: "card", model: "faces", namespace: client})
+	d = keep(t, broadcast{edge: s, site: site, source: "card", model: "faces", namespace: client})
 	return d, func(arguments ...string) { stack.Command(t, client, 10*time.Second, "ip", arguments...) }
 }

@@ -21,7 +21,7 @@ const (
 func TestRouterRestartInTheBrowser(t *testing.T) {
 	site := pages(t)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
-	d := keep(t, publication{edge: s, site: site, source: "card", model: "faces"})
+	d := keep(t, broadcast{edge: s, site: site, source: "card", model: "faces"})
 	d.results(t, time.Minute, 20)
 	session := d.entries[len(d.entries)-1].Session
 
@@ -49,7 +49,7 @@ func TestTheFirstResult(t *testing.T) {
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
 	var took []time.Duration
 	for range visits {
-		d := keep(t, publication{edge: s, site: site, source: "camera", model: "faces"})
+		d := keep(t, broadcast{edge: s, site: site, source: "camera", model: "faces"})
 		begun := d.await(t, time.Minute, "the page connects", func(e entry) bool { return e.Begun })
 		first := d.resultAfter(t, 20*time.Second, begun.time())
 		took = append(took, first.time().Sub(begun.time()))
