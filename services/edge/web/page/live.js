@@ -96,6 +96,7 @@ export class Live {
     this.#session = undefined;
     this.#frames.clear();
     this.dashboard.stop();
+    showSending({});
     showNotice("");
     showAdvice(undefined);
     showClasses([]);

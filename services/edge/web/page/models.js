@@ -40,12 +40,11 @@ export function snippet(edge, models) {
 <script type="module">
   import { connect, FrameBuffer } from "${new URL("sdk/sluice.js", edge)}";
 
-  const stream = await navigator.mediaDevices.getUserMedia({ video: true });
-  video.srcObject = stream;
+  const session = await connect({ camera: true${wanted} });
+  video.srcObject = session.stream;
   const frames = new FrameBuffer();
   frames.watch(video);
 
-  const session = await connect({ stream${wanted} });
   for await (const outcome of session) {
     const { frame } = frames.find(session.captureTime(outcome));
     if (outcome.result && frame) console.log(frame.time, outcome.result);

@@ -35,6 +35,6 @@ test("drawRate keeps drawn frames 50 ms apart", () => {
 
 test("the snippet loads the SDK from this edge and asks for the models chosen", () => {
   assert.match(snippet("https://edge.example/", ["faces"]), /from "https:\/\/edge\.example\/sdk\/sluice\.js"/);
-  assert.match(snippet("https://edge.example/", ["faces"]), /connect\(\{ stream, models: \["faces"\] \}\)/);
-  assert.match(snippet("https://edge.example/", []), /connect\(\{ stream \}\)/);
+  assert.match(snippet("https://edge.example/", ["faces"]), /connect\(\{ camera: true, models: \["faces"\] \}\)/);
+  assert.match(snippet("https://edge.example/", []), /connect\(\{ camera: true \}\)/);
 });
