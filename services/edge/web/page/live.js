@@ -117,17 +117,19 @@ export class Live {
     this.#answered = true;
     if (!outcome.result) return;
     this.#lastResult = outcome;
-    if (captured === undefined) this.#lookups.add(now, "unsynced");
-    else this.#playout.add(outcome, captured, now);
+    const time = this.#frames.timeOf(outcome, session.clock); // held against the frames that were sent, too
+    if (time === undefined) this.#lookups.add(now, "unsynced");
+    else this.#playout.add(outcome, time, now);
   }
 
   /** Draws the frame whose answers are in; when there is none for a while, the live picture without boxes. */
   #show() {
     const now = performance.now();
     showSpeech(this.#speech.view(now));
-    const due = this.#session && this.#playout.due(now);
-    if (due) {
-      const found = this.#frames.find(due.time);
+    const session = this.#session;
+    const due = session && this.#playout.due(now);
+    if (session && due) {
+      const found = this.#frames.locate(due.outcomes[0], session.clock);
       if (found.status !== "early") {
         this.#lookups.add(now, found.status);
         this.#playout.done(due);
