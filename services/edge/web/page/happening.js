@@ -69,17 +69,19 @@ function live({ source = "camera", sent, models = [], view, lately = {}, delay }
   const parts = [`${SOURCES[source]} sends ${sent === undefined ? "pictures" : `${count(sent, "picture")} a second`} to the edge.`];
   if (looking.length === 0) parts.push("No model looks at them.");
   else if (!view || view.total === 0) parts.push(`${names(looking)} ${looking.length === 1 ? "has" : "have"} not answered yet.`);
-  else parts.push(answered(looking, view), delay === undefined ? "The picture is live and without boxes until each box can be put on its own frame." : shown(delay));
+  else parts.push(answered(looking, view, sent), delay === undefined ? "The picture is live and without boxes until each box can be put on its own frame." : shown(delay));
   const lost = mostly(lately);
   if (lost) parts.push(lost);
   return parts.join(" ");
 }
 
-/** @param {readonly { name: string, answers: number }[]} models @param {View} view */
-function answered(models, view) {
+/** @param {readonly { name: string, answers: number }[]} models @param {View} view @param {number} [sent] frames a second */
+function answered(models, view, sent = Infinity) {
   const answering = models.filter(({ answers }) => answers > 0);
   const silent = models.filter(({ answers }) => answers === 0);
-  const does = answering.length === 1 ? `looks at ${Math.max(1, Math.round(answering[0].answers))} of them each second and answers` : "answer";
+  const rate = Math.max(1, Math.round(answering[0]?.answers ?? 0));
+  const share = rate >= Math.round(sent) ? "all of them" : `${rate} of them each second`; // the two are not counted over the same seconds
+  const does = answering.length === 1 ? `looks at ${share} and answers` : "answer";
   const after = view.own ? "after a picture was taken" : "after it reached the edge";
   return [
     answering.length > 0 ? `${names(answering)} ${does} ${shortNumber(view.p50)}\u00a0ms ${after}.` : "",

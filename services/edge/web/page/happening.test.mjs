@@ -19,6 +19,7 @@ test("every state has its sentence", () => {
 test("what goes on is said with its numbers", async (t) => {
   const cases = [
     ["all is well", {}, /^Your camera sends 30 pictures a second to the edge\. “faces” looks at 15 of them each second and answers 20\u00a0ms after a picture was taken\. Each picture is shown 31\u00a0ms late, so that its boxes lie on exactly that picture\.$/],
+    ["every picture", { sent: 13.4 }, /“faces” looks at all of them and answers/],
     ["one picture", { sent: 1.2 }, /sends 1 picture a second/],
     ["nothing measured yet", { sent: undefined, view: undefined, delay: undefined }, /sends pictures to the edge\. “faces” has not answered yet\.$/],
     ["clocks not matched", { delay: undefined }, /live and without boxes until/],
