@@ -104,6 +104,6 @@ async function openFile(page) {
 async function report(page, code) {
   await page.waitForSelector("#problem:not([hidden]), #advice:not([hidden])", PATIENCE);
   const place = (await page.$("#problem:not([hidden])")) ? "problem" : "advice";
-  const wrong = await inspect(page, `error-${code.toLowerCase().replaceAll("_", "-")}`, [LOOKS[0], LOOKS[3]]);
+  const wrong = await inspect(page, `error-${code.toLowerCase().replaceAll("_", "-")}`, [LOOKS[0], LOOKS[3]], { settled: 150, audited: [LOOKS[0]] });
   tell({ code, said: await textOf(page, place), wrong });
 }

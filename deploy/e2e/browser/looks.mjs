@@ -17,6 +17,8 @@ const RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pra
 /** @typedef {import("puppeteer-core").Page} Page */
 /** @typedef {{ name: string, viewport: import("puppeteer-core").Viewport, dark: boolean }} Look */
 
+const SETTLED = 700; // ms: plots are drawn ten times a second, numbers written twice
+
 /** @type {Look[]} */
 export const LOOKS = [
   { name: "desktop-light", viewport: DESKTOP, dark: false },
@@ -27,28 +29,28 @@ export const LOOKS = [
 
 /**
  * Takes a screenshot of each look and leaves the page as the first one is.
- * @param {Page} page @param {string} name @param {readonly Look[]} [looks]
+ * @param {Page} page @param {string} name @param {readonly Look[]} [looks] @param {{ settled?: number, audited?: readonly Look[] }} [more] settled: ms until a look is all there; audited:
+ *   those that axe looks at
  * @returns {Promise<string[]>} what is wrong: parts wider than the page, and what axe says
  */
-export async function inspect(page, name, looks = LOOKS) {
+export async function inspect(page, name, looks = LOOKS, { settled = SETTLED, audited = looks } = {}) {
   const wrong = [];
   for (const look of looks) {
-    await wear(page, look);
+    await wear(page, look, settled);
     await shoot(page, `${name}-${look.name}`, look.viewport === PHONE);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (overflow > 0) wrong.push(`${name}, ${look.name}: the page is ${overflow} pixels too wide`);
-    for (const finding of await audit(page)) wrong.push(`${name}, ${look.name}: ${finding}`);
+    if (audited.includes(look)) for (const finding of await audit(page)) wrong.push(`${name}, ${look.name}: ${finding}`);
   }
-  await wear(page, looks[0]);
+  await wear(page, looks[0], settled);
   return wrong;
 }
 
-/** @param {Page} page @param {Look} look */
-export async function wear(page, { viewport, dark }) {
+/** @param {Page} page @param {Look} look @param {number} [settled] ms */
+export async function wear(page, { viewport, dark }, settled = SETTLED) {
   await page.setViewport(viewport);
   await page.emulateMediaFeatures([{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }]);
-  // Plots are drawn ten times a second, numbers written twice.
-  await page.evaluate(() => new Promise((resolve) => setTimeout(() => requestAnimationFrame(resolve), 700)));
+  await page.evaluate((settled) => new Promise((resolve) => setTimeout(() => requestAnimationFrame(resolve), settled)), settled);
 }
 
 /** @param {Page} page @returns {Promise<string[]>} what axe finds wrong */

@@ -136,7 +136,7 @@ async function keyboard(page) {
 /** The edge wants a token: a wrong one is asked for again, the right one opens it. */
 async function token(page) {
   await page.waitForSelector("#problem .token", PATIENCE);
-  const wrong = await inspect(page, "token");
+  const wrong = await inspect(page, "token", [LOOKS[0], LOOKS[3]], { settled: 150 });
   const enter = async (/** @type {string} */ text) => {
     await page.type("#problem [name=token]", text);
     await page.keyboard.press("Enter");
@@ -209,7 +209,7 @@ async function start(page) {
 async function problem(page, name) {
   await page.waitForSelector("#problem:not([hidden])", PATIENCE);
   tell({ problem: await textOf(page, "problem") });
-  await inspect(page, name);
+  await inspect(page, name, [LOOKS[0], LOOKS[3]], { settled: 150 });
 }
 
 /**
