@@ -94,7 +94,7 @@ func (c *gatherer) Write(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
-	more := false
+	var more bool
 	switch {
 	case len(p) == 0:
 		return 0, nil

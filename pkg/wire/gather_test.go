@@ -196,7 +196,7 @@ func TestWhatIsWrittenIsWhatWasGiven(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) { // nothing is written for being held too long
 		for seed := range uint64(30) {
-			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's
+			random := rand.New(rand.NewPCG(seed, 1))
 			w := newWired(t)
 			for range 20 {
 				size := 1 + random.IntN(6*fullFrame)

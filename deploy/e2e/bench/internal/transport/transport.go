@@ -1,5 +1,5 @@
 // Package transport compares what a frame costs on its way from the edge's uplink through the router to the model server, with payloads that are copied by the plain codec for
-// protobuf and with the codecs in use. It runs the two benchmarks BenchmarkTransport, of the edge and of the router, which measure their own process and have their peers in
+// protobuf and by gRPC as it comes, and with the codecs and connections in use. It runs the two benchmarks BenchmarkTransport, of the edge and of the router, which measure their own process and have their peers in
 // others.
 package transport
 
