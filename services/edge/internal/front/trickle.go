@@ -47,7 +47,7 @@ func (f *Front) trickle(w http.ResponseWriter, r *http.Request, who principal) e
 	h.Set("ETag", entityTag(edge.Ufrag))
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(answer)))
-	if _, err := io.WriteString(w, answer); err != nil {
+	if _, err := io.WriteString(w, answer); err != nil { //nolint:gosec // no browser takes the type for a page: nosniff
 		f.cfg.Logger.Info("the publisher left before its ICE session was restarted", "session", session.ID())
 	}
 	return nil

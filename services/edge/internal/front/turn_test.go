@@ -2,7 +2,7 @@ package front
 
 import (
 	"crypto/hmac"
-	"crypto/sha1" //nolint:gosec // the scheme's own
+	"crypto/sha1"
 	"encoding/base64"
 	"net/http"
 	"regexp"

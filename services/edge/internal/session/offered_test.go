@@ -80,7 +80,7 @@ func TestTheEdgeOffers(t *testing.T) {
 			t.Errorf("the offer lacks %q:\n%s", line, offer)
 		}
 	}
-	cam := c.client.camera("camera")
+	cam := c.camera("camera")
 	d, got := c.channel("", controlProtocol)
 	answer := c.answer(offer)
 	// A candidate that overtakes its answer waits for it.
@@ -107,7 +107,7 @@ func TestTheEdgeOffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := c.client.camera("second")
+	second := c.camera("second")
 	if err := s.Accept(c.answer(offer)); err != nil {
 		t.Fatal(err)
 	}
