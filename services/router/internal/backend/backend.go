@@ -12,6 +12,7 @@ package backend
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -92,5 +93,7 @@ type Request struct {
 // called at most once.
 type Output struct {
 	Tensors []media.RawTensor
+	// Compute is what the target says that the batch took on the model, without the way there and back and without waiting; 0 when it does not say.
+	Compute time.Duration
 	Release func()
 }

@@ -121,7 +121,7 @@ func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []F
 	if err != nil {
 		return nil, attribute(ctx, driver, err)
 	}
-	reply := &Reply{frames: len(frames), release: output.Release}
+	reply := &Reply{frames: len(frames), compute: output.Compute, release: output.Release}
 	tensors, err := tensor.Check(output.Tensors, terms.outputs, len(frames))
 	if err != nil {
 		reply.Release()
@@ -162,12 +162,16 @@ func (m *Model) Close() error {
 // Reply is a checked answer for one batch. It is not safe for concurrent use.
 type Reply struct {
 	frames  int
+	compute time.Duration
 	tensors []media.RawTensor
 	release func()
 }
 
 // Frames gives the number of frames.
 func (r *Reply) Frames() int { return r.frames }
+
+// Compute gives what the target says that the batch took on the model; 0 when it does not say.
+func (r *Reply) Compute() time.Duration { return r.compute }
 
 // Frame gives the outputs for frame i, batch axis removed, in the order of Config.Outputs, or without it in the target's, finite
 // throughout. They alias the reply's memory and are valid until Release.

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/reply"
@@ -354,4 +355,42 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
+}
+
+// watched is a policy whose observations a test sees.
+type watched struct {
+	*batch.Fresh
+	seen []batch.Completion
+}
+
+func (w *watched) Observe(c batch.Completion) {
+	w.seen = append(w.seen, c)
+	w.Fresh.Observe(c)
+}
+
+// TestPolicyLearnsWhatTheServerComputed has a server say how long it computed, once more than can be.
+func TestPolicyLearnsWhatTheServerComputed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		policy, says := &watched{Fresh: batch.NewFresh(batch.Options{})}, 6*ms
+		model := modelConfig("faces", &runner{run: func(ctx context.Context, frames []backend.Frame) []reply.Answer {
+			answers := echo(10*ms)(ctx, frames)
+			for i := range answers {
+				answers[i].Compute = says
+			}
+			return answers
+		}})
+		b := newBedOf(t, func() batch.Policy { return policy }, model)
+		b.begin()
+		s := b.session("s")
+		for i, want := range []time.Duration{6 * ms, 10 * ms, 0} {
+			says = []time.Duration{6 * ms, time.Minute, 0}[i]
+			b.submit(s, "camera", uint32(i)+1, "x", 250*ms, "faces")
+			advance(20 * ms)
+			if len(policy.seen) != i+1 || policy.seen[i].Compute != want {
+				t.Errorf("the policy was told %+v, want %v in the last", policy.seen, want)
+			}
+		}
+		_ = b.stop()
+	})
 }

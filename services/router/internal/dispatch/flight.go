@@ -197,7 +197,9 @@ func (m *model) settle(f *flight, answers []reply.Answer, now time.Time) {
 		}
 	}
 	m.counts.Late += uint32(late)
-	f.ended = batch.Completion{Instance: f.instance, Size: len(f.seats), Sent: f.sent, Done: now, End: howEnded(f, answers)}
+	f.ended = batch.Completion{
+		Instance: f.instance, Size: len(f.seats), Sent: f.sent, Done: now, Compute: min(answers[0].Compute, now.Sub(f.sent)), End: howEnded(f, answers),
+	}
 	ends = m.lost(f, lost, now, ends)
 	ends = m.refused(f, refused, now, ends)
 	f.settled = true

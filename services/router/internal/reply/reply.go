@@ -21,6 +21,8 @@ type Answer struct {
 	// Result is nil exactly when Error is set. It shares no memory with the model's tensors.
 	Result *media.Result
 	Error  media.ErrorCode
+	// Compute is what the model's server says that the whole batch took on the model; 0 when it does not say.
+	Compute time.Duration
 }
 
 // Decoder makes the result of one frame of its outputs, batch axis removed, and keeps nothing of them.
@@ -78,6 +80,9 @@ func (r *Reader) Run(ctx context.Context, instance int, frames []backend.Frame) 
 		r.misread.Do(func() {
 			r.logger.WarnContext(ctx, "a model's answer cannot be read; the batch fails", "frames", len(frames), "error", err)
 		})
+	}
+	for i := range answers {
+		answers[i].Compute = outputs.Compute()
 	}
 	return answers
 }

@@ -1,9 +1,11 @@
 package reply
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -75,6 +77,31 @@ func TestUnbatch(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestCompute passes on what the target says that a batch took.
+func TestCompute(t *testing.T) {
+	t.Parallel()
+	config := backend.Config{Name: "m", Input: tensor.Sound{Samples: 4, Datatype: media.Int16}, MaxBatch: 2}
+	fake := backendtest.NewFake("fake", config)
+	fake.Hook = func(_ context.Context, _ media.RawTensor, output *backend.Output) error {
+		output.Compute = 5 * time.Millisecond
+		return nil
+	}
+	model, err := backend.New(config, fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	if err := model.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	frame := backend.Frame{Frame: &media.Frame{Payload: media.Payload{make([]byte, 8)}}}
+	for i, a := range New(model, 1, nameDecoder{}, slog.New(slog.DiscardHandler)).Run(t.Context(), 0, []backend.Frame{frame, frame}) {
+		if a.Result == nil || a.Compute != 5*time.Millisecond {
+			t.Errorf("answer %d: %+v, want a result that took 5 ms", i, a)
+		}
 	}
 }
 

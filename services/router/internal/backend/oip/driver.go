@@ -166,7 +166,7 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 	if err != nil {
 		return backend.Output{}, backend.Fail(media.BackendProtocol, "the answer breaks the protocol", err.Error())
 	}
-	return backend.Output{Tensors: tensors}, nil
+	return backend.Output{Tensors: tensors, Compute: reply.compute()}, nil
 }
 
 func (d *Driver) request(batch backend.Request) *inference.ModelInferRequest {

@@ -3,6 +3,7 @@ package oip
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
@@ -64,6 +65,14 @@ func (a *answer) tensors(request *inference.ModelInferRequest) ([]media.RawTenso
 		}
 	}
 	return tensors, nil
+}
+
+// computeParameter is the response parameter, an integer, in which a server may say how many nanoseconds the batch took on the model.
+const computeParameter = "sluice_compute_ns"
+
+// compute gives what the server says that the batch took on the model; 0 when it does not say, or says what cannot be.
+func (a *answer) compute() time.Duration {
+	return max(0, time.Duration(a.message.GetParameters()[computeParameter].GetInt64Param()))
 }
 
 // describe checks a model's metadata for sense.

@@ -2,6 +2,7 @@ package oip
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
@@ -47,6 +48,29 @@ func TestEncode(t *testing.T) {
 		}
 		if string(got) != c.want {
 			t.Errorf("encode(%s, %v) = % x, %v; want % x", c.datatype, c.contents, got, err, c.want)
+		}
+	}
+}
+
+func TestCompute(t *testing.T) {
+	t.Parallel()
+	number := func(n int64) *inference.InferParameter {
+		return &inference.InferParameter{ParameterChoice: &inference.InferParameter_Int64Param{Int64Param: n}}
+	}
+	text := &inference.InferParameter{ParameterChoice: &inference.InferParameter_StringParam{StringParam: "5000000"}}
+	for name, c := range map[string]struct {
+		parameters map[string]*inference.InferParameter
+		want       time.Duration
+	}{
+		"none":     {nil, 0},
+		"another":  {map[string]*inference.InferParameter{"compute_ns": number(5e6)}, 0},
+		"said":     {map[string]*inference.InferParameter{computeParameter: number(5e6)}, 5 * time.Millisecond},
+		"negative": {map[string]*inference.InferParameter{computeParameter: number(-1)}, 0},
+		"text":     {map[string]*inference.InferParameter{computeParameter: text}, 0},
+	} {
+		a := &answer{message: inference.ModelInferResponse{Parameters: c.parameters}}
+		if got := a.compute(); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

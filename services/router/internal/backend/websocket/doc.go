@@ -33,6 +33,9 @@
 //	binary   {"id": 7, "outputs": [{"name": …, "dtype": …, "shape": […]}, …]} as the header, the tensors' bytes as the payload
 //	text     {"id": 7, "error": "what is wrong", "code": "REJECTED"}      the batch fails; code may be left out, or be UNAVAILABLE (not now) or TIMEOUT
 //
+// An answer with outputs or results may say in a member compute how many seconds the batch took on the model. With that the router tells the way to the server from the model's
+// own time, and has the next batch there just when the model is free.
+//
 // Further members of these objects are ignored. The tensors of an answer are exactly those wanted. Each request gets one answer at most, and one that comes after its
 // timeout is thrown away. There is no message that cancels: a server that looks at timeout before it begins saves itself the work.
 //

@@ -229,7 +229,7 @@ func read(a *answer, batch backend.Request) (backend.Output, error) {
 	if err != nil {
 		return backend.Output{}, broken(err)
 	}
-	return backend.Output{Tensors: tensors}, nil
+	return backend.Output{Tensors: tensors, Compute: a.compute()}, nil
 }
 
 // Close closes the connection after the calls in progress.

@@ -93,6 +93,7 @@ type answer struct {
 	Inputs  json.RawMessage `json:"inputs"`
 	Outputs json.RawMessage `json:"outputs"`
 	Results json.RawMessage `json:"results"`
+	Compute json.RawMessage `json:"compute"`
 
 	binary  bool
 	payload []byte // of a binary message; it aliases the message

@@ -6,10 +6,34 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
+
+	coder "github.com/coder/websocket"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
 )
+
+func TestCompute(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		`{"id": 1, "results": []}`:                       0,
+		`{"id": 1, "results": [], "compute": 0.005}`:     5 * time.Millisecond,
+		`{"id": 1, "results": [], "compute": -1}`:        0,
+		`{"id": 1, "results": [], "compute": 1e300}`:     0,
+		`{"id": 1, "results": [], "compute": "quick"}`:   0,
+		`{"id": 1, "results": [], "compute": {"ms": 5}}`: 0,
+		`{"id": 1, "results": [], "compute": null}`:      0,
+	} {
+		a, err := parse(coder.MessageText, []byte(text))
+		if err != nil || a.flaw != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if got := a.compute(); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
 
 func TestNested(t *testing.T) {
 	t.Parallel()

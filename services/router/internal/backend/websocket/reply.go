@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -18,6 +19,8 @@ const (
 	// The sizes of answers: text takes at most textElement bytes for an element, with its brackets and its white space, and envelope is room for all the rest.
 	textElement = 64
 	envelope    = 64 << 10
+	// mostCompute is longer than any batch is waited for.
+	mostCompute = time.Hour
 )
 
 // failure makes an error of what a server says instead of an answer; nil when it does not.
@@ -32,6 +35,15 @@ func (a *answer) failure() error {
 	default:
 		return backend.Fail(media.BackendRejected, "the server answers with an error", *a.Error)
 	}
+}
+
+// compute gives what the server says that the batch took on the model; 0 when it does not say, or says what cannot be.
+func (a *answer) compute() time.Duration {
+	var seconds float64
+	if len(a.Compute) == 0 || json.Unmarshal(a.Compute, &seconds) != nil || !(seconds > 0 && seconds < mostCompute.Seconds()) {
+		return 0
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // check finds what is wrong with an answer whatever was asked.
