@@ -25,7 +25,7 @@ func (g *Gate) Enter() error {
 // Leave ends a call that Enter let in.
 func (g *Gate) Leave() { g.inside.RUnlock() }
 
-// Close lets nobody in any more, waits for the calls inside, and has free free what they used. A second call does nothing.
+// Close lets nobody in any more, waits for the calls inside, and then calls free, which gives up what they used. A second call does nothing.
 func (g *Gate) Close(free func() error) error {
 	g.inside.Lock()
 	defer g.inside.Unlock()
