@@ -16,7 +16,7 @@ if (process.argv.includes("--tests")) {
   await build({ ...common, entryPoints: sources.map((name) => at(`src/${name}`)), outdir: at("build") });
 } else {
   const banner = `// Sluice for browsers ${JSON.parse(read("package.json")).version}, Apache-2.0. Generated from src/*.ts by make generate.\n`;
-  await build({ ...common, entryPoints: [at("src/index.ts")], bundle: true, minify: true, lineLimit: 500, outfile: at("sluice.js"), banner: { js: banner } });
+  await build({ ...common, entryPoints: [at("src/index.ts")], bundle: true, minify: true, lineLimit: 8000, outfile: at("sluice.js"), banner: { js: banner } });
   const entry = { filePath: at("src/index.ts"), output: { noBanner: true, exportReferencedTypes: false } };
   const [types] = generateDtsBundle([entry], { preferredConfigPath: at("tsconfig.json") });
   const introduction = read("src/index.ts").split("*/", 1)[0]; // the bundler of types leaves it out

@@ -127,7 +127,7 @@ export class Connection {
     try {
       await gathered;
       const offer = iceFragment(peer.localDescription?.sdp ?? "");
-      const { fragment } = await restart(this.#resource, offer, this.#wish.token, within(ANSWER_TIMEOUT, signal));
+      const fragment = await restart(this.#resource, offer, this.#wish.token, within(ANSWER_TIMEOUT, signal));
       await peer.setRemoteDescription({ type: "answer", sdp: withFragment(peer.remoteDescription.sdp, fragment) });
     } catch (error) {
       if (peer.signalingState === "have-local-offer") await peer.setLocalDescription({ type: "rollback" }).catch(() => undefined);

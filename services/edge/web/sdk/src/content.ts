@@ -13,16 +13,6 @@ export type ImageSource = Blob | BufferSource | CanvasImageSource;
 export type Datatype =
   | "BOOL" | "UINT8" | "UINT16" | "UINT32" | "UINT64" | "INT8" | "INT16" | "INT32" | "INT64" | "FP16" | "FP32" | "FP64";
 
-const SIZES: Record<Datatype, number> = {
-  BOOL: 1, UINT8: 1, UINT16: 2, UINT32: 4, UINT64: 8, INT8: 1, INT16: 2, INT32: 4, INT64: 8, FP16: 2, FP32: 4, FP64: 8,
-};
-
-const DATATYPES: Record<string, Datatype> = {
-  Uint8Array: "UINT8", Uint8ClampedArray: "UINT8", Uint16Array: "UINT16", Uint32Array: "UINT32", BigUint64Array: "UINT64",
-  Int8Array: "INT8", Int16Array: "INT16", Int32Array: "INT32", BigInt64Array: "INT64",
-  Float16Array: "FP16", Float32Array: "FP32", Float64Array: "FP64",
-};
-
 /** A message as it is now: whoever gave it may write to it again. */
 export function contentOf(data: Blob | BufferSource | string): Content {
   if (typeof data === "string") return new TextEncoder().encode(data);
@@ -48,14 +38,20 @@ function draw(image: CanvasImageSource): OffscreenCanvas {
   return canvas;
 }
 
-/** The protocol of a channel of tensors, with the models they are for. It throws where the data does not fill the shape. */
-export function tensorProtocol(data: BufferSource, shape: readonly number[], datatype?: Datatype): string {
-  const dtype = datatype ?? DATATYPES[data.constructor.name];
-  if (!dtype) throw new SluiceError("BAD_TENSOR", `Say the data type of the tensor's ${data.constructor.name}, FP32 for instance.`);
-  const want = SIZES[dtype] * shape.reduce((product, n) => product * n, 1);
+/** The protocol of a channel of tensors. It throws where the data does not fill the shape. */
+export function tensorProtocol(data: BufferSource, shape: readonly number[], datatype = datatypeOf(data)): string {
+  if (!datatype) throw new SluiceError("BAD_TENSOR", `Say the data type of the tensor's ${data.constructor.name}, FP32 for instance.`);
+  const bits = Number(/\d+$/.exec(datatype)?.[0] ?? 8); // BOOL takes a byte
+  const want = (bits / 8) * shape.reduce((product, n) => product * n, 1);
   if (data.byteLength !== want)
-    throw new SluiceError("BAD_TENSOR", `A tensor of ${dtype} with shape [${shape.join(", ")}] has ${want} bytes; this one has ${data.byteLength}.`);
-  return `application/x-tensor;dtype=${dtype};shape=${shape.join(",")}`;
+    throw new SluiceError("BAD_TENSOR", `A tensor of ${datatype} with shape [${shape.join(", ")}] has ${want} bytes; this one has ${data.byteLength}.`);
+  return `application/x-tensor;dtype=${datatype};shape=${shape.join(",")}`;
+}
+
+/** The data type of a typed array: Float32Array holds FP32, BigInt64Array INT64. */
+function datatypeOf(data: BufferSource): Datatype | undefined {
+  const [, kind, bits] = /^(?:Big)?(Int|Uint|Float)(\d+)(?:Clamped)?Array$/.exec(data.constructor.name) ?? [];
+  return kind ? (`${kind === "Float" ? "FP" : kind.toUpperCase()}${bits}` as Datatype) : undefined;
 }
 
 /** Adds the models that a channel's messages are for. */

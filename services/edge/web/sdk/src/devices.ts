@@ -47,11 +47,11 @@ export function deviceError(cause: unknown, device: Device): SluiceError {
       if (/system/i.test(message)) return error("BLOCKED_BY_SYSTEM", `The operating system does not let this browser use the ${device}: allow it in its privacy settings.`);
       if (forbidden(device)) return error("BLOCKED_BY_POLICY", `This page may not use the ${device}: its Permissions-Policy, or the allow attribute of its frame, must name it.`);
       if (device === "screen") return error("PERMISSION_DENIED", "Nothing was chosen to share.");
-      return error("PERMISSION_DENIED", `The ${device} is not allowed on this page: allow it in the address bar and try again.`);
+      return error("PERMISSION_DENIED", `The ${device} is not allowed on this page: allow it in the address bar.`);
     case "SecurityError":
       return error("BLOCKED_BY_POLICY", `This browser's settings keep the ${device} from this page.`);
     case "NotFoundError":
-      return error("NO_DEVICE", `There is no ${device}: plug one in and try again.`);
+      return error("NO_DEVICE", `There is no ${device}.`);
     case "NotReadableError":
     case "AbortError":
       return error("DEVICE_BUSY", `The ${device} is there but gives nothing; another program may be using it.`);

@@ -3,16 +3,12 @@
  * the moment its frame was captured. One ES module without dependencies.
  *
  * ```js
- * import { connect, FrameBuffer } from "https://edge.example/sdk/sluice.js"; // or "@sluice-dev/sdk"
+ * import { connect, Overlay } from "https://edge.example/sdk/sluice.js"; // or "@sluice-dev/sdk"
  *
  * const session = await connect("https://edge.example/", { camera: true, models: ["faces"] });
  * video.srcObject = session.stream;
- * const frames = new FrameBuffer();
- * frames.watch(video);
- * for await (const outcome of session) {
- *   const { frame } = frames.find(session.captureTime(outcome));
- *   if (outcome.result && frame) draw(frame.picture, outcome.result.detections ?? []);
- * }
+ * new Overlay(canvas, video).attach(session); // boxes, each on the very frame that it is about
+ * for await (const { result } of session) if (result) console.log(result.detections);
  * ```
  *
  * Times of frames are milliseconds on the page's own clock (performance.now()); durations in messages are seconds, as the edge

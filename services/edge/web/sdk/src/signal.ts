@@ -20,8 +20,6 @@ export interface Published {
   resultsUrl: string;
   id: string;
   iceServers: RTCIceServer[];
-  /** Names the ICE session, for an edge that can restart it. */
-  etag: string | null;
 }
 
 /** Publishes an offer by WHIP (RFC 9725). It throws a {@link SluiceError} for what the edge refuses, or the signal's reason. */
@@ -44,18 +42,15 @@ export async function publish(endpoint: URL, offer: string, token: string | unde
     iceServers: links
       .filter((link) => link.rel === "ice-server")
       .map(({ target, username, credential }) => ({ urls: target, username, credential })),
-    etag: response.headers.get("ETag"),
   };
 }
 
-/** Asks for another ICE session in place of the one that the tag names (RFC 9725 section 4.4.3) and gives the edge's fragment, and its tag. */
-export async function restart(
-  resource: string, fragment: string, token: string | undefined, signal: AbortSignal,
-): Promise<{ fragment: string; etag: string | null }> {
+/** Asks for another ICE session in place of the one there is, whichever it is (RFC 9725 section 4.4.3), and gives the edge's fragment. */
+export async function restart(resource: string, fragment: string, token: string | undefined, signal: AbortSignal): Promise<string> {
   const headers = { "Content-Type": "application/trickle-ice-sdpfrag", "If-Match": "*", ...authorization(token) };
   const response = await request(new URL(resource), { method: "PATCH", body: fragment, signal, headers });
   if (response.status !== 200) throw new SluiceError("BAD_ANSWER", `The edge answered ${response.status} where it should have restarted ICE.`);
-  return { fragment: await response.text(), etag: response.headers.get("ETag") };
+  return response.text();
 }
 
 /** Ends a session, also from a page that is being left. It never fails: an edge that is gone has nothing left to end. */
@@ -84,8 +79,8 @@ function versionMismatch(response: Response): SluiceError | undefined {
   const said = response.headers.get("Sluice-Protocol");
   const version = Number(said ?? PROTOCOL);
   if (version === PROTOCOL) return undefined;
-  const remedy = version > PROTOCOL ? "take a newer SDK, or load sluice.js from the edge itself" : "update the edge, or load sluice.js from it";
-  return new SluiceError("VERSION_MISMATCH", `The edge speaks version ${said} of the protocol and this SDK version ${PROTOCOL}: ${remedy}.`);
+  const older = version > PROTOCOL ? "SDK" : "edge";
+  return new SluiceError("VERSION_MISMATCH", `The edge speaks version ${said} of the protocol and this SDK version ${PROTOCOL}: load sluice.js from the edge, or update the ${older}.`);
 }
 
 function authorization(token: string | undefined): Record<string, string> {

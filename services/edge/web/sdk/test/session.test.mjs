@@ -37,7 +37,7 @@ for (const { name, arrange, code, says = /./ } of [
   { name: "a problem", arrange: () => (world.refusal = { status: 422, code: "UNKNOWN_MODEL", detail: "there is no model cats" }), code: "UNKNOWN_MODEL", says: /cats/ },
   { name: "no problem details", arrange: () => (world.refusal = { status: 502 }), code: "HTTP_502" },
   { name: "no WHIP", arrange: () => (world.refusal = { status: 200 }), code: "BAD_ANSWER" },
-  { name: "a newer edge", arrange: () => (world.headers = { "Sluice-Protocol": "2" }), code: "VERSION_MISMATCH", says: /newer SDK/ },
+  { name: "a newer edge", arrange: () => (world.headers = { "Sluice-Protocol": "2" }), code: "VERSION_MISMATCH", says: /update the SDK/ },
   { name: "an older edge", arrange: () => (world.headers = { "Sluice-Protocol": "0" }), code: "VERSION_MISMATCH", says: /update the edge/ },
 ])
   test(`connect says what is in the way: ${name}`, async () => {
