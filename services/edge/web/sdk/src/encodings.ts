@@ -19,7 +19,6 @@ export interface Picture {
 }
 
 const FRAME_RATE = 30; // of a source that does not tell its own
-const HEADROOM = 1.05; // an encoder falls short of the rate that it may have (measured: 9.1 of 9.5), and the edge leaves out what is too much
 
 /** Bits a second that Chromium gives a picture of so many pixels at most, where the page says nothing (libwebrtc's encoder_stream_factory.cc). */
 const BITRATES: [pixels: number, bitrate: number][] = [[320 * 240, 600_000], [640 * 480, 1_700_000], [960 * 540, 2_000_000], [Infinity, 2_500_000]];
@@ -47,7 +46,7 @@ export function encodingFor(demand: Demand, width = 0, height = 0): WantedEncodi
  */
 export function encodingsFor(demand: Demand, own: readonly RTCRtpEncodingParameters[], picture: Picture): WantedEncoding[] {
   const wanted = encodingFor(demand, picture.width, picture.height);
-  if (wanted.maxFramerate) wanted.maxFramerate *= HEADROOM;
+  if (wanted.maxFramerate) wanted.maxFramerate = Math.ceil(wanted.maxFramerate); // Chromium cuts the fraction off; what is too much the edge leaves out
   const needed = own.length > 1 ? neededScale(own, wanted.scaleResolutionDownBy) : 1;
   return own.map((one) => {
     const ownScale = one.scaleResolutionDownBy ?? 1;
