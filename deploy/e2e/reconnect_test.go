@@ -44,7 +44,7 @@ func TestEdgeRestartInTheBrowser(t *testing.T) {
 	d.results(t, 20*time.Second, 20)
 	for _, complaint := range d.close(t) {
 		// The browser itself notes that the edge does not answer, and then that it does not know the session.
-		if !strings.Contains(complaint, "net::ERR_") && !(strings.Contains(complaint, "404") && strings.Contains(complaint, "/whip/")) {
+		if !strings.Contains(complaint, "net::ERR_") && !containsAll(complaint, "404", "/whip/") {
 			t.Errorf("the page: %s", complaint)
 		}
 	}
