@@ -51,7 +51,7 @@ func TestOverlayInChromium(t *testing.T) {
 	if c := report.compare(t); c.wrong > 0 || c.numbers < 30 {
 		t.Errorf("%d answers were drawn over another frame than theirs, the farthest %d frames off; %d different numbers", c.wrong, c.farthest, c.numbers)
 	}
-	report.checkSynced(t, 0.95)
+	report.checkSynced(t, 0.95, 0.85)
 }
 
 // Must show 1 in Firefox, which tells no capture times: the frame is the right one or its neighbour.
@@ -64,7 +64,7 @@ func TestOverlayInFirefox(t *testing.T) {
 	if c := report.compare(t); c.farthest > 1 {
 		t.Errorf("an answer was drawn %d frames off its own", c.farthest)
 	}
-	report.checkSynced(t, 0.8)
+	report.checkSynced(t, 0.8, 0.65)
 }
 
 // The tests above can fail, and the SDK knows when its clock is wrong, as after the wall clock was set: one that is a frame behind is seen by the comparison above; one that is a frame
@@ -181,9 +181,13 @@ func (r *overlaid) compare(t *testing.T) comparison {
 	return c
 }
 
-// checkSynced checks that of the results that came while the page was seen the given share found its frame, once the clocks had time to be matched, and that most were drawn.
-func (r *overlaid) checkSynced(t *testing.T, share float64) {
+// checkSynced checks that of the results that came while the page was seen the given share found its frame, once the clocks had time to be matched, and that most were drawn. In a
+// short run the changes weigh more: a second share is for that.
+func (r *overlaid) checkSynced(t *testing.T, share, shareOfShort float64) {
 	t.Helper()
+	if r.Seconds < overlayTime.Seconds() {
+		share = shareOfShort
+	}
 	all, found, statuses := 0, 0, map[string]int{}
 	for _, result := range r.Results {
 		if result.At < overlaySettles || result.Hidden {

@@ -99,7 +99,7 @@ func TestPageKeepsItsContentSecurityPolicy(t *testing.T) {
 			}
 		}
 	}
-	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} {
+	for _, directive := range []string{"default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "worker-src blob:", "frame-ancestors 'none'"} {
 		if !strings.Contains(web.ContentSecurityPolicy, directive) {
 			t.Errorf("the policy lacks %s", directive)
 		}

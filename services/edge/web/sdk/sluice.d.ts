@@ -13,6 +13,9 @@
  * for await (const { result } of session) if (result) console.log(result.detections);
  * ```
  *
+ * To draw otherwise, give the overlay a `draw` function, or keep the frames yourself with a {@link FrameBuffer} and ask it for the one that an outcome is
+ * about: `frames.locate(outcome, session.clock)`.
+ *
  * Times of frames are milliseconds on the page's own clock (performance.now()); durations in messages are seconds, as the edge
  * sends them.
  *
@@ -201,8 +204,11 @@ export declare class MediaClock {
 	time(ssrc: number, rtpTimestamp: number): number | undefined;
 	/** Whether a sender report of the SSRC is in. */
 	isReported(ssrc: number): boolean;
-	/** Capture time of the frame that was sent after this one, where that is known. */
-	next(ssrc: number, rtpTimestamp: number): number | undefined;
+	/** Capture times of the frames that were sent around one, in order, as far as they are known. @param before how many of those before it are wanted */
+	neighbours(ssrc: number, rtpTimestamp: number, before: number): {
+		before: number[];
+		next?: number;
+	};
 	/** The shortest time in ms that a frame took lately from its capture to its sending, where that is known. */
 	lag(ssrc: number): number | undefined;
 	/** The frames that left last, in that order. */
@@ -470,13 +476,14 @@ export type Lookup = {
 export interface Wanted {
 	/** When it was captured. */
 	time: number | undefined;
-	/** When the next frame that was sent was captured, where that is known. */
+	/** When the next frame that was sent was captured, and those just before it in order, where that is known. */
 	next?: number;
+	before?: readonly number[];
 	/** To be added to the times. */
 	drift?: number;
 }
 /** Finds a frame among frames in capture order. It says "missing" whenever a neighbour could be meant. */
-export declare function findFrame(frames: readonly Frame[], { time, next, drift }: Wanted): Lookup;
+export declare function findFrame(frames: readonly Frame[], wish: Wanted): Lookup;
 /** How many copies a {@link FrameBuffer} keeps, and how large. */
 export interface FrameBufferOptions {
 	/** Seconds that a frame is kept. Default: 1. */
@@ -492,15 +499,16 @@ export declare class FrameBuffer {
 	constructor({ seconds, maxWidth, limit }?: FrameBufferOptions);
 	/** The newest frame, if there is one. */
 	get latest(): Frame | undefined;
-	/** Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one before are forgotten. @returns a function that stops it */
+	/**
+	 * Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one
+	 * before are forgotten.
+	 * @returns a function that stops it
+	 */
 	watch(video: HTMLVideoElement): () => void;
 	/** Takes the frame just drawn to a canvas whose captureStream() is sent. At least 50 ms must lie between two of them, or neither can be told from the other. */
 	push(canvas: HTMLCanvasElement): void;
-	/**
-	 * Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place.
-	 * @param next capture time of the next frame sent, where it is known: Firefox's frames are told from their neighbours by it
-	 */
-	find(time: number | undefined, next?: number): Lookup;
+	/** Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place. @see {@link FrameBuffer.locate}, which knows more */
+	find(time: number | undefined): Lookup;
 	/** Finds the frame that an outcome is about, by the clock of its session. */
 	locate(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): Lookup;
 	/**

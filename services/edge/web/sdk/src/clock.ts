@@ -92,11 +92,12 @@ export class MediaClock {
     return (this.#sources.get(ssrc)?.anchors.length ?? 0) > 0;
   }
 
-  /** Capture time of the frame that was sent after this one, where that is known. */
-  next(ssrc: number, rtpTimestamp: number): number | undefined {
-    const later = this.sentFrames(ssrc).filter((frame) => ((frame.rtpTimestamp - rtpTimestamp) | 0) > 0);
-    if (later.length === 0) return undefined;
-    return this.time(ssrc, later.reduce((a, b) => (((b.rtpTimestamp - a.rtpTimestamp) | 0) < 0 ? b : a)).rtpTimestamp);
+  /** Capture times of the frames that were sent around one, in order, as far as they are known. @param before how many of those before it are wanted */
+  neighbours(ssrc: number, rtpTimestamp: number, before: number): { before: number[]; next?: number } {
+    const times = this.sentFrames(ssrc).map((frame) => [(frame.rtpTimestamp - rtpTimestamp) | 0, frame.rtpTimestamp]).sort(([a], [b]) => a - b);
+    const timesOf = (some: number[][]) => some.flatMap(([, rtp]) => this.time(ssrc, rtp) ?? []);
+    const [next] = timesOf(times.filter(([after]) => after > 0).slice(0, 1));
+    return { before: timesOf(times.filter(([after]) => after < 0).slice(-before)), next };
   }
 
   /** The shortest time in ms that a frame took lately from its capture to its sending, where that is known. */

@@ -28,10 +28,11 @@ const PUSH_MATCH = 20; // ms between drawing a canvas and the browser's stamp fo
 const PUSH_SPACING = 45; // ms that must lie between two pushes for PUSH_MATCH to name only one of them
 const ON_TIME = 10; // ms within which a frame callback surely sees its own frame
 const EARLY = 2; // ms by which the tick that shows a frame may seem to come before its capture
+const SETTLE = 3; // frames before one that must have had ticks of their own
 const SAME = 0.5; // ms between two readings of one frame's media time
 const DRIFT_GAIN = 0.02;
-const LIKELY = 0.8; // share of the sent frames that must have been captured at their time, for another clock than the reports' to be believed
-const UNLIKELY = 0.5; // share of them below which the reports are not
+const LIKELY = 0.8; // share of the sent frames that must have been captured at their time for that to prove anything
+const UNLIKELY = 0.5; // share of them below which the reports are wrong
 const RECHECK = 1000; // ms after which the clock's word is held against the sent frames again, and
 const SOURCES = 16; // SSRCs whose checks are remembered
 const RECHECK_SOON = 200; // when they contradicted each other
@@ -40,18 +41,20 @@ const RECHECK_SOON = 200; // when they contradicted each other
 export interface Wanted {
   /** When it was captured. */
   time: number | undefined;
-  /** When the next frame that was sent was captured, where that is known. */
+  /** When the next frame that was sent was captured, and those just before it in order, where that is known. */
   next?: number;
+  before?: readonly number[];
   /** To be added to the times. */
   drift?: number;
 }
 
 /** Finds a frame among frames in capture order. It says "missing" whenever a neighbour could be meant. */
-export function findFrame(frames: readonly Frame[], { time, next, drift = 0 }: Wanted): Lookup {
+export function findFrame(frames: readonly Frame[], wish: Wanted): Lookup {
+  const { time, drift = 0 } = wish;
   if (time === undefined) return { status: "unsynced" };
   const last = frames.at(-1);
   if (!last) return { status: "missing" };
-  if (last.kind === "displayed") return findDisplayed(frames, time, next);
+  if (last.kind === "displayed") return findDisplayed(frames, time, wish);
   if (last.kind === "unknown") return { status: "unsynced" };
   const match = last.kind === "pushed" ? PUSH_MATCH : MATCH;
   const wanted = time + drift;
@@ -63,20 +66,24 @@ export function findFrame(frames: readonly Frame[], { time, next, drift = 0 }: W
   return { status: "found", frame: near[0] };
 }
 
-/** Firefox tells no capture time, only the tick that first showed the frame: the first tick after the capture, unless one was missed. */
-function findDisplayed(frames: readonly Frame[], time: number, next = Infinity): Lookup {
+/**
+ * Firefox tells no capture time, only the tick that first showed the frame: the first tick after the capture, unless one was missed. Then a tick may show the frame
+ * before or after: each of the frames sent before must have had a tick of its own, and the next must not have come yet.
+ */
+function findDisplayed(frames: readonly Frame[], time: number, { next = Infinity, before = [] }: Wanted): Lookup {
   const at = frames.findIndex((frame) => frame.time >= time - EARLY);
   if (at < 0) return { status: "early" };
-  const interval = intervalOf(frames.map((frame) => frame.time));
+  const interval = intervalOf(frames);
   const late = frames[at].time - time > Math.min(30, 0.9 * interval);
   const isNext = frames[at].time >= next - EARLY; // it was never shown: the next had come when the page was drawn
-  if (at === 0 || late || isNext || frames[at].time - frames[at - 1].time > 1.4 * interval) return { status: "missing" };
-  return { status: "found", frame: frames[at] };
+  const missed = before.some((earlier, i) => frames.filter((frame) => frame.time >= earlier - EARLY && frame.time < time - EARLY).length < before.length - i);
+  const doubtful = before.length > 0 ? missed : at === 0 || frames[at].time - frames[at - 1].time > 1.4 * interval;
+  return late || isNext || doubtful ? { status: "missing" } : { status: "found", frame: frames[at] };
 }
 
-/** The median interval of times in order, in ms. */
-function intervalOf(times: readonly number[]): number {
-  const gaps = times.slice(1).map((time, i) => time - times[i]).sort((a, b) => a - b);
+/** The median interval of frames, in ms. */
+function intervalOf(frames: readonly Frame[]): number {
+  const gaps = frames.slice(1).map(({ time }, i) => time - frames[i].time).sort((a, b) => a - b);
   return gaps[gaps.length >> 1] ?? 33;
 }
 
@@ -120,7 +127,11 @@ export class FrameBuffer {
     return this.#frames.at(-1);
   }
 
-  /** Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one before are forgotten. @returns a function that stops it */
+  /**
+   * Follows a <video> that plays the local stream that is sent; it must be visible. When it is given another track, the frames of the one
+   * before are forgotten.
+   * @returns a function that stops it
+   */
   watch(video: HTMLVideoElement): () => void {
     let handle = 0;
     let track = trackOf(video);
@@ -140,7 +151,8 @@ export class FrameBuffer {
    */
   #snap(video: HTMLVideoElement, now: number, { captureTime, mediaTime, width, height }: VideoFrameCallbackMetadata): void {
     const kind = captureTime !== undefined ? "captured" : isGecko() ? "displayed" : "unknown";
-    if (isGecko() || typeof VideoFrame !== "function" || captureTime === undefined) { // Gecko's VideoFrame has no time of the frame's own
+    // Gecko's VideoFrame does not tell the frame's time.
+    if (isGecko() || typeof VideoFrame !== "function" || captureTime === undefined) {
       if (performance.now() - now < ON_TIME) this.#keep(video, width, height, kind, captureTime ?? now);
       return;
     }
@@ -155,23 +167,25 @@ export class FrameBuffer {
     this.#keep(canvas, canvas.width, canvas.height, "pushed", performance.now());
   }
 
-  /**
-   * Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place.
-   * @param next capture time of the next frame sent, where it is known: Firefox's frames are told from their neighbours by it
-   */
-  find(time: number | undefined, next?: number): Lookup {
-    if (time !== undefined && time < this.#since) return { status: "missing" };
-    const found = findFrame(this.#frames, { time, next, drift: this.#drift });
-    if (found.frame?.kind === "captured" && time !== undefined)
-      this.#drift += DRIFT_GAIN * (found.frame.time - time - this.#drift);
-    return found;
+  /** Finds the frame captured at a time of Session.captureTime; a neighbour is never given in its place. @see {@link FrameBuffer.locate}, which knows more */
+  find(time: number | undefined): Lookup {
+    return this.#find({ time });
   }
 
   /** Finds the frame that an outcome is about, by the clock of its session. */
   locate(outcome: Pick<Outcome, "ssrc" | "rtpTimestamp">, clock: MediaClock): Lookup {
-    const { ssrc, rtpTimestamp } = outcome;
-    if (ssrc === undefined || rtpTimestamp === undefined) return { status: "unsynced" };
-    return this.find(this.timeOf(outcome, clock), clock.next(ssrc, rtpTimestamp));
+    const { ssrc = 0, rtpTimestamp = 0 } = outcome;
+    const time = this.timeOf(outcome, clock);
+    return this.#find({ time, ...(this.latest?.kind === "displayed" && clock.neighbours(ssrc, rtpTimestamp, SETTLE)) });
+  }
+
+  #find(wanted: Wanted): Lookup {
+    const { time } = wanted;
+    if (time !== undefined && time < this.#since) return { status: "missing" };
+    const found = findFrame(this.#frames, { ...wanted, drift: this.#drift });
+    if (found.frame?.kind === "captured" && time !== undefined)
+      this.#drift += DRIFT_GAIN * (found.frame.time - time - this.#drift);
+    return found;
   }
 
   /**
@@ -209,6 +223,7 @@ export class FrameBuffer {
     const agrees = likely.length === 0 || own?.share >= UNLIKELY;
     // A slow encoder would make the first guess a wrong one; then only a report helps.
     const guess = likely.find(({ meanLag }) => meanLag < 1.5 * third);
+    if (guess && !own) this.#drift = 0; // it is of the page's clock itself
     const check = { agrees, guess, until: now + (agrees && clock.isReported(ssrc) ? RECHECK : RECHECK_SOON) };
     for (const oldest of this.#checks.keys()) if (this.#checks.size >= SOURCES) this.#checks.delete(oldest);
     this.#checks.set(ssrc, check);
@@ -216,7 +231,7 @@ export class FrameBuffer {
   }
 
   #interval(): number {
-    return intervalOf(this.#frames.map(({ time }) => time));
+    return intervalOf(this.#frames);
   }
 
   #keep(source: CanvasImageSource, width: number, height: number, kind: Frame["kind"], time: number): void {

@@ -11,6 +11,9 @@
  * for await (const { result } of session) if (result) console.log(result.detections);
  * ```
  *
+ * To draw otherwise, give the overlay a `draw` function, or keep the frames yourself with a {@link FrameBuffer} and ask it for the one that an outcome is
+ * about: `frames.locate(outcome, session.clock)`.
+ *
  * Times of frames are milliseconds on the page's own clock (performance.now()); durations in messages are seconds, as the edge
  * sends them.
  *

@@ -76,6 +76,7 @@ export class Overlay extends EventTarget {
   #exactAt = -Infinity;
   #drawn: unknown;
   #drawnAt = -Infinity;
+  #wasExact = false;
   #sent = "";
   #stops: (() => void)[] = [];
 
@@ -184,11 +185,12 @@ export class Overlay extends EventTarget {
     const time = this.frames.timeOf(newest.outcome, session.clock) ?? newest.arrived - 1000 * (newest.outcome.timings?.total ?? 0);
     if (now - time > (this.#options.maxAge ?? 1000)) return this.#wipe();
     const exact = frame !== undefined && frame === this.frames.latest;
-    if (newest === this.#drawn && !exact && now - this.#drawnAt < REFRESH) return;
+    if (newest === this.#drawn && exact === this.#wasExact && (exact || now - this.#drawnAt < REFRESH)) return;
     this.#drawn = newest;
+    this.#wasExact = exact;
     this.#drawnAt = now;
     if (this.#video) this.#resize(this.#video.videoWidth, this.#video.videoHeight);
-    this.#wipe();
+    this.#context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.#paint({ frame: undefined, outcomes: [newest.outcome], exact, age: now - time });
   }
 
@@ -216,6 +218,8 @@ export class Overlay extends EventTarget {
   }
 
   #wipe(): void {
+    if (!this.#drawn) return;
+    this.#drawn = undefined;
     this.#context.clearRect(0, 0, this.canvas.width, this.canvas.height);
   }
 

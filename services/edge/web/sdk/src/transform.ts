@@ -11,18 +11,26 @@ const START = 250; // ms that a worker may take to start (measured: 10)
 /** What the worker says of a frame; `at` is in ms since 1970, for its clock begins later than the page's. */
 type Note = "ready" | SentFrame;
 
-// The whole worker. Frames go on untouched, before anything is said about them. It is started from its text, because a page may not start one from
-// another origin's address, and a bundler would not find it.
-const WORKER = `onrtctransform = ({ transformer: { readable, writable } }) => {
-  const note = (frame, out) => {
-    const { synchronizationSource: ssrc, rtpTimestamp = frame.timestamp } = frame.getMetadata();
-    const at = performance.timeOrigin + performance.now();
-    out.enqueue(frame);
-    postMessage({ ssrc, rtpTimestamp, at });
+interface TransformScope {
+  onrtctransform(event: { transformer: TransformStream<RTCEncodedVideoFrame, RTCEncodedVideoFrame> }): void;
+  postMessage(note: Note): void;
+}
+
+/** The whole worker, started from its text, so it must not refer to anything out here. Frames go on untouched, before anything is said about them. */
+function work(scope: TransformScope): void {
+  scope.onrtctransform = ({ transformer }) => {
+    const noting = new TransformStream<RTCEncodedVideoFrame, RTCEncodedVideoFrame>({
+      transform(frame, out) {
+        const { synchronizationSource: ssrc = 0, rtpTimestamp = frame.timestamp } = frame.getMetadata();
+        const at = performance.timeOrigin + performance.now();
+        out.enqueue(frame);
+        scope.postMessage({ ssrc, rtpTimestamp, at });
+      },
+    });
+    transformer.readable.pipeThrough(noting).pipeTo(transformer.writable).catch(() => undefined); // the sender has ended
   };
-  readable.pipeThrough(new TransformStream({ transform: note })).pipeTo(writable).catch(() => {});
-};
-postMessage("ready");`;
+  scope.postMessage("ready");
+}
 
 /** Notes the frames of a connection's videos as they leave, by an encoded transform in a worker. */
 export class SenderWatch {
@@ -38,7 +46,8 @@ export class SenderWatch {
    */
   static async start(note: (frame: SentFrame) => void, timeOrigin = performance.timeOrigin): Promise<SenderWatch | undefined> {
     if (typeof RTCRtpScriptTransform !== "function" || typeof Worker !== "function") return undefined;
-    const address = URL.createObjectURL(new Blob([WORKER], { type: "text/javascript" }));
+    // A page may not start a worker from another origin's address, and a bundler would not find its file.
+    const address = URL.createObjectURL(new Blob([`(${work})(self)`], { type: "text/javascript" }));
     let worker: Worker | undefined;
     try {
       const started = new Worker(address);

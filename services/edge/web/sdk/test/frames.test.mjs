@@ -35,12 +35,16 @@ test("findFrame gives the frame captured at a time, never a neighbour", async (t
     { name: "displayed: on the tick", among: firefox, time: 44, want: 43 },
     { name: "displayed: too long after", among: firefox, time: 12.5, want: "missing" },
     { name: "displayed: a tick was missed", among: frames("displayed", 10, 43, 110, 143), time: 100, want: "missing" },
+    { name: "displayed: the next frame had come by then", among: firefox, time: 36, next: 44, want: "missing" },
+    { name: "displayed: after a longer interval of the source's", among: frames("displayed", 10, 43, 110, 143), time: 100, before: [0, 35], want: 110 },
+    { name: "displayed: the frame before it had no tick, so this may be that", among: firefox, time: 70, before: [2, 46], want: "missing" },
+    { name: "displayed: the one before that had none, and ticks may show frames late", among: firefox, time: 100, before: [35, 40, 70], want: "missing" },
     { name: "displayed: nothing before it to compare with", among: firefox, time: 5, want: "missing" },
     { name: "displayed: not there yet", among: firefox, time: 150, want: "early" },
   ];
-  for (const { name, among, time, next, drift, want } of cases)
+  for (const { name, among, time, next, before, drift, want } of cases)
     await t.test(name, () => {
-      const found = findFrame(among, { time, next, drift });
+      const found = findFrame(among, { time, next, before, drift });
       assert.equal(found.status === "found" ? found.frame.time : found.status, want);
     });
 });
