@@ -66,6 +66,9 @@ func (f *flight) nextDeadline() time.Time {
 
 // launch takes a decision's items out of the queue and sends them to an instance; false when there are none. The caller holds the lock.
 func (m *model) launch(ctx context.Context, instance int, send []int, now time.Time) bool {
+	if len(send) == 0 {
+		return false
+	}
 	f := m.newFlight(instance, now)
 	for _, i := range send {
 		e, waited := m.queue.Take(m.lanes[i])

@@ -188,10 +188,12 @@ func TestCreditFollowsTheLastOutcome(t *testing.T) {
 func TestWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, defaults(), modelConfig("faces", small, &model{after: 50 * ms}))
+		cfg := defaults()
+		cfg.Window = 2 // one at the model and one that waits: a third would end that one, and with it what it took of the window
+		b := newBed(t, cfg, modelConfig("faces", small, &model{after: 50 * ms}))
 		defer b.stop()
 		c, _ := b.open("s")
-		window, sequence := 3, uint32(0)
+		window, sequence := cfg.Window, uint32(0)
 		for range 50 { // spends the whole window always, and never breaks the rules
 			for ; window > 0; window-- {
 				sequence++
