@@ -33,8 +33,9 @@ const SAME = 0.5; // ms between two readings of one frame's media time
 const DRIFT_GAIN = 0.02;
 const LIKELY = 0.8; // share of the sent frames that must have been captured at their time for that to prove anything
 const UNLIKELY = 0.5; // share of them below which the reports are wrong
-const RECHECK = 1000; // ms after which the clock's word is held against the sent frames again, and
 const SOURCES = 16; // SSRCs whose checks are remembered
+const STALE = 250; // ms that the newest captured frame may be behind the newest sent one where they are compared
+const RECHECK = 1000; // ms after which the clock's word is held against the sent frames again, and
 const RECHECK_SOON = 200; // when they contradicted each other
 
 /** What is known about a frame that is looked for; ms on the clock of performance.now(). */
@@ -215,8 +216,11 @@ export class FrameBuffer {
     const last = this.#checks.get(ssrc);
     if (last && now < last.until) return last;
     const captured = this.#frames.flatMap(({ kind, time }) => (kind === "captured" ? [time] : []));
+    const sent = clock.sentFrames(ssrc);
+    // A page in the background is shown no frames, while they go on being sent: they would fit better the longer ago they were captured.
+    if (last && (captured.at(-1) ?? 0) < (sent.at(-1)?.at ?? 0) - STALE) return last;
     const third = this.#interval() / 3;
-    const votes = vote(clock.sentFrames(ssrc), captured, clock.rateOf(ssrc) / 1000);
+    const votes = vote(sent, captured, clock.rateOf(ssrc) / 1000);
     const likely = votes.filter(({ share }) => share >= LIKELY);
     const own = votes.filter(({ time, rtp }) => Math.abs(time - (clock.time(ssrc, rtp) ?? Infinity)) <= third).sort((a, b) => b.share - a.share)[0];
     if (own?.share >= LIKELY) this.#drift = own.time - (clock.time(ssrc, own.rtp) ?? own.time);

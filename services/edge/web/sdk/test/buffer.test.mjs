@@ -91,6 +91,18 @@ test("a clock that frames captured and sent contradict is not believed", async (
     });
 });
 
+test("frames that are sent while the page is shown none prove nothing", () => {
+  const noted = clock();
+  const { screen, frames } = filled({ noted });
+  const known = about(5000 + 15 * INTERVAL);
+  assert.equal(shows(frames.locate(known, noted)), "frame 15");
+  for (let n = 30; n < 75; n++) {
+    screen.now = 5000 + n * INTERVAL + 8;
+    noted.sent({ ...about(5000 + n * INTERVAL), at: screen.now });
+    assert.equal(shows(frames.locate(known, noted)), "frame 15", `${n - 29} frames later`);
+  }
+});
+
 test("a clock ahead by a frame is no reason for a wrong one: the sent frames tell the right one, or nothing does", () => {
   for (const [lag, want] of [[8, "frame 15"], [20, "unsynced"]]) {
     const noted = clock(INTERVAL);
