@@ -102,10 +102,7 @@ func (b *book) settle(limit time.Duration) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	for {
-		b.mu.Lock()
-		_, open := b.ledger.Next()
-		b.mu.Unlock()
-		if !open {
+		if _, open := b.next(); !open {
 			return
 		}
 		select {
@@ -145,28 +142,52 @@ func (b *book) explain(stream string, sequence uint32) (ledger.Life, bool) {
 	return b.ledger.Explain(stream, sequence)
 }
 
-// run gives up what is overdue, until ctx ends.
+// run gives up what is overdue, until ctx ends. What is overdue already when it comes in is given up a grace later: whoever received it is about to say
+// what became of it, and knows better.
 func (b *book) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var at time.Time // when the timer fires; zero when it does not
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-b.wake:
+			next, open := b.next()
+			if soonest := time.Now().Add(grace); next.Before(soonest) {
+				next = soonest
+			}
+			if open && (at.IsZero() || next.Before(at)) {
+				at = next
+				timer.Reset(time.Until(at))
+			}
 		case <-timer.C:
-		}
-		now := time.Now()
-		b.mu.Lock()
-		out := b.ledger.Expire(now)
-		b.noteQuiet()
-		next, open := b.ledger.Next()
-		b.mu.Unlock()
-		b.tell(out)
-		if open {
-			timer.Reset(max(0, next.Sub(now)))
+			if at = b.expire(time.Now()); !at.IsZero() {
+				timer.Reset(time.Until(at))
+			}
 		}
 	}
+}
+
+// next tells when something will be overdue.
+func (b *book) next() (at time.Time, open bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ledger.Next()
+}
+
+// expire gives up what is overdue, and tells when the next will be; zero when nothing is in flight.
+func (b *book) expire(now time.Time) (next time.Time) {
+	b.mu.Lock()
+	out := b.ledger.Expire(now)
+	b.noteQuiet()
+	next, open := b.ledger.Next()
+	b.mu.Unlock()
+	b.tell(out)
+	if !open {
+		return time.Time{}
+	}
+	return next
 }
 
 func (b *book) tell(outcomes []media.Outcome) {

@@ -1,8 +1,11 @@
 package session
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sluice-dev/sluice/pkg/ledger"
@@ -37,4 +40,35 @@ func TestAStreamThatHasEndedStaysSo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who receives a unit says what became of it, also when it is overdue by then; if nobody does, it is given up.
+func TestWhatComesInOverdue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outcomes := make(chan media.DropReason, 2)
+		b := newBook("s", func(o media.Outcome) { outcomes <- o.Drop })
+		if err := b.open("voice", []string{"speech"}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		stopped := make(chan struct{})
+		go func() { b.run(ctx); close(stopped) }()
+		synctest.Wait()
+
+		now := time.Now()
+		arrival := now.Add(-time.Second)
+		due := []media.Due{{Model: "speech", Deadline: arrival.Add(250 * time.Millisecond)}}
+		told := b.receive("voice", ledger.Unit{Arrival: arrival}, due)
+		b.receive("voice", ledger.Unit{Arrival: arrival}, due)
+		synctest.Wait() // the book's own goroutine has looked at them
+		b.finalise(media.Outcome{Stream: "voice", Sequence: told, Model: "speech", Drop: media.Overloaded})
+		if ends, want := []media.DropReason{<-outcomes, <-outcomes}, []media.DropReason{media.Overloaded, media.Expired}; !slices.Equal(ends, want) {
+			t.Errorf("outcomes %v, want %v", ends, want)
+		}
+		if waited := time.Since(now); waited != grace {
+			t.Errorf("given up after %v", waited)
+		}
+		cancel()
+		<-stopped
+	})
 }
