@@ -76,6 +76,7 @@ type gatherer struct {
 	room   []byte
 	copied bool
 	leases []*lease // that held is from: they must not be lost while it is to be read
+	over   *lease   // the first of those that gRPC has freed and that are not held any more, for unlock to end
 	out    net.Buffers
 	err    error // of a write; there is none after it
 }
@@ -90,7 +91,7 @@ func newGatherer(conn net.Conn, lender *Lender) *gatherer {
 // Write implements net.Conn. What it holds of p beyond its return is a copy, or is lent. An error may be of what was written before.
 func (c *gatherer) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -123,8 +124,8 @@ func (c *gatherer) Write(p []byte) (int, error) {
 
 // borrow holds p where it lies, if it is lent.
 func (c *gatherer) borrow(p []byte) bool {
-	l := c.lender.find(p)
-	if l == nil || !l.holder.CompareAndSwap(nil, c) && l.holder.Load() != c { // of a message that another connection could not send
+	l := c.lender.find(p, c)
+	if l == nil {
 		return false
 	}
 	c.held, c.copied, c.size = append(c.held, p), false, c.size+len(p)
@@ -154,8 +155,28 @@ func (c *gatherer) copy(p []byte) bool {
 // flush writes what is held.
 func (c *gatherer) flush() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	c.write()
+}
+
+// tryFlush writes what is held, unless the connection is in use: then whoever uses it writes that, or the timer that was set for it.
+func (c *gatherer) tryFlush() {
+	if c.mu.TryLock() {
+		defer c.unlock()
+		c.write()
+	}
+}
+
+// unlock gives the lock back, and then ends the leases that are over: whose memory it is has locks of their own.
+func (c *gatherer) unlock() {
+	over := c.over
+	c.over = nil
+	c.mu.Unlock()
+	for over != nil {
+		l := over
+		over, l.next = l.next, nil
+		l.end()
+	}
 }
 
 // write writes what is held. The caller holds the lock.
@@ -169,6 +190,11 @@ func (c *gatherer) write() {
 		_, c.err = c.out.WriteTo(c.Conn)
 	}
 	clear(c.held)
+	for _, l := range c.leases {
+		if c.lender.written(l, c) {
+			l.next, c.over = c.over, l
+		}
+	}
 	clear(c.leases)
 	c.held, c.leases, c.out, c.room, c.size, c.copied = c.held[:0], c.leases[:0], nil, c.room[:0], 0, false
 }
@@ -177,7 +203,7 @@ func (c *gatherer) write() {
 func (c *gatherer) Close() error {
 	err := c.Conn.Close() // which ends a write
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.err == nil {
 		c.err = net.ErrClosed
 	}

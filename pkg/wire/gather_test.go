@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -305,6 +306,62 @@ func TestLeaseIsKeptWhileItIsHeld(t *testing.T) {
 	}
 	if w.lender.lent() > 0 {
 		t.Error("the lender remembers it")
+	}
+}
+
+// jam is a connection that takes nothing for a while.
+type jam struct {
+	recorder
+	begun chan struct{} // receives a token with each write
+	over  chan struct{} // closed when it takes what it is given
+}
+
+func (j *jam) Write(p []byte) (int, error) {
+	select {
+	case j.begun <- struct{}{}:
+	default:
+	}
+	<-j.over
+	return j.recorder.Write(p)
+}
+
+// TestFreeWaitsForNoConnection frees memory while its connection is stuck: callers free what they sent, and have deadlines.
+func TestFreeWaitsForNoConnection(t *testing.T) {
+	t.Parallel()
+	w := newWired(t)
+	first, second := picture(2*fullFrame + 100)[0], picture(3*fullFrame + 100)[0]
+	released := make(chan string, 2)
+	one := w.lender.Lease(first, func() { released <- "first" }, nil)
+	two := w.lender.Lease(second, func() { released <- "second" }, nil)
+	w.message(nil, first)
+	w.check(0)
+
+	stuck := &jam{begun: make(chan struct{}, 1), over: make(chan struct{})}
+	w.mu.Lock()
+	w.Conn = stuck
+	w.mu.Unlock()
+	var sending, freeing sync.WaitGroup
+	sending.Go(func() { w.message(nil, second) })
+	<-stuck.begun
+	freed := make(chan struct{})
+	freeing.Go(func() {
+		defer close(freed)
+		one.Free()
+		two.Free()
+	})
+	select {
+	case <-freed:
+	case <-time.After(10 * time.Second):
+		t.Error("what is freed waits for the connection")
+	}
+	if len(released) != 1 || <-released != "first" {
+		t.Error("what has been written is not released, or what has not been is")
+	}
+	close(stuck.over)
+	sending.Wait()
+	freeing.Wait()
+	if got := <-released; got != "second" || !bytes.Equal(stuck.written[frameHeader:][:fullFrame], second[:fullFrame]) {
+		t.Errorf("released %s; what was written is %d bytes", got, len(stuck.written))
 	}
 }
 

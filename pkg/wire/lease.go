@@ -3,7 +3,6 @@ package wire
 import (
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"weak"
 
 	"google.golang.org/grpc/mem"
@@ -54,8 +53,10 @@ type lease struct {
 	// before are the pieces before data that gRPC has not written yet, and done is what it has written of the first of them, or else of data. The lender's lock guards both.
 	before [][]byte
 	done   int
-	// holder is the connection that may still have to write some of it.
-	holder atomic.Pointer[gatherer]
+	// holder is the connection that has some of it to write, and freed tells that gRPC has freed it meanwhile, so that the connection ends it. The lender's lock guards both.
+	holder *gatherer
+	freed  bool
+	next   *lease // that is over as well; the connection's lock guards it
 }
 
 // Get implements mem.BufferPool. It is never called on a lease.
@@ -64,12 +65,17 @@ func (*lease) Get(length int) *[]byte {
 	return &b
 }
 
-// Put implements mem.BufferPool.
+// Put implements mem.BufferPool. It waits for no connection: it is often the caller's goroutine that frees what it sent, when it has its answer or no more time.
 func (l *lease) Put(*[]byte) {
-	l.lender.forget(l)
-	if c := l.holder.Load(); c != nil {
-		c.flush() // gRPC takes for written what the connection still holds
+	if holder := l.lender.forget(l); holder != nil {
+		holder.tryFlush() // gRPC takes for written what the connection still holds
+		return
 	}
+	l.end()
+}
+
+// end gives the memory back. Nobody reads it any more.
+func (l *lease) end() {
 	l.data = nil
 	if l.release != nil || l.lender != nil {
 		l.forgotten.Stop()
@@ -104,8 +110,9 @@ func (l *lease) rest() []byte {
 	return l.data[l.done:]
 }
 
-// find gives the lease whose next bytes are p, which must not be empty, and takes it that they are written; nil when there is none.
-func (k *Lender) find(p []byte) *lease {
+// find gives the lease whose next bytes are p, which must not be empty, and takes it that the connection writes them and holds the lease until then; nil when there is none, or
+// when another connection holds it.
+func (k *Lender) find(p []byte, by *gatherer) *lease {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	known, ok := k.next[&p[0]]
@@ -119,19 +126,38 @@ func (k *Lender) find(p []byte) *lease {
 	}
 	l.done += len(p)
 	k.expect(l)
+	if l.holder == nil {
+		l.holder = by
+	}
+	if l.holder != by { // of a message that another connection could not send
+		return nil
+	}
 	return l
 }
 
-// forget forgets a lease. It does nothing on a nil Lender.
-func (k *Lender) forget(l *lease) {
+// written takes it that a connection holds nothing of a lease any more, and tells whether the lease is to be ended.
+func (k *Lender) written(l *lease, by *gatherer) (over bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if l.holder != by { // it is there twice
+		return false
+	}
+	l.holder = nil
+	return l.freed
+}
+
+// forget forgets a lease that gRPC has freed, and gives the connection that still holds some of it and ends it; nil when none does. It does nothing on a nil Lender.
+func (k *Lender) forget(l *lease) (holder *gatherer) {
 	if k == nil {
-		return
+		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if rest := l.rest(); len(rest) > 0 && k.next[&rest[0]] == weak.Make(l) {
 		delete(k.next, &rest[0])
 	}
+	l.freed = true
+	return l.holder
 }
 
 // sweep forgets the leases that nobody can reach.
