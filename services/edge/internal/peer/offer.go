@@ -100,6 +100,9 @@ func checkLaterOffer(text string, loopback bool) (offer, error) {
 			return offer{}, refuse(ErrMalformed, "media description %d has no a=mid of its own (RFC 9143)", i)
 		}
 		mids[mid] = true
+		if severalTracks(m) {
+			return offer{}, refuse(ErrMalformed, "media description %d has several tracks (Plan B); each track needs one of its own (RFC 8829)", i)
+		}
 		if m.MediaName.Media == "application" {
 			o.messages = true
 		} else if sends, err := checkMedia(i, m, &s); errors.Is(err, ErrNothingSent) {
@@ -178,6 +181,35 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 		}
 	}
 	return false, refuse(ErrUnsupportedCodec, "media description %d (%s) has no codec that this edge takes; it takes %s", index, kind, accepted(kind))
+}
+
+// severalTracks tells whether a media description has more than one track, as pion counts them: sources that only repair others are none, and the layers of
+// a simulcast that names its track are one. pion refuses that in an offer, too late to go on as before, and of an answer it reads a track that it never began.
+func severalTracks(m *sdp.MediaDescription) bool {
+	sources, repairs, layered, named := make(map[uint64]bool), make(map[uint64]bool), false, false
+	for _, a := range m.Attributes {
+		switch words := strings.Split(a.Value, " "); a.Key {
+		case "rid":
+			layered = true
+		case sdp.AttrKeyMsid:
+			named = named || len(words) == 2 && words[0] != "" && words[1] != ""
+		case sdp.AttrKeySSRCGroup:
+			repairing := words[0] == sdp.SemanticTokenFlowIdentification || words[0] == sdp.SemanticTokenForwardErrorCorrectionFramework
+			if repairing && len(words) == 3 {
+				if id, err := strconv.ParseUint(words[2], 10, 32); err == nil {
+					repairs[id] = true
+				}
+			}
+		case sdp.AttrKeySSRC:
+			if id, err := strconv.ParseUint(words[0], 10, 32); err == nil {
+				sources[id] = true
+			}
+		}
+	}
+	for id := range repairs {
+		delete(sources, id)
+	}
+	return len(sources) > 1 && !(layered && named)
 }
 
 // extensionID reads the id of a header extension (RFC 8285), without its direction; 0 when it is none.

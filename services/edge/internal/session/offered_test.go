@@ -94,6 +94,10 @@ func TestTheEdgeOffers(t *testing.T) {
 			t.Errorf("%.20q is taken as an answer", bad)
 		}
 	}
+	// pion would begin to read both tracks of a description, though it has made one of them only.
+	if err := s.Accept(strings.Replace(answer, "a=sendonly\r\n", "a=sendonly\r\na=ssrc:5 cname:x\r\n", 1)); err == nil || !strings.Contains(err.Error(), "Plan B") {
+		t.Errorf("an answer with two tracks in one description: %v", err)
+	}
 	if err := s.Accept(answer); err != nil {
 		t.Fatal(err)
 	}
