@@ -93,6 +93,7 @@ func checkLaterOffer(text string, loopback bool) (offer, error) {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
 	}
 	senders, sources, mids := 0, make(map[string]bool), make(map[string]bool)
+	claimed := make(map[uint64]int) // which media description has a source; pion's readers of one that two have do not all end
 	o.sends, o.layers = make([]string, len(s.MediaDescriptions)), make(map[string][]announced)
 	for i, m := range s.MediaDescriptions {
 		mid, _ := m.Attribute("mid")
@@ -117,6 +118,13 @@ func checkLaterOffer(text string, loopback bool) (offer, error) {
 			switch id, rest, _ := strings.Cut(a.Value, " "); {
 			case a.Key == sdp.AttrKeySSRC:
 				sources[id] = true
+				number, err := strconv.ParseUint(id, 10, 32)
+				if first, known := claimed[number]; err == nil && known && first != i {
+					return offer{}, refuse(ErrMalformed, "media descriptions %d and %d claim one source (a=ssrc); each source belongs to one of them (RFC 9143)", first, i)
+				}
+				if err == nil {
+					claimed[number] = i
+				}
 			case a.Key == sdp.AttrKeyExtMap && strings.TrimSpace(rest) == rotationURI:
 				o.rotation = extensionID(id)
 			}

@@ -48,6 +48,7 @@ func offerCases() []offerCase {
 		{"sound without a name", replaced("SAVPF 111", "SAVPF 8"), nil, ""},
 		{"layers", whip + "a=rid:f send max-width=1280;max-height=720\r\na=rid:q send\r\na=simulcast:send f;~q\r\n", nil, ""},
 		{"two tracks in one description", replaced("a=ssrc:2 cname:x\r\n", "a=ssrc:2 cname:x\r\na=ssrc:3 cname:x\r\n"), ErrMalformed, "Plan B"},
+		{"one source twice", replaced("a=ssrc:2", "a=ssrc:1"), ErrMalformed, "claim one source"},
 		{"two tracks in one that is switched off", strings.ReplaceAll(whip+"a=ssrc:3 cname:x\r\n", "m=video 9", "m=video 0"), ErrMalformed, "Plan B"},
 		{"a track and what repairs it", whip + "a=ssrc-group:FID 2 3\r\na=ssrc:3 cname:x\r\na=ssrc:4 cname:x\r\na=ssrc-group:FEC-FR 2 4\r\n", nil, ""},
 		{"layers with their sources", whip + "a=msid:a b\r\na=rid:f send\r\na=rid:q send\r\na=simulcast:send f;q\r\na=ssrc:3 cname:x\r\n", nil, ""},

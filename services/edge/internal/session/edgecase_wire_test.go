@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -208,13 +209,12 @@ func (s *showing) goesOn(t *testing.T) {
 	checkCounts(t, s.session)
 }
 
-// Two media descriptions claim one source: it belongs to one of them, or the offer is refused.
+// Two media descriptions claim one source: the offer is refused, for pion has a reader for each, and ends one of them.
 func TestEdgeCase21OneSourceInTwoMediaDescriptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNetworkOver(t, 20*time.Millisecond)
 		r := newRigOn(t, n.edge, nil)
-		var first, second *camera
-		c := r.newClientOn(n.settings(), func(c *client) { first, second = c.camera("first"), c.camera("second") })
+		c := r.newClientOn(n.settings(), func(c *client) { c.camera("first"); c.camera("second") })
 		senders := c.pc.GetSenders()
 		offer := c.offer()
 		source := func(i int) string { return fmt.Sprint(senders[i].GetParameters().Encodings[0].SSRC) }
@@ -223,36 +223,14 @@ func TestEdgeCase21OneSourceInTwoMediaDescriptions(t *testing.T) {
 		}
 		offer = regexp.MustCompile(`\b`+source(1)+`\b`).ReplaceAllString(offer, source(0))
 		session, answer, err := r.manager.Create(t.Context(), Request{Offer: offer})
-		if err != nil {
-			t.Fatalf("refused: %v", err)
+		var refusal *Refusal
+		if !errors.As(err, &refusal) || refusal.Code != CodeInvalidSDP {
+			t.Errorf("got %v, want %s", err, CodeInvalidSDP)
 		}
-		c.accept(answer)
-		<-time.After(5 * time.Second)
-		for i := range 90 {
-			for _, cam := range []*camera{first, second} {
-				key := i == 0
-				select {
-				case <-cam.keys:
-					key = true
-				default:
-				}
-				cam.send(key, false)
-			}
-			<-time.After(time.Second / 30)
-		}
-		if session.State() != Connected {
-			t.Errorf("the session is %q", session.State())
-		}
-		session.Close("test")
-		results := uint32(0)
-		for name, counts := range checkCounts(t, session) {
-			for _, m := range counts.Models {
-				results += m.Results
-			}
-			t.Logf("%s: %+v", name, counts)
-		}
-		if results < 60 {
-			t.Errorf("%d results, though one of two sources with 90 frames each is nobody else's", results)
+		if session != nil { // or its goroutines keep the test
+			c.accept(answer)
+			<-time.After(5 * time.Second)
+			session.Close("test")
 		}
 		r.close()
 		_ = c.pc.GracefulClose()
