@@ -93,7 +93,7 @@ func checkLaterOffer(text string, loopback bool) (offer, error) {
 		return offer{}, refuse(ErrTooLarge, "the offer has %d media descriptions; at most %d are taken", n, maxDescriptions)
 	}
 	senders, sources, mids := 0, make(map[string]bool), make(map[string]bool)
-	claimed := make(map[uint64]int) // which media description has a source; pion's readers of one that two have do not all end
+	claimed := make(map[uint64]int)
 	o.sends, o.layers = make([]string, len(s.MediaDescriptions)), make(map[string][]announced)
 	for i, m := range s.MediaDescriptions {
 		mid, _ := m.Attribute("mid")
@@ -118,12 +118,8 @@ func checkLaterOffer(text string, loopback bool) (offer, error) {
 			switch id, rest, _ := strings.Cut(a.Value, " "); {
 			case a.Key == sdp.AttrKeySSRC:
 				sources[id] = true
-				number, err := strconv.ParseUint(id, 10, 32)
-				if first, known := claimed[number]; err == nil && known && first != i {
-					return offer{}, refuse(ErrMalformed, "media descriptions %d and %d claim one source (a=ssrc); each source belongs to one of them (RFC 9143)", first, i)
-				}
-				if err == nil {
-					claimed[number] = i
+				if err := claim(claimed, id, i); err != nil {
+					return offer{}, err
 				}
 			case a.Key == sdp.AttrKeyExtMap && strings.TrimSpace(rest) == rotationURI:
 				o.rotation = extensionID(id)
@@ -191,6 +187,19 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 	return false, refuse(ErrUnsupportedCodec, "media description %d (%s) has no codec that this edge takes; it takes %s", index, kind, accepted(kind))
 }
 
+// claim notes which media description has a source, and refuses one that another has: pion has a reader for each, and they do not all end.
+func claim(claimed map[uint64]int, id string, index int) error {
+	number, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		return nil // pion passes over it
+	}
+	if first, known := claimed[number]; known && first != index {
+		return refuse(ErrMalformed, "media descriptions %d and %d claim one source (a=ssrc); each source belongs to one of them (RFC 9143)", first, index)
+	}
+	claimed[number] = index
+	return nil
+}
+
 // severalTracks tells whether a media description has more than one track, as pion counts them: sources that only repair others are none, and the layers of
 // a simulcast that names its track are one. pion refuses that in an offer, too late to go on as before, and of an answer it reads a track that it never began.
 func severalTracks(m *sdp.MediaDescription) bool {
@@ -217,7 +226,7 @@ func severalTracks(m *sdp.MediaDescription) bool {
 	for id := range repairs {
 		delete(sources, id)
 	}
-	return len(sources) > 1 && !(layered && named)
+	return len(sources) > 1 && (!layered || !named)
 }
 
 // extensionID reads the id of a header extension (RFC 8285), without its direction; 0 when it is none.
