@@ -191,7 +191,7 @@ func checkMedia(index int, m *sdp.MediaDescription, s *sdp.SessionDescription) (
 func claim(claimed map[uint64]int, id string, index int) error {
 	number, err := strconv.ParseUint(id, 10, 32)
 	if err != nil {
-		return nil // pion passes over it
+		return nil //nolint:nilerr // pion passes over it
 	}
 	if first, known := claimed[number]; known && first != index {
 		return refuse(ErrMalformed, "media descriptions %d and %d claim one source (a=ssrc); each source belongs to one of them (RFC 9143)", first, index)
