@@ -112,10 +112,11 @@ export class Connection {
     return this.#state === "ended";
   }
 
-  /** What it sends now: pages replace tracks. */
-  sources(): Source[] {
-    const senders = this.peer.getSenders();
-    return this.#wish.sources.map((source, i) => ({ ...source, track: senders[i]?.track ?? source.track }));
+  /** What it was made to send, with the tracks that are sent now: a page may have replaced some on the connection itself. */
+  sources(): readonly Source[] {
+    const senders = this.hasEnded ? [] : this.peer.getSenders(); // a closed connection has none, or only those of its end
+    this.#wish.sources.forEach((source, i) => (source.track = senders[i]?.track ?? source.track));
+    return this.#wish.sources;
   }
 
   /** Restarts ICE on the same session. It throws what is in the way; the connection is as it was then. */

@@ -185,12 +185,13 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
 
   /** Sends another track of the same kind in place of one, now and on later connections. @param old default: the first of its kind */
   async replaceTrack(track: MediaStreamTrack, old?: MediaStreamTrack): Promise<void> {
-    const sender = this.peer.getSenders().find((one) => (old ? one.track === old : one.track?.kind === track.kind));
-    if (!sender?.track) throw new SluiceError("NO_TRACK", `The session sends no ${track.kind} track that could be replaced.`);
-    const replaced = sender.track;
-    await sender.replaceTrack(track);
-    this.#sources.replaced(replaced, track);
-    if (this.#connection) this.#demandOn(this.#connection).refresh();
+    const connection = this.#connection as Connection;
+    const tracks = connection.sources().map((source) => source.track);
+    const at = tracks.findIndex((one) => (old ? one === old : one.kind === track.kind));
+    if (at < 0) throw new SluiceError("NO_TRACK", `The session sends no ${track.kind} track that could be replaced.`);
+    if (!connection.hasEnded) await connection.peer.getSenders()[at].replaceTrack(track);
+    this.#sources.replaced(tracks[at], track);
+    this.#demandOn(connection).refresh();
   }
 
   /** Ends the session here and at the edge. It may be called at any time and more than once; it never fails. */
@@ -318,6 +319,10 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     const wish = { ...this.#wish, sources: previous.sources(), iceServers, timeout: Math.min(this.#wish.timeout, 2 * ATTEMPT) };
     const next = await Connection.open(wish, this.#listener, this.#ending.signal);
     if (this.#ending.signal.aborted) return next.close();
+    next.peer.getSenders().forEach((sender, i) => {
+      const { track } = wish.sources[i];
+      if (sender.track !== track) void sender.replaceTrack(track).catch(() => undefined); // the page replaced it meanwhile
+    });
     this.#adopt(next, previous);
   }
 

@@ -114,12 +114,16 @@ export class World {
         this.number = world.peers.push(this);
       }
       addTransceiver(track, init) {
-        const sender = { track, getParameters: () => ({}), replaceTrack: async (other) => void (sender.track = other) };
+        const replaceTrack = async (other) => {
+          if (this.connectionState === "closed") throw new DOMException("closed", "InvalidStateError");
+          sender.track = other;
+        };
+        const sender = { track, getParameters: () => ({}), replaceTrack };
         const transceiver = { sender, mid: String(this.transceivers.length), init };
         this.transceivers.push(transceiver);
         return transceiver;
       }
-      getSenders = () => this.transceivers.map(({ sender }) => sender);
+      getSenders = () => (this.connectionState === "closed" ? [] : this.transceivers.map(({ sender }) => sender));
       getTransceivers = () => this.transceivers;
       createDataChannel(label, init) {
         const channel = new FakeChannel(label, init);

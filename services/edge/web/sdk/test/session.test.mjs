@@ -317,6 +317,40 @@ test("a track that was replaced is the one that another connection sends", async
   await assert.rejects(session.replaceTrack(new FakeTrack("video"), first), (error) => error.code === "NO_TRACK");
 });
 
+test("a track that was replaced stays so over any number of connections, and when it is replaced while there is none", async () => {
+  const [first, second, third] = ["one", "two", "three"].map((id) => new FakeTrack("video", id));
+  const { session } = await start({ track: first });
+  const again = async () => {
+    const count = world.peers.length;
+    await world.time.until(() => world.peers.length > count && session.state === "connected", 2000);
+    return world.peer.getSenders()[0].track;
+  };
+  world.peer.channels[0].close();
+  assert.equal(await again(), first);
+  await world.peer.getSenders()[0].replaceTrack(null); // the page has it pause
+  await session.replaceTrack(second);
+  assert.equal(world.peer.getSenders()[0].track, second);
+  await world.time.pass(6000);
+  world.peer.channels[0].close();
+  assert.equal(await again(), second);
+  await world.time.pass(6000);
+  world.peer.channels[0].close();
+  await session.replaceTrack(third, second);
+  assert.equal(await again(), third);
+  assert.deepEqual(session.stream.getTracks(), [third]);
+});
+
+test("a track that is replaced while another connection is being made is replaced on that one too", async () => {
+  const [first, second] = [new FakeTrack("video", "one"), new FakeTrack("video", "two")];
+  const { session, of } = await start({ track: first });
+  world.say({ drain: {} });
+  await world.time.until(() => world.peers.length === 2, 1000);
+  const replacing = session.replaceTrack(second);
+  await world.time.until(() => of("reconnect").length === 1, 1000);
+  await replacing;
+  assert.equal(world.peer.getSenders()[0].track, second);
+});
+
 test("a track that ends by itself is told; one that was replaced is not", async () => {
   const [first, second] = [new FakeTrack("video"), new FakeTrack("video")];
   const { session, of } = await start({ track: first });
