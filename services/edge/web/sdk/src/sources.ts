@@ -57,14 +57,13 @@ export class Sources {
    * @param ended is told of each @param replace sends a track in place of another, and has it noted by {@link Sources.replaced}
    */
   watch(ended: (what: SourceEnded) => void, replace: (old: MediaStreamTrack, track: MediaStreamTrack) => Promise<void>): void {
-    this.#watchOne = (track) => {
-      const gone = () => {
-        if (!this.list.some((source) => source.track === track)) return; // the page has replaced it
-        ended({ track, error: endOf(track) });
-        this.#awaitReturn(track, replace);
-      };
-      track.addEventListener("ended", gone, { signal: this.#ending.signal });
+    const gone = ({ target }: Event) => {
+      const track = target as MediaStreamTrack;
+      if (!this.#sends(track)) return; // the page has replaced it
+      ended({ track, error: endOf(track) });
+      this.#awaitReturn(track, replace);
     };
+    this.#watchOne = (track) => track.addEventListener("ended", gone, { signal: this.#ending.signal }); // once, however often it is sent again
     for (const { track } of this.list) this.#watchOne(track);
   }
 
@@ -75,13 +74,13 @@ export class Sources {
     const found = new AbortController();
     const signal = AbortSignal.any([found.signal, this.#ending.signal]);
     const look = async () => {
-      const fresh = await open().catch(() => undefined);
-      if (!fresh) return; // it was another device that came
-      if (signal.aborted) return fresh.stop();
+      const fresh = this.#sends(track) ? await open().catch(() => undefined) : found.abort();
+      if (!fresh) return; // it was another device that came, or the page has replaced the track
+      if (signal.aborted || !this.#sends(track)) return fresh.stop();
       found.abort();
       this.#owned.delete(track);
       this.#owned.set(fresh, open);
-      await replace(track, fresh);
+      await replace(track, fresh).catch(() => fresh.stop());
     };
     globalThis.navigator.mediaDevices.addEventListener("devicechange", () => void look(), { signal });
   }
@@ -100,6 +99,10 @@ export class Sources {
   close(): void {
     this.#ending.abort();
     for (const track of [...this.#owned.keys(), ...this.#drawn]) track.stop();
+  }
+
+  #sends(track: MediaStreamTrack): boolean {
+    return this.list.some((source) => source.track === track);
   }
 
   #add(track: MediaStreamTrack, encodings?: RTCRtpEncodingParameters[]): void {
