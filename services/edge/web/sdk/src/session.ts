@@ -279,7 +279,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
       await this.#pause(wait);
       if (this.#isBack()) break;
       try {
-        if (mayRestart && !this.#draining && (await this.#restarted())) break;
+        if (mayRestart && !this.#draining && (await this.#restarted())) continue; // and is over, unless the edge has asked to leave meanwhile
         mayRestart = false;
         await this.#renew(lent);
         last = undefined; // should it end again at once, the pauses get longer all the same

@@ -199,6 +199,22 @@ test("a drain is answered with another session before the first is left", async 
   assert.ok(posts[2] - posts[1] >= 2000, "it did not wait as long as it was asked to");
 });
 
+test("a drain that comes with the connection's return is heeded", async () => {
+  const { session, of } = await start();
+  world.isReachable = false;
+  await world.time.until(() => session.state === "interrupted", 1000);
+  world.isReachable = true;
+  const { flows } = world;
+  world.flows = () => false;
+  await world.time.until(() => world.patches().length === 1, 2000);
+  await world.time.pass(50); // ICE has its new credentials
+  world.flows = flows;
+  world.outcome(1);
+  world.say({ drain: { reconnectWithin: 20 } });
+  await world.time.until(() => session.id === "s2", 1000);
+  assert.deepEqual(of("reconnect").at(-1), { id: "s2", resumed: false });
+});
+
 test("the edge that ends the session gets it back", async () => {
   const { session, of } = await start();
   await world.time.pass(6000);
