@@ -222,12 +222,17 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     ended: (reason: "server" | "network", from: Connection) => {
       if (from !== this.#connection || this.#ending.signal.aborted) return;
       this.#outbox.attach(undefined);
-      if (!((this.#options.reconnect ?? RECONNECT) > 0)) return this.#end(reason);
+      if (!(this.#patience > 0)) return this.#end(reason);
       this.#setState("interrupted");
       if (this.#recovering) this.#nudge();
       else void this.#recover();
     },
   };
+
+  /** ms for which it tries to come back. */
+  get #patience(): number {
+    return 1000 * (this.#options.reconnect ?? RECONNECT);
+  }
 
   #watch(): void {
     const { signal } = this.#ending;
@@ -238,7 +243,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     );
     globalThis.addEventListener?.("online", () => this.#nudge(), { signal });
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), { signal });
-    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => (persisted ? this.#freeze() : void this.close()), { signal });
+    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => (persisted && this.#patience > 0 ? this.#freeze() : void this.close()), { signal });
     globalThis.addEventListener?.("pageshow", ({ persisted }: PageTransitionEvent) => persisted && void this.#recover(), { signal });
   }
 
@@ -264,7 +269,7 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
 
   /** Brings the connection back, or another one; gives up after a while. */
   async #recover(): Promise<void> {
-    const limit = 1000 * (this.#options.reconnect ?? RECONNECT);
+    const limit = this.#patience;
     if (this.#recovering || limit <= 0) return;
     this.#recovering = true;
     const began = performance.now();

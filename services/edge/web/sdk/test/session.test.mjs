@@ -311,6 +311,13 @@ test("a page that is left takes its session along, and one that is shown again g
   assert.deepEqual([of("close"), world.sessions.size], [[{ reason: "client" }], 0]);
 });
 
+test("without reconnection a page that is left for a while has closed its session", async () => {
+  const { session, of } = await start({ reconnect: 0 });
+  world.window.dispatchEvent(Object.assign(new Event("pagehide"), { persisted: true }));
+  await world.time.pass(100);
+  assert.deepEqual([session.state, of("close"), world.sessions.size], ["closed", [{ reason: "client" }], 0]);
+});
+
 test("a network that says it is back is tried at once", async () => {
   const { session } = await start();
   world.isReachable = false;
