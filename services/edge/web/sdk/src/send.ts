@@ -130,7 +130,7 @@ class Stream {
   send(content: Content, captureTime: number): Promise<Sent | undefined> {
     return new Promise((settle, fail) => {
       this.#waiting.push({ content, captureTime, settle, fail });
-      if (!this.#connection?.isOpen) return this.#giveUp(0, "NOT_CONNECTED");
+      if (!this.#connection?.isOpen || this.#channel?.readyState === "closed") return this.#giveUp(0, "NOT_CONNECTED");
       void this.#pump();
       this.#giveUp(this.protocol.startsWith("audio/") ? MAX_SOUNDS : 1, "SUPERSEDED");
     });

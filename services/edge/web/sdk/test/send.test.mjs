@@ -131,6 +131,15 @@ test("without a connection nothing is kept for later", async () => {
   assert.equal(box.captureTime({ session: "s1", stream: "images", sequence: 1 }), undefined);
 });
 
+test("a channel that has closed under a standing connection keeps nobody waiting", async () => {
+  const { send, on, unsent } = outbox();
+  await send(bytes(1));
+  on.channels[0].close();
+  const sent = await Promise.race([send(bytes(2), { at: 5 }), settle().then(() => "it waits")]);
+  assert.equal(sent, undefined);
+  assert.deepEqual(unsent, [{ stream: "images", captureTime: 5, reason: "NOT_CONNECTED" }]);
+});
+
 test("what waits when the connection changes is given up", async () => {
   const { box, send, unsent } = outbox(connection({ opens: false }));
   const waiting = send(bytes(1));
