@@ -33,8 +33,9 @@ function fullScreen() {
 
 async function stop() {
   if (!visit.isBusy) return;
-  await visit.stop();
-  visit.restart();
+  const stopped = visit.stop();
+  visit.restart(); // at once: once the session has ended, another source may already be open
+  await stopped;
 }
 
 function wire() {

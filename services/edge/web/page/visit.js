@@ -76,10 +76,12 @@ export class Visit {
 
   /** Opens a source and sends it. @param {Wish} wish */
   async start(wish) {
-    await this.stop();
+    const stopped = this.stop();
     hideProblem();
     this.#wish = wish;
-    const { signal } = this.#turn;
+    const { signal } = this.#turn; // of this start: another may follow while what went on is being ended
+    await stopped;
+    if (signal.aborted) return;
     try {
       this.#showState("opening", wish.kind === "file" ? "Opening the file…" : `Waiting for the ${wish.kind}: the browser may ask…`);
       const source = await this.#open(wish);

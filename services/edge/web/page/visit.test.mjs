@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { FakeTrack, World, settle } from "../sdk/test/browser.mjs";
+import { Visit } from "./visit.js";
+
+/** An element of a page that nobody sees. */
+class Element extends EventTarget {
+  dataset = {};
+  style = { setProperty() {} };
+  textContent = "";
+  querySelectorAll = () => [];
+  append() {}
+  replaceChildren() {}
+  setAttribute() {}
+  toggleAttribute() {}
+  play = async () => {};
+  requestVideoFrameCallback = () => 1;
+  cancelVideoFrameCallback() {}
+}
+
+/** @type {World} */ let world;
+/** @type {FakeTrack[]} of the cameras that were opened */ let cameras;
+/** @type {[string, PropertyDescriptor | undefined][]} */ let before;
+
+beforeEach(() => {
+  world = new World();
+  cameras = [];
+  /** @type {Map<string, Element>} */ const elements = new Map();
+  const getElementById = (/** @type {string} */ id) => elements.get(id) ?? elements.set(id, new Element()).get(id);
+  const getUserMedia = async () => {
+    const track = new FakeTrack("video", `camera ${cameras.length + 1}`);
+    cameras.push(track);
+    return Object.assign(new MediaStream(/** @type {any} */ ([track])), { getVideoTracks: () => [track] });
+  };
+  const page = {
+    document: Object.assign(new Element(), { body: new Element(), createElement: () => new Element(), getElementById }),
+    window: { isSecureContext: true },
+    location: { origin: "https://edge.example", href: "https://edge.example/" },
+    navigator: { mediaDevices: { getUserMedia, enumerateDevices: async () => [] } },
+    requestAnimationFrame: () => 1,
+    cancelAnimationFrame() {},
+  };
+  before = Object.keys(page).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);
+  for (const [name, value] of Object.entries(page)) Object.defineProperty(globalThis, name, { value, configurable: true });
+});
+
+afterEach(() => {
+  world.time.stop();
+  for (const [name, was] of before) Object.defineProperty(globalThis, name, was ?? { value: undefined, configurable: true });
+});
+
+/** A visit whose camera is sent. */
+async function live() {
+  const dashboard = { clear() {}, stop() {}, add() {}, sending() {}, lately: () => ({}), view: () => ({}), answers: () => 0 };
+  const visit = new Visit(/** @type {any} */ ({ canvas: new Element(), clear() {} }), /** @type {any} */ (dashboard));
+  await visit.start({ kind: "camera" });
+  assert.equal(document.body.dataset.state, "live");
+  return visit;
+}
+
+test("of two sources chosen while a session is being ended, the last one alone is opened", async () => {
+  const visit = await live();
+  const { flows } = world;
+  world.flows = () => false; // the session's farewell takes its time
+  const first = visit.start({ kind: "camera" });
+  await settle();
+  world.flows = flows;
+  const second = visit.start({ kind: "camera" });
+  await world.time.until(() => document.body.dataset.state === "live", 2000);
+  await world.time.pass(1000);
+  await Promise.all([first, second]);
+  assert.deepEqual(cameras.map(({ stopped }) => stopped), [true, false]);
+  assert.deepEqual(world.peers.map(({ connectionState }) => connectionState), ["closed", "connected"]);
+  const stopped = visit.stop();
+  await world.time.pass(1000);
+  await stopped;
+  assert.deepEqual(cameras.map(({ stopped }) => stopped), [true, true]);
+});
