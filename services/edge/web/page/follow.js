@@ -117,6 +117,22 @@ async function refusal(response) {
   return new Refusal(problem.code ?? `HTTP_${response.status}`, response.status, problem.detail);
 }
 
+/**
+ * How to follow a session from a shell. The id may be anything, for it comes from the page's address: a link must not bring a command of its own.
+ * @param {string} id @param {URL} url of its results @param {boolean} hasToken whether the edge wants one, which the shell then has as $TOKEN
+ */
+export function commands(id, url, hasToken) {
+  return {
+    curl: `curl -N ${hasToken ? '-H "Authorization: Bearer $TOKEN" ' : ""}${/^[\w:/.%-]*$/.test(url.href) ? url : quote(url.href)}`,
+    grpcurl: `grpcurl -plaintext -d ${quote(JSON.stringify({ session: id }))} 127.0.0.1:50052 sluice.v1.InspectService/WatchOutcomes`,
+  };
+}
+
+/** One word for a POSIX shell. @param {string} text */
+function quote(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
 /** @param {number} ms */
 function wait(ms) {
   return new Promise((resolve) => setTimeout(resolve, ms));

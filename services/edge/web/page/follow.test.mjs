@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { test } from "node:test";
-import { EventParser, Refusal, follow } from "./follow.js";
+import { EventParser, Refusal, commands, follow } from "./follow.js";
 
 const STREAM = 'retry: 1000\n\nid: 7\nevent: outcome\ndata: {"a":1}\n\n: still here\n\nevent: skipped\ndata: {"skipped":3}\n\nid: 8\ndata: one\ndata: two\n\n';
 const EVENTS = [
@@ -73,3 +74,21 @@ test("a busy edge and a missing network are waited for, ever longer", async () =
   const { pauses } = await all({ fetch });
   assert.deepEqual(pauses.slice(0, 7), [500, 1000, 2000, 4000, 8000, 8000, 8000]);
 });
+
+const resultsOf = (id) => new URL(`https://edge.example/sessions/${encodeURIComponent(id)}/results`);
+
+test("the commands to follow a session are short for a usual id", () => {
+  const { curl, grpcurl } = commands("0123abcd", resultsOf("0123abcd"), true);
+  assert.equal(curl, 'curl -N -H "Authorization: Bearer $TOKEN" https://edge.example/sessions/0123abcd/results');
+  assert.equal(grpcurl, `grpcurl -plaintext -d '{"session":"0123abcd"}' 127.0.0.1:50052 sluice.v1.InspectService/WatchOutcomes`);
+  assert.ok(!commands("a", resultsOf("a"), false).curl.includes("TOKEN"));
+});
+
+for (const id of ["x'; echo owned; '", "x'\"}' & echo owned #", "$(echo owned)", "a\nb", "(x)"])
+  test(`a shell takes the id ${JSON.stringify(id)} for nothing but an id`, () => {
+    const { curl, grpcurl } = commands(id, resultsOf(id), false);
+    const words = (command) => execFileSync("sh", ["-c", `printf '%s\\0' ${command}`], { encoding: "utf8" }).split("\0");
+    assert.deepEqual(words(curl), ["curl", "-N", resultsOf(id).href, ""]);
+    assert.deepEqual(JSON.parse(words(grpcurl)[3]), { session: id });
+    assert.equal(words(grpcurl).length, 7);
+  });

@@ -2,7 +2,7 @@
 
 import { Dashboard } from "./dashboard.js";
 import { byId, copyText, element, renderRows, write } from "./dom.js";
-import { follow } from "./follow.js";
+import { commands, follow } from "./follow.js";
 import { watching } from "./happening.js";
 import { wireKeys } from "./keys.js";
 import { Log } from "./log.js";
@@ -123,8 +123,9 @@ class Watch {
   #introduce(id, url) {
     write(byId("session-id"), id);
     byId("wanted").value = id;
-    write(byId("by-curl"), `curl -N ${this.#token ? '-H "Authorization: Bearer $TOKEN" ' : ""}${url}`);
-    write(byId("by-grpc"), `grpcurl -plaintext -d '{"session":"${id}"}' 127.0.0.1:50052 sluice.v1.InspectService/WatchOutcomes`);
+    const { curl, grpcurl } = commands(id, url, this.#token !== undefined);
+    write(byId("by-curl"), curl);
+    write(byId("by-grpc"), grpcurl);
   }
 }
 
