@@ -108,7 +108,8 @@ export class Visit {
       if (signal.aborted || change !== this.#change) return source.close();
       this.#own(source);
       const [track] = source.stream.getVideoTracks();
-      await session.replaceTrack(track);
+      if (session === this.#session) await session.replaceTrack(track);
+      else void this.#rejoin("Taking the camera that was chosen."); // other models were chosen meanwhile, and their session was begun with the old one
       this.#live?.replace(source);
       await this.showDevices();
     } catch (error) {

@@ -20,14 +20,16 @@ class Element extends EventTarget {
 
 /** @type {World} */ let world;
 /** @type {FakeTrack[]} of the cameras that were opened */ let cameras;
+/** @type {Promise<void>} what a device that is opened waits for */ let allowed;
 /** @type {[string, PropertyDescriptor | undefined][]} */ let before;
 
 beforeEach(() => {
   world = new World();
-  cameras = [];
+  [cameras, allowed] = [[], Promise.resolve()];
   /** @type {Map<string, Element>} */ const elements = new Map();
   const getElementById = (/** @type {string} */ id) => elements.get(id) ?? elements.set(id, new Element()).get(id);
   const getUserMedia = async () => {
+    await allowed;
     const track = new FakeTrack("video", `camera ${cameras.length + 1}`);
     cameras.push(track);
     return Object.assign(new MediaStream(/** @type {any} */ ([track])), { getVideoTracks: () => [track] });
@@ -75,4 +77,22 @@ test("of two sources chosen while a session is being ended, the last one alone i
   await world.time.pass(1000);
   await stopped;
   assert.deepEqual(cameras.map(({ stopped }) => stopped), [true, true]);
+});
+
+test("a camera that is opened while other models are asked for is the one that their session sends", async () => {
+  const visit = await live();
+  let allow = () => {};
+  allowed = new Promise((resolve) => (allow = resolve));
+  const changing = visit.changeCamera();
+  visit.choose("faces", true);
+  await world.time.until(() => world.peers.length === 2 && document.body.dataset.state === "live", 3000);
+  allow();
+  await changing;
+  await world.time.pass(2000);
+  assert.equal(document.body.dataset.state, "live");
+  assert.deepEqual(cameras.map(({ stopped }) => stopped), [true, false]);
+  assert.equal(world.peer.getSenders()[0].track, cameras[1]);
+  assert.equal(world.peers.filter(({ connectionState }) => connectionState === "connected").length, 1);
+  void visit.stop();
+  await world.time.pass(1000);
 });
