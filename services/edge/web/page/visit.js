@@ -29,6 +29,7 @@ export class Visit {
   /** @type {Live | undefined} */ #live;
   /** Aborted when what is going on is given up for something else. */ #turn = new AbortController();
   /** The last change of the camera that was asked for. */ #change = {};
+  /** The same of the microphone. */ #hearing = {};
   /** Aborted when a session that is being started is not wanted any more. */ #joining = new AbortController();
 
   /** @param {import("./picture.js").Picture} picture @param {import("./dashboard.js").Dashboard} dashboard */
@@ -119,11 +120,13 @@ export class Visit {
 
   /** Takes the microphone in or leaves it out; a session goes on as another one. @param {boolean} on */
   async listen(on) {
+    const hearing = (this.#hearing = {});
     this.#microphone?.stop();
     this.#microphone = undefined;
     if (this.#live) this.#live.trouble = undefined;
     if (on) {
       const track = await openMicrophone(lastDevice("audioinput")).catch(() => openMicrophone()).catch(() => undefined);
+      if (hearing !== this.#hearing) return track?.stop();
       byId("microphone").checked = track !== undefined;
       if (!track && this.#live) this.#live.trouble = explain("NO_MICROPHONE");
       else if (!track) showAdvice(explain("NO_MICROPHONE"));

@@ -20,19 +20,21 @@ class Element extends EventTarget {
 
 /** @type {World} */ let world;
 /** @type {FakeTrack[]} of the cameras that were opened */ let cameras;
+/** @type {FakeTrack[]} and of the microphones */ let microphones;
 /** @type {Promise<void>} what a device that is opened waits for */ let allowed;
 /** @type {[string, PropertyDescriptor | undefined][]} */ let before;
 
 beforeEach(() => {
   world = new World();
-  [cameras, allowed] = [[], Promise.resolve()];
+  [cameras, microphones, allowed] = [[], [], Promise.resolve()];
   /** @type {Map<string, Element>} */ const elements = new Map();
   const getElementById = (/** @type {string} */ id) => elements.get(id) ?? elements.set(id, new Element()).get(id);
-  const getUserMedia = async () => {
+  const getUserMedia = async (/** @type {any} */ { audio }) => {
     await allowed;
-    const track = new FakeTrack("video", `camera ${cameras.length + 1}`);
-    cameras.push(track);
-    return Object.assign(new MediaStream(/** @type {any} */ ([track])), { getVideoTracks: () => [track] });
+    const opened = audio ? microphones : cameras;
+    const track = new FakeTrack(audio ? "audio" : "video", `device ${opened.length + 1}`);
+    opened.push(track);
+    return Object.assign(new MediaStream(/** @type {any} */ ([track])), { getVideoTracks: () => [track], getAudioTracks: () => [track] });
   };
   const page = {
     document: Object.assign(new Element(), { body: new Element(), createElement: () => new Element(), getElementById }),
@@ -93,6 +95,23 @@ test("a camera that is opened while other models are asked for is the one that t
   assert.deepEqual(cameras.map(({ stopped }) => stopped), [true, false]);
   assert.equal(world.peer.getSenders()[0].track, cameras[1]);
   assert.equal(world.peers.filter(({ connectionState }) => connectionState === "connected").length, 1);
+  void visit.stop();
+  await world.time.pass(1000);
+});
+
+test("a microphone that is no longer wanted when the browser gives it is closed", async () => {
+  const visit = await live();
+  let allow = () => {};
+  allowed = new Promise((resolve) => (allow = resolve));
+  const [first, none, second] = [visit.listen(true), visit.listen(false), visit.listen(true)];
+  allow();
+  await world.time.pass(3000);
+  await Promise.all([first, none, second]);
+  assert.deepEqual(microphones.map(({ stopped }) => stopped), [true, false]);
+  const off = visit.listen(false);
+  await world.time.pass(3000);
+  await off;
+  assert.deepEqual(microphones.map(({ stopped }) => stopped), [true, true]);
   void visit.stop();
   await world.time.pass(1000);
 });
