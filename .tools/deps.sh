@@ -7,7 +7,7 @@ set -euo pipefail
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg espeak-ng gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
-  [e2e]="chromium coturn simple-whip-client iproute2 procps curl libpython3-dev"
+  [e2e]="chromium firefox-esr coturn simple-whip-client iproute2 procps curl libpython3-dev"
   [bench]="iproute2 libpython3-dev python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gstreamer1.0-libav"
 )

@@ -147,17 +147,15 @@ export class Connection {
     this.#state = "leaving";
     const summary = new Promise<void>((resolve) => (this.#summarised = resolve));
     this.say('{"bye":{}}');
-    const deleted = this.#resource ? erase(this.#resource, this.#wish.token) : Promise.resolve();
-    await Promise.race([summary, deleted.then(() => pause(FAREWELL / 2)), pause(FAREWELL)]);
+    await Promise.race([summary, pause(FAREWELL)]);
     this.close();
   }
 
   /** Ends it at once. The edge is told, where it can be. */
   close(): void {
     if (this.#state === "ended") return;
-    const told = this.#state === "leaving";
     this.#stop();
-    if (this.#resource && !told) void erase(this.#resource, this.#wish.token); // the edge may still keep a place for it
+    if (this.#resource) void erase(this.#resource, this.#wish.token); // the edge may still keep a place for it
   }
 
   /** @returns false where it has to be done anew with the servers that the edge lends */
@@ -250,7 +248,9 @@ export class Connection {
     this.#setSilent(false);
     if (message.kind === "outcome") this.id ||= message.value.session ?? "";
     this.#listener.message(message, this);
-    if (message.kind === "summary") this.#summarised();
+    if (message.kind !== "summary") return;
+    this.#resource = undefined; // to delete what has ended would be refused
+    this.#summarised();
   }
 
   #end(reason: "server" | "network"): void {

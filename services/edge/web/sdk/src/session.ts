@@ -243,7 +243,10 @@ export class Session extends EventTarget implements AsyncIterable<Outcome> {
     );
     globalThis.addEventListener?.("online", () => this.#nudge(), { signal });
     globalThis.document?.addEventListener("visibilitychange", () => this.#nudge(), { signal });
-    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => (persisted && this.#patience > 0 ? this.#freeze() : void this.close()), { signal });
+    globalThis.addEventListener?.("pagehide", ({ persisted }: PageTransitionEvent) => {
+      this.#freeze();
+      if (!persisted || this.#patience <= 0) void this.close();
+    }, { signal });
     globalThis.addEventListener?.("pageshow", ({ persisted }: PageTransitionEvent) => persisted && void this.#recover(), { signal });
   }
 

@@ -210,7 +210,11 @@ export class World {
   #hear(peer, message) {
     peer.heard = [...(peer.heard ?? []), message];
     if (message.ping) queueMicrotask(() => this.say({ pong: message.ping }, peer));
-    if (message.bye) queueMicrotask(() => this.say({ summary: { session: `s${peer.number}` } }, peer));
+    if (!message.bye) return;
+    queueMicrotask(() => {
+      this.say({ summary: { session: `s${peer.number}` } }, peer);
+      this.sessions.delete(`https://edge.example/whip/secret${peer.number}`);
+    });
   }
 
   #response(url, status, body, headers = {}) {

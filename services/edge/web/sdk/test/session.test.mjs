@@ -271,6 +271,7 @@ test("close says bye, waits for the counts and ends once, also while the connect
   await Promise.all([closing, session.close()]);
   assert.deepEqual([of("summary").length, of("close")], [1, [{ reason: "client" }]]);
   assert.equal(world.sessions.size, 0);
+  assert.ok(!world.requests.some(({ method }) => method === "DELETE"), "what has ended is deleted, which the edge refuses");
 
   const other = await start();
   world.kill();
