@@ -18,6 +18,7 @@ func TestJam(t *testing.T) {
 	}{
 		{"nothing", []step{{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}}, -1},
 		{"a buffer that is full", []step{{0, full}, {0, full + 1000}, {0, full + 2000}, {0, full + 3000}, {0, full + 4000}}, 4},
+		{"one that losses keep from filling", []step{{0, 3537000}, {0, 3683000}, {0, 3687000}, {0, 3693000}, {0, 3698000}, {0, 3704000}}, 5},
 		{"one that fills slowly", []step{{0, full / 2}, {0, full}, {0, full}, {0, full}, {0, full}, {0, full}}, 5},
 		{"a long message that is complete at last", []step{{0, full}, {0, full}, {0, full}, {1, full}, {1, full}, {1, full}, {1, full}}, -1},
 		{"a network that repeats itself", []step{{0, full}, {0, 2 * full}, {0, 3 * full}, {0, 4 * full}, {0, 5 * full}}, -1},

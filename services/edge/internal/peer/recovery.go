@@ -136,7 +136,7 @@ func (p *Peer) measure() {
 			p.rtt.Store(int64(stats.CurrentRoundTripTime * float64(time.Second)))
 		}
 		if jammed.look(p.taken.Load(), association.Stats().BytesReceived, time.Now()) {
-			p.events.Violation("a data channel message of more than 4 MiB")
+			p.events.Violation("a data channel message of several MiB that does not come whole")
 		}
 		select {
 		case <-p.closing:
