@@ -23,6 +23,92 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Stage is a part of a unit's way.
+type Life_Stage int32
+
+const (
+	// Never sent.
+	Life_STAGE_UNSPECIFIED Life_Stage = 0
+	// From its first packet to its last one.
+	Life_RECEIVE Life_Stage = 1
+	// From there until it was whole, or known to be lost, and it was decided for which models it is due: the wait for packets that others
+	// overtook, and for older units.
+	Life_ORDER Life_Stage = 2
+	// From there until decoding began: the wait for older units, for other sessions, for the decoder.
+	Life_TURN Life_Stage = 3
+	// In the decoder.
+	Life_DECODE Life_Stage = 4
+	// Scaling and conversion to the model's input.
+	Life_CONVERT Life_Stage = 5
+	// In the slot for frames that cannot be sent yet.
+	Life_SLOT Life_Stage = 6
+	// From there to the router's queue.
+	Life_OUTWARD Life_Stage = 7
+	// In the router's queue.
+	Life_QUEUE Life_Stage = 8
+	// With its batch in the model.
+	Life_INFER Life_Stage = 9
+	// From the model's answer until the outcome was final at the edge.
+	Life_HOMEWARD Life_Stage = 10
+)
+
+// Enum value maps for Life_Stage.
+var (
+	Life_Stage_name = map[int32]string{
+		0:  "STAGE_UNSPECIFIED",
+		1:  "RECEIVE",
+		2:  "ORDER",
+		3:  "TURN",
+		4:  "DECODE",
+		5:  "CONVERT",
+		6:  "SLOT",
+		7:  "OUTWARD",
+		8:  "QUEUE",
+		9:  "INFER",
+		10: "HOMEWARD",
+	}
+	Life_Stage_value = map[string]int32{
+		"STAGE_UNSPECIFIED": 0,
+		"RECEIVE":           1,
+		"ORDER":             2,
+		"TURN":              3,
+		"DECODE":            4,
+		"CONVERT":           5,
+		"SLOT":              6,
+		"OUTWARD":           7,
+		"QUEUE":             8,
+		"INFER":             9,
+		"HOMEWARD":          10,
+	}
+)
+
+func (x Life_Stage) Enum() *Life_Stage {
+	p := new(Life_Stage)
+	*p = x
+	return p
+}
+
+func (x Life_Stage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Life_Stage) Descriptor() protoreflect.EnumDescriptor {
+	return file_sluice_v1_inspect_proto_enumTypes[0].Descriptor()
+}
+
+func (Life_Stage) Type() protoreflect.EnumType {
+	return &file_sluice_v1_inspect_proto_enumTypes[0]
+}
+
+func (x Life_Stage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Life_Stage.Descriptor instead.
+func (Life_Stage) EnumDescriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{11, 0}
+}
+
 // ListSessionsRequest has no fields yet.
 type ListSessionsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -125,7 +211,9 @@ type Session struct {
 	// Counts of each stream so far.
 	Streams []*StreamCounts `protobuf:"bytes,3,rep,name=streams,proto3" json:"streams,omitempty"`
 	// State of the connection: connecting, connected, disconnected or draining. On a router: open or draining.
-	State         *string `protobuf:"bytes,4,opt,name=state,proto3,oneof" json:"state,omitempty"`
+	State *string `protobuf:"bytes,4,opt,name=state,proto3,oneof" json:"state,omitempty"`
+	// How busy each of those streams is, in the same order.
+	Activity      []*StreamActivity `protobuf:"bytes,5,rep,name=activity,proto3" json:"activity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -188,6 +276,187 @@ func (x *Session) GetState() string {
 	return ""
 }
 
+func (x *Session) GetActivity() []*StreamActivity {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+// StreamActivity tells how busy a stream is. Rates are a second's share of the last ten seconds, or of all of a younger stream's life.
+type StreamActivity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the stream.
+	Stream *string `protobuf:"bytes,1,opt,name=stream,proto3,oneof" json:"stream,omitempty"`
+	// Units that arrived a second; on a router, frames.
+	UnitRate *float64 `protobuf:"fixed64,2,opt,name=unit_rate,json=unitRate,proto3,oneof" json:"unit_rate,omitempty"`
+	// Seconds since the newest of them. Absent: none has come yet.
+	UnitAge *float64 `protobuf:"fixed64,3,opt,name=unit_age,json=unitAge,proto3,oneof" json:"unit_age,omitempty"`
+	// One for each model that had an outcome, by name.
+	Models        []*ModelActivity `protobuf:"bytes,4,rep,name=models,proto3" json:"models,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamActivity) Reset() {
+	*x = StreamActivity{}
+	mi := &file_sluice_v1_inspect_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamActivity) ProtoMessage() {}
+
+func (x *StreamActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_inspect_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamActivity.ProtoReflect.Descriptor instead.
+func (*StreamActivity) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StreamActivity) GetStream() string {
+	if x != nil && x.Stream != nil {
+		return *x.Stream
+	}
+	return ""
+}
+
+func (x *StreamActivity) GetUnitRate() float64 {
+	if x != nil && x.UnitRate != nil {
+		return *x.UnitRate
+	}
+	return 0
+}
+
+func (x *StreamActivity) GetUnitAge() float64 {
+	if x != nil && x.UnitAge != nil {
+		return *x.UnitAge
+	}
+	return 0
+}
+
+func (x *StreamActivity) GetModels() []*ModelActivity {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+// ModelActivity tells what a stream gets of a model. Rates are as in StreamActivity.
+type ModelActivity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model.
+	Model *string `protobuf:"bytes,1,opt,name=model,proto3,oneof" json:"model,omitempty"`
+	// Results a second.
+	ResultRate *float64 `protobuf:"fixed64,2,opt,name=result_rate,json=resultRate,proto3,oneof" json:"result_rate,omitempty"`
+	// Drops a second.
+	DropRate *float64 `protobuf:"fixed64,3,opt,name=drop_rate,json=dropRate,proto3,oneof" json:"drop_rate,omitempty"`
+	// Errors a second.
+	ErrorRate *float64 `protobuf:"fixed64,4,opt,name=error_rate,json=errorRate,proto3,oneof" json:"error_rate,omitempty"`
+	// Seconds since the newest result. Absent: there was none yet.
+	ResultAge *float64 `protobuf:"fixed64,5,opt,name=result_age,json=resultAge,proto3,oneof" json:"result_age,omitempty"`
+	// Half of the newest 128 results took no longer, in seconds: on an edge from the arrival of the unit's first packet, on a router from
+	// that of the frame. Absent: there was none yet.
+	LatencyP50 *float64 `protobuf:"fixed64,6,opt,name=latency_p50,json=latencyP50,proto3,oneof" json:"latency_p50,omitempty"`
+	// All but a twentieth of them took no longer.
+	LatencyP95    *float64 `protobuf:"fixed64,7,opt,name=latency_p95,json=latencyP95,proto3,oneof" json:"latency_p95,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ModelActivity) Reset() {
+	*x = ModelActivity{}
+	mi := &file_sluice_v1_inspect_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ModelActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ModelActivity) ProtoMessage() {}
+
+func (x *ModelActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_inspect_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ModelActivity.ProtoReflect.Descriptor instead.
+func (*ModelActivity) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ModelActivity) GetModel() string {
+	if x != nil && x.Model != nil {
+		return *x.Model
+	}
+	return ""
+}
+
+func (x *ModelActivity) GetResultRate() float64 {
+	if x != nil && x.ResultRate != nil {
+		return *x.ResultRate
+	}
+	return 0
+}
+
+func (x *ModelActivity) GetDropRate() float64 {
+	if x != nil && x.DropRate != nil {
+		return *x.DropRate
+	}
+	return 0
+}
+
+func (x *ModelActivity) GetErrorRate() float64 {
+	if x != nil && x.ErrorRate != nil {
+		return *x.ErrorRate
+	}
+	return 0
+}
+
+func (x *ModelActivity) GetResultAge() float64 {
+	if x != nil && x.ResultAge != nil {
+		return *x.ResultAge
+	}
+	return 0
+}
+
+func (x *ModelActivity) GetLatencyP50() float64 {
+	if x != nil && x.LatencyP50 != nil {
+		return *x.LatencyP50
+	}
+	return 0
+}
+
+func (x *ModelActivity) GetLatencyP95() float64 {
+	if x != nil && x.LatencyP95 != nil {
+		return *x.LatencyP95
+	}
+	return 0
+}
+
 // ListModelsRequest has no fields yet.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -197,7 +466,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[3]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +478,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[3]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +491,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{3}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{5}
 }
 
 // ListModelsResponse holds the models, by name.
@@ -238,7 +507,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[4]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -250,7 +519,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[4]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -263,7 +532,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{4}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -297,7 +566,7 @@ type WatchOutcomesRequest struct {
 
 func (x *WatchOutcomesRequest) Reset() {
 	*x = WatchOutcomesRequest{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[5]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +578,7 @@ func (x *WatchOutcomesRequest) String() string {
 func (*WatchOutcomesRequest) ProtoMessage() {}
 
 func (x *WatchOutcomesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[5]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +591,7 @@ func (x *WatchOutcomesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOutcomesRequest.ProtoReflect.Descriptor instead.
 func (*WatchOutcomesRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{5}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *WatchOutcomesRequest) GetSession() string {
@@ -366,7 +635,7 @@ type WatchOutcomesResponse struct {
 
 func (x *WatchOutcomesResponse) Reset() {
 	*x = WatchOutcomesResponse{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[6]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +647,7 @@ func (x *WatchOutcomesResponse) String() string {
 func (*WatchOutcomesResponse) ProtoMessage() {}
 
 func (x *WatchOutcomesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[6]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +660,7 @@ func (x *WatchOutcomesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOutcomesResponse.ProtoReflect.Descriptor instead.
 func (*WatchOutcomesResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{6}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *WatchOutcomesResponse) GetOutcome() *Outcome {
@@ -423,7 +692,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[7]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +704,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[7]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +717,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{7}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainRequest) GetSession() string {
@@ -482,14 +751,22 @@ type ExplainResponse struct {
 	// Its outcomes so far, one for each model it was due for.
 	Outcomes []*Outcome `protobuf:"bytes,3,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
 	// Models whose outcome is still open.
-	InFlight      []string `protobuf:"bytes,4,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	InFlight []string `protobuf:"bytes,4,rep,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	// What happened to it on its way, for each model it was due for: first those of outcomes, then those of in_flight, in their order.
+	Lives []*Life `protobuf:"bytes,5,rep,name=lives,proto3" json:"lives,omitempty"`
+	// When its stream ended, by the edge's clock. Absent while the stream goes on.
+	StreamEndTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=stream_end_time,json=streamEndTime,proto3" json:"stream_end_time,omitempty"`
+	// Of a unit that was due for no model: why, in plain language.
+	Why *string `protobuf:"bytes,7,opt,name=why,proto3,oneof" json:"why,omitempty"`
+	// Of a unit that was due for no model: what to do if it should have been.
+	Advice        *string `protobuf:"bytes,8,opt,name=advice,proto3,oneof" json:"advice,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_sluice_v1_inspect_proto_msgTypes[8]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +778,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_sluice_v1_inspect_proto_msgTypes[8]
+	mi := &file_sluice_v1_inspect_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +791,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{8}
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExplainResponse) GetArrivalTime() *timestamppb.Timestamp {
@@ -545,6 +822,290 @@ func (x *ExplainResponse) GetInFlight() []string {
 	return nil
 }
 
+func (x *ExplainResponse) GetLives() []*Life {
+	if x != nil {
+		return x.Lives
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetStreamEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StreamEndTime
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetWhy() string {
+	if x != nil && x.Why != nil {
+		return *x.Why
+	}
+	return ""
+}
+
+func (x *ExplainResponse) GetAdvice() string {
+	if x != nil && x.Advice != nil {
+		return *x.Advice
+	}
+	return ""
+}
+
+// Life is what happened to one unit for one model. Times are seconds after the arrival of its first packet.
+type Life struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the model.
+	Model *string `protobuf:"bytes,1,opt,name=model,proto3,oneof" json:"model,omitempty"`
+	// When its outcome was due.
+	Deadline *float64 `protobuf:"fixed64,2,opt,name=deadline,proto3,oneof" json:"deadline,omitempty"`
+	// When its outcome was final. Absent while it is open.
+	Settled *float64 `protobuf:"fixed64,3,opt,name=settled,proto3,oneof" json:"settled,omitempty"`
+	// RESULT, or the drop's reason or the error's code. Absent while it is open.
+	Verdict *string `protobuf:"bytes,4,opt,name=verdict,proto3,oneof" json:"verdict,omitempty"`
+	// Where its way ended, or where it is now.
+	Stage *Life_Stage `protobuf:"varint,5,opt,name=stage,proto3,enum=sluice.v1.Life_Stage,oneof" json:"stage,omitempty"`
+	// Why it ended so, in plain language.
+	Why *string `protobuf:"bytes,6,opt,name=why,proto3,oneof" json:"why,omitempty"`
+	// What to do about it.
+	Advice *string `protobuf:"bytes,7,opt,name=advice,proto3,oneof" json:"advice,omitempty"`
+	// Name of the router that it was sent to. Absent when it was sent to none.
+	Router *string `protobuf:"bytes,8,opt,name=router,proto3,oneof" json:"router,omitempty"`
+	// The stages that it passed, in their order, as far as their times are known.
+	Steps []*Step `protobuf:"bytes,9,rep,name=steps,proto3" json:"steps,omitempty"`
+	// Who was handed the outcome, in the order of handing. The first 16 are kept.
+	Deliveries    []*Delivery `protobuf:"bytes,10,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Life) Reset() {
+	*x = Life{}
+	mi := &file_sluice_v1_inspect_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Life) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Life) ProtoMessage() {}
+
+func (x *Life) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_inspect_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Life.ProtoReflect.Descriptor instead.
+func (*Life) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Life) GetModel() string {
+	if x != nil && x.Model != nil {
+		return *x.Model
+	}
+	return ""
+}
+
+func (x *Life) GetDeadline() float64 {
+	if x != nil && x.Deadline != nil {
+		return *x.Deadline
+	}
+	return 0
+}
+
+func (x *Life) GetSettled() float64 {
+	if x != nil && x.Settled != nil {
+		return *x.Settled
+	}
+	return 0
+}
+
+func (x *Life) GetVerdict() string {
+	if x != nil && x.Verdict != nil {
+		return *x.Verdict
+	}
+	return ""
+}
+
+func (x *Life) GetStage() Life_Stage {
+	if x != nil && x.Stage != nil {
+		return *x.Stage
+	}
+	return Life_STAGE_UNSPECIFIED
+}
+
+func (x *Life) GetWhy() string {
+	if x != nil && x.Why != nil {
+		return *x.Why
+	}
+	return ""
+}
+
+func (x *Life) GetAdvice() string {
+	if x != nil && x.Advice != nil {
+		return *x.Advice
+	}
+	return ""
+}
+
+func (x *Life) GetRouter() string {
+	if x != nil && x.Router != nil {
+		return *x.Router
+	}
+	return ""
+}
+
+func (x *Life) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *Life) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// Step is one stage that a unit passed. Times are seconds.
+type Step struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stage.
+	Stage *Life_Stage `protobuf:"varint,1,opt,name=stage,proto3,enum=sluice.v1.Life_Stage,oneof" json:"stage,omitempty"`
+	// When it began, after the arrival of the unit's first packet.
+	Begin *float64 `protobuf:"fixed64,2,opt,name=begin,proto3,oneof" json:"begin,omitempty"`
+	// How long it took.
+	Duration *float64 `protobuf:"fixed64,3,opt,name=duration,proto3,oneof" json:"duration,omitempty"`
+	// Clocks of edge and router are never compared: what is known is how long the unit was away and how long it was in the queue and in the
+	// model. Of the rest, half is taken to be the way there and half the way back, and such times are marked here.
+	Estimated     *bool `protobuf:"varint,4,opt,name=estimated,proto3,oneof" json:"estimated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_sluice_v1_inspect_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_inspect_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Step) GetStage() Life_Stage {
+	if x != nil && x.Stage != nil {
+		return *x.Stage
+	}
+	return Life_STAGE_UNSPECIFIED
+}
+
+func (x *Step) GetBegin() float64 {
+	if x != nil && x.Begin != nil {
+		return *x.Begin
+	}
+	return 0
+}
+
+func (x *Step) GetDuration() float64 {
+	if x != nil && x.Duration != nil {
+		return *x.Duration
+	}
+	return 0
+}
+
+func (x *Step) GetEstimated() bool {
+	if x != nil && x.Estimated != nil {
+		return *x.Estimated
+	}
+	return false
+}
+
+// Delivery tells who was handed an outcome.
+type Delivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sink: data channel and its label, WebSocket or event stream.
+	Sink *string `protobuf:"bytes,1,opt,name=sink,proto3,oneof" json:"sink,omitempty"`
+	// Seconds after the arrival of the unit's first packet.
+	At            *float64 `protobuf:"fixed64,2,opt,name=at,proto3,oneof" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_sluice_v1_inspect_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery) ProtoMessage() {}
+
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_sluice_v1_inspect_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_sluice_v1_inspect_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Delivery) GetSink() string {
+	if x != nil && x.Sink != nil {
+		return *x.Sink
+	}
+	return ""
+}
+
+func (x *Delivery) GetAt() float64 {
+	if x != nil && x.At != nil {
+		return *x.At
+	}
+	return 0
+}
+
 var File_sluice_v1_inspect_proto protoreflect.FileDescriptor
 
 const file_sluice_v1_inspect_proto_rawDesc = "" +
@@ -553,16 +1114,47 @@ const file_sluice_v1_inspect_proto_rawDesc = "" +
 	"\x13ListSessionsRequest\"v\n" +
 	"\x14ListSessionsResponse\x12.\n" +
 	"\bsessions\x18\x01 \x03(\v2\x12.sluice.v1.SessionR\bsessions\x12.\n" +
-	"\x06totals\x18\x02 \x03(\v2\x16.sluice.v1.ModelCountsR\x06totals\"\xc7\x01\n" +
+	"\x06totals\x18\x02 \x03(\v2\x16.sluice.v1.ModelCountsR\x06totals\"\xfe\x01\n" +
 	"\aSession\x12\x1d\n" +
 	"\asession\x18\x01 \x01(\tH\x00R\asession\x88\x01\x01\x129\n" +
 	"\n" +
 	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x121\n" +
 	"\astreams\x18\x03 \x03(\v2\x17.sluice.v1.StreamCountsR\astreams\x12\x19\n" +
-	"\x05state\x18\x04 \x01(\tH\x01R\x05state\x88\x01\x01B\n" +
+	"\x05state\x18\x04 \x01(\tH\x01R\x05state\x88\x01\x01\x125\n" +
+	"\bactivity\x18\x05 \x03(\v2\x19.sluice.v1.StreamActivityR\bactivityB\n" +
 	"\n" +
 	"\b_sessionB\b\n" +
-	"\x06_state\"\x13\n" +
+	"\x06_state\"\xc7\x01\n" +
+	"\x0eStreamActivity\x12\x1b\n" +
+	"\x06stream\x18\x01 \x01(\tH\x00R\x06stream\x88\x01\x01\x12 \n" +
+	"\tunit_rate\x18\x02 \x01(\x01H\x01R\bunitRate\x88\x01\x01\x12\x1e\n" +
+	"\bunit_age\x18\x03 \x01(\x01H\x02R\aunitAge\x88\x01\x01\x120\n" +
+	"\x06models\x18\x04 \x03(\v2\x18.sluice.v1.ModelActivityR\x06modelsB\t\n" +
+	"\a_streamB\f\n" +
+	"\n" +
+	"_unit_rateB\v\n" +
+	"\t_unit_age\"\xec\x02\n" +
+	"\rModelActivity\x12\x19\n" +
+	"\x05model\x18\x01 \x01(\tH\x00R\x05model\x88\x01\x01\x12$\n" +
+	"\vresult_rate\x18\x02 \x01(\x01H\x01R\n" +
+	"resultRate\x88\x01\x01\x12 \n" +
+	"\tdrop_rate\x18\x03 \x01(\x01H\x02R\bdropRate\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"error_rate\x18\x04 \x01(\x01H\x03R\terrorRate\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"result_age\x18\x05 \x01(\x01H\x04R\tresultAge\x88\x01\x01\x12$\n" +
+	"\vlatency_p50\x18\x06 \x01(\x01H\x05R\n" +
+	"latencyP50\x88\x01\x01\x12$\n" +
+	"\vlatency_p95\x18\a \x01(\x01H\x06R\n" +
+	"latencyP95\x88\x01\x01B\b\n" +
+	"\x06_modelB\x0e\n" +
+	"\f_result_rateB\f\n" +
+	"\n" +
+	"_drop_rateB\r\n" +
+	"\v_error_rateB\r\n" +
+	"\v_result_ageB\x0e\n" +
+	"\f_latency_p50B\x0e\n" +
+	"\f_latency_p95\"\x13\n" +
 	"\x11ListModelsRequest\"h\n" +
 	"\x12ListModelsResponse\x12(\n" +
 	"\x06models\x18\x01 \x03(\v2\x10.sluice.v1.ModelR\x06models\x12(\n" +
@@ -590,14 +1182,73 @@ const file_sluice_v1_inspect_proto_rawDesc = "" +
 	"\n" +
 	"\b_sessionB\t\n" +
 	"\a_streamB\v\n" +
-	"\t_sequence\"\xd3\x01\n" +
+	"\t_sequence\"\x85\x03\n" +
 	"\x0fExplainResponse\x12=\n" +
 	"\farrival_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\varrivalTime\x12$\n" +
 	"\vnot_sampled\x18\x02 \x01(\bH\x00R\n" +
 	"notSampled\x88\x01\x01\x12.\n" +
 	"\boutcomes\x18\x03 \x03(\v2\x12.sluice.v1.OutcomeR\boutcomes\x12\x1b\n" +
-	"\tin_flight\x18\x04 \x03(\tR\binFlightB\x0e\n" +
-	"\f_not_sampled2\xc4\x02\n" +
+	"\tin_flight\x18\x04 \x03(\tR\binFlight\x12%\n" +
+	"\x05lives\x18\x05 \x03(\v2\x0f.sluice.v1.LifeR\x05lives\x12B\n" +
+	"\x0fstream_end_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\rstreamEndTime\x12\x15\n" +
+	"\x03why\x18\a \x01(\tH\x01R\x03why\x88\x01\x01\x12\x1b\n" +
+	"\x06advice\x18\b \x01(\tH\x02R\x06advice\x88\x01\x01B\x0e\n" +
+	"\f_not_sampledB\x06\n" +
+	"\x04_whyB\t\n" +
+	"\a_advice\"\xcd\x04\n" +
+	"\x04Life\x12\x19\n" +
+	"\x05model\x18\x01 \x01(\tH\x00R\x05model\x88\x01\x01\x12\x1f\n" +
+	"\bdeadline\x18\x02 \x01(\x01H\x01R\bdeadline\x88\x01\x01\x12\x1d\n" +
+	"\asettled\x18\x03 \x01(\x01H\x02R\asettled\x88\x01\x01\x12\x1d\n" +
+	"\averdict\x18\x04 \x01(\tH\x03R\averdict\x88\x01\x01\x120\n" +
+	"\x05stage\x18\x05 \x01(\x0e2\x15.sluice.v1.Life.StageH\x04R\x05stage\x88\x01\x01\x12\x15\n" +
+	"\x03why\x18\x06 \x01(\tH\x05R\x03why\x88\x01\x01\x12\x1b\n" +
+	"\x06advice\x18\a \x01(\tH\x06R\x06advice\x88\x01\x01\x12\x1b\n" +
+	"\x06router\x18\b \x01(\tH\aR\x06router\x88\x01\x01\x12%\n" +
+	"\x05steps\x18\t \x03(\v2\x0f.sluice.v1.StepR\x05steps\x123\n" +
+	"\n" +
+	"deliveries\x18\n" +
+	" \x03(\v2\x13.sluice.v1.DeliveryR\n" +
+	"deliveries\"\x94\x01\n" +
+	"\x05Stage\x12\x15\n" +
+	"\x11STAGE_UNSPECIFIED\x10\x00\x12\v\n" +
+	"\aRECEIVE\x10\x01\x12\t\n" +
+	"\x05ORDER\x10\x02\x12\b\n" +
+	"\x04TURN\x10\x03\x12\n" +
+	"\n" +
+	"\x06DECODE\x10\x04\x12\v\n" +
+	"\aCONVERT\x10\x05\x12\b\n" +
+	"\x04SLOT\x10\x06\x12\v\n" +
+	"\aOUTWARD\x10\a\x12\t\n" +
+	"\x05QUEUE\x10\b\x12\t\n" +
+	"\x05INFER\x10\t\x12\f\n" +
+	"\bHOMEWARD\x10\n" +
+	"B\b\n" +
+	"\x06_modelB\v\n" +
+	"\t_deadlineB\n" +
+	"\n" +
+	"\b_settledB\n" +
+	"\n" +
+	"\b_verdictB\b\n" +
+	"\x06_stageB\x06\n" +
+	"\x04_whyB\t\n" +
+	"\a_adviceB\t\n" +
+	"\a_router\"\xc6\x01\n" +
+	"\x04Step\x120\n" +
+	"\x05stage\x18\x01 \x01(\x0e2\x15.sluice.v1.Life.StageH\x00R\x05stage\x88\x01\x01\x12\x19\n" +
+	"\x05begin\x18\x02 \x01(\x01H\x01R\x05begin\x88\x01\x01\x12\x1f\n" +
+	"\bduration\x18\x03 \x01(\x01H\x02R\bduration\x88\x01\x01\x12!\n" +
+	"\testimated\x18\x04 \x01(\bH\x03R\testimated\x88\x01\x01B\b\n" +
+	"\x06_stageB\b\n" +
+	"\x06_beginB\v\n" +
+	"\t_durationB\f\n" +
+	"\n" +
+	"_estimated\"H\n" +
+	"\bDelivery\x12\x17\n" +
+	"\x04sink\x18\x01 \x01(\tH\x00R\x04sink\x88\x01\x01\x12\x13\n" +
+	"\x02at\x18\x02 \x01(\x01H\x01R\x02at\x88\x01\x01B\a\n" +
+	"\x05_sinkB\x05\n" +
+	"\x03_at2\xc4\x02\n" +
 	"\x0eInspectService\x12O\n" +
 	"\fListSessions\x12\x1e.sluice.v1.ListSessionsRequest\x1a\x1f.sluice.v1.ListSessionsResponse\x12I\n" +
 	"\n" +
@@ -619,47 +1270,62 @@ func file_sluice_v1_inspect_proto_rawDescGZIP() []byte {
 	return file_sluice_v1_inspect_proto_rawDescData
 }
 
-var file_sluice_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_sluice_v1_inspect_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_sluice_v1_inspect_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_sluice_v1_inspect_proto_goTypes = []any{
-	(*ListSessionsRequest)(nil),   // 0: sluice.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),  // 1: sluice.v1.ListSessionsResponse
-	(*Session)(nil),               // 2: sluice.v1.Session
-	(*ListModelsRequest)(nil),     // 3: sluice.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 4: sluice.v1.ListModelsResponse
-	(*WatchOutcomesRequest)(nil),  // 5: sluice.v1.WatchOutcomesRequest
-	(*WatchOutcomesResponse)(nil), // 6: sluice.v1.WatchOutcomesResponse
-	(*ExplainRequest)(nil),        // 7: sluice.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 8: sluice.v1.ExplainResponse
-	(*ModelCounts)(nil),           // 9: sluice.v1.ModelCounts
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*StreamCounts)(nil),          // 11: sluice.v1.StreamCounts
-	(*Model)(nil),                 // 12: sluice.v1.Model
-	(*Input)(nil),                 // 13: sluice.v1.Input
-	(*Outcome)(nil),               // 14: sluice.v1.Outcome
+	(Life_Stage)(0),               // 0: sluice.v1.Life.Stage
+	(*ListSessionsRequest)(nil),   // 1: sluice.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),  // 2: sluice.v1.ListSessionsResponse
+	(*Session)(nil),               // 3: sluice.v1.Session
+	(*StreamActivity)(nil),        // 4: sluice.v1.StreamActivity
+	(*ModelActivity)(nil),         // 5: sluice.v1.ModelActivity
+	(*ListModelsRequest)(nil),     // 6: sluice.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 7: sluice.v1.ListModelsResponse
+	(*WatchOutcomesRequest)(nil),  // 8: sluice.v1.WatchOutcomesRequest
+	(*WatchOutcomesResponse)(nil), // 9: sluice.v1.WatchOutcomesResponse
+	(*ExplainRequest)(nil),        // 10: sluice.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 11: sluice.v1.ExplainResponse
+	(*Life)(nil),                  // 12: sluice.v1.Life
+	(*Step)(nil),                  // 13: sluice.v1.Step
+	(*Delivery)(nil),              // 14: sluice.v1.Delivery
+	(*ModelCounts)(nil),           // 15: sluice.v1.ModelCounts
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*StreamCounts)(nil),          // 17: sluice.v1.StreamCounts
+	(*Model)(nil),                 // 18: sluice.v1.Model
+	(*Input)(nil),                 // 19: sluice.v1.Input
+	(*Outcome)(nil),               // 20: sluice.v1.Outcome
 }
 var file_sluice_v1_inspect_proto_depIdxs = []int32{
-	2,  // 0: sluice.v1.ListSessionsResponse.sessions:type_name -> sluice.v1.Session
-	9,  // 1: sluice.v1.ListSessionsResponse.totals:type_name -> sluice.v1.ModelCounts
-	10, // 2: sluice.v1.Session.start_time:type_name -> google.protobuf.Timestamp
-	11, // 3: sluice.v1.Session.streams:type_name -> sluice.v1.StreamCounts
-	12, // 4: sluice.v1.ListModelsResponse.models:type_name -> sluice.v1.Model
-	13, // 5: sluice.v1.ListModelsResponse.inputs:type_name -> sluice.v1.Input
-	14, // 6: sluice.v1.WatchOutcomesResponse.outcome:type_name -> sluice.v1.Outcome
-	10, // 7: sluice.v1.ExplainResponse.arrival_time:type_name -> google.protobuf.Timestamp
-	14, // 8: sluice.v1.ExplainResponse.outcomes:type_name -> sluice.v1.Outcome
-	0,  // 9: sluice.v1.InspectService.ListSessions:input_type -> sluice.v1.ListSessionsRequest
-	3,  // 10: sluice.v1.InspectService.ListModels:input_type -> sluice.v1.ListModelsRequest
-	5,  // 11: sluice.v1.InspectService.WatchOutcomes:input_type -> sluice.v1.WatchOutcomesRequest
-	7,  // 12: sluice.v1.InspectService.Explain:input_type -> sluice.v1.ExplainRequest
-	1,  // 13: sluice.v1.InspectService.ListSessions:output_type -> sluice.v1.ListSessionsResponse
-	4,  // 14: sluice.v1.InspectService.ListModels:output_type -> sluice.v1.ListModelsResponse
-	6,  // 15: sluice.v1.InspectService.WatchOutcomes:output_type -> sluice.v1.WatchOutcomesResponse
-	8,  // 16: sluice.v1.InspectService.Explain:output_type -> sluice.v1.ExplainResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	3,  // 0: sluice.v1.ListSessionsResponse.sessions:type_name -> sluice.v1.Session
+	15, // 1: sluice.v1.ListSessionsResponse.totals:type_name -> sluice.v1.ModelCounts
+	16, // 2: sluice.v1.Session.start_time:type_name -> google.protobuf.Timestamp
+	17, // 3: sluice.v1.Session.streams:type_name -> sluice.v1.StreamCounts
+	4,  // 4: sluice.v1.Session.activity:type_name -> sluice.v1.StreamActivity
+	5,  // 5: sluice.v1.StreamActivity.models:type_name -> sluice.v1.ModelActivity
+	18, // 6: sluice.v1.ListModelsResponse.models:type_name -> sluice.v1.Model
+	19, // 7: sluice.v1.ListModelsResponse.inputs:type_name -> sluice.v1.Input
+	20, // 8: sluice.v1.WatchOutcomesResponse.outcome:type_name -> sluice.v1.Outcome
+	16, // 9: sluice.v1.ExplainResponse.arrival_time:type_name -> google.protobuf.Timestamp
+	20, // 10: sluice.v1.ExplainResponse.outcomes:type_name -> sluice.v1.Outcome
+	12, // 11: sluice.v1.ExplainResponse.lives:type_name -> sluice.v1.Life
+	16, // 12: sluice.v1.ExplainResponse.stream_end_time:type_name -> google.protobuf.Timestamp
+	0,  // 13: sluice.v1.Life.stage:type_name -> sluice.v1.Life.Stage
+	13, // 14: sluice.v1.Life.steps:type_name -> sluice.v1.Step
+	14, // 15: sluice.v1.Life.deliveries:type_name -> sluice.v1.Delivery
+	0,  // 16: sluice.v1.Step.stage:type_name -> sluice.v1.Life.Stage
+	1,  // 17: sluice.v1.InspectService.ListSessions:input_type -> sluice.v1.ListSessionsRequest
+	6,  // 18: sluice.v1.InspectService.ListModels:input_type -> sluice.v1.ListModelsRequest
+	8,  // 19: sluice.v1.InspectService.WatchOutcomes:input_type -> sluice.v1.WatchOutcomesRequest
+	10, // 20: sluice.v1.InspectService.Explain:input_type -> sluice.v1.ExplainRequest
+	2,  // 21: sluice.v1.InspectService.ListSessions:output_type -> sluice.v1.ListSessionsResponse
+	7,  // 22: sluice.v1.InspectService.ListModels:output_type -> sluice.v1.ListModelsResponse
+	9,  // 23: sluice.v1.InspectService.WatchOutcomes:output_type -> sluice.v1.WatchOutcomesResponse
+	11, // 24: sluice.v1.InspectService.Explain:output_type -> sluice.v1.ExplainResponse
+	21, // [21:25] is the sub-list for method output_type
+	17, // [17:21] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_sluice_v1_inspect_proto_init() }
@@ -671,22 +1337,28 @@ func file_sluice_v1_inspect_proto_init() {
 	file_sluice_v1_outcome_proto_init()
 	file_sluice_v1_router_proto_init()
 	file_sluice_v1_inspect_proto_msgTypes[2].OneofWrappers = []any{}
-	file_sluice_v1_inspect_proto_msgTypes[5].OneofWrappers = []any{}
-	file_sluice_v1_inspect_proto_msgTypes[6].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[3].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[4].OneofWrappers = []any{}
 	file_sluice_v1_inspect_proto_msgTypes[7].OneofWrappers = []any{}
 	file_sluice_v1_inspect_proto_msgTypes[8].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[9].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[10].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[11].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[12].OneofWrappers = []any{}
+	file_sluice_v1_inspect_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_sluice_v1_inspect_proto_rawDesc), len(file_sluice_v1_inspect_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   9,
+			NumEnums:      1,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_sluice_v1_inspect_proto_goTypes,
 		DependencyIndexes: file_sluice_v1_inspect_proto_depIdxs,
+		EnumInfos:         file_sluice_v1_inspect_proto_enumTypes,
 		MessageInfos:      file_sluice_v1_inspect_proto_msgTypes,
 	}.Build()
 	File_sluice_v1_inspect_proto = out.File

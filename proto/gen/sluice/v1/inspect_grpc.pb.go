@@ -38,8 +38,8 @@ type InspectServiceClient interface {
 	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// WatchOutcomes follows outcomes as they become final at this service. A slow watcher loses the oldest and is told how many.
 	WatchOutcomes(ctx context.Context, in *WatchOutcomesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOutcomesResponse], error)
-	// Explain gives one unit's life, stage by stage. Edge only: a router answers UNIMPLEMENTED. NOT_FOUND when the session is
-	// unknown or the unit is no longer kept (the last 512 of a stream, until 60 s after its end).
+	// Explain gives one unit's life, stage by stage, and why it ended as it did. Edge only: a router answers UNIMPLEMENTED. NOT_FOUND
+	// when the session is unknown or the unit is no longer kept (the last 512 of a stream, until 60 s after its end).
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 }
 
@@ -113,8 +113,8 @@ type InspectServiceServer interface {
 	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// WatchOutcomes follows outcomes as they become final at this service. A slow watcher loses the oldest and is told how many.
 	WatchOutcomes(*WatchOutcomesRequest, grpc.ServerStreamingServer[WatchOutcomesResponse]) error
-	// Explain gives one unit's life, stage by stage. Edge only: a router answers UNIMPLEMENTED. NOT_FOUND when the session is
-	// unknown or the unit is no longer kept (the last 512 of a stream, until 60 s after its end).
+	// Explain gives one unit's life, stage by stage, and why it ended as it did. Edge only: a router answers UNIMPLEMENTED. NOT_FOUND
+	// when the session is unknown or the unit is no longer kept (the last 512 of a stream, until 60 s after its end).
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	mustEmbedUnimplementedInspectServiceServer()
 }
