@@ -108,6 +108,8 @@ type Load struct {
 	Since time.Time
 	// Capacity is the number of frames a second that the model can answer in time, over all instances that are well; 0 when none is and when nothing is known.
 	Capacity float64
+	// Offered is the number of frames a second that came of late, over a second and a half. A demand that the cameras keep to lowers it.
+	Offered float64
 }
 
 // Policy decides. Decide may be asked at any time and must not depend on how often it is asked. The slices of its decision are valid until

@@ -113,6 +113,7 @@ func (f *Fresh) fill(p place, plan plan, s State) {
 func (f *Fresh) Load(now time.Time) Load {
 	f.demand.advance(now)
 	f.weigh(now)
+	f.load.Offered = f.demand.slow
 	return f.load
 }
 

@@ -196,7 +196,7 @@ func TestLoad(t *testing.T) {
 	}
 	ask(0, 3000, 1)
 	l := f.Load(at(3000))
-	if l.Overloaded || l.Capacity < 1500 || l.Capacity > 1750 {
+	if l.Overloaded || l.Capacity < 1500 || l.Capacity > 1750 || l.Offered < 950 || l.Offered > 1050 {
 		t.Errorf("a thousand frames a second for two instances of 865: %+v", l)
 	}
 	ask(3000, 8000, 3)
@@ -207,7 +207,7 @@ func TestLoad(t *testing.T) {
 	if l = f.Load(at(8050)); l.Since != since {
 		t.Errorf("it is overloaded since %v, and then since %v", since, l.Since)
 	}
-	if l = f.Load(at(20_000)); l.Overloaded {
+	if l = f.Load(at(20_000)); l.Overloaded || l.Offered > 10 {
 		t.Errorf("after twelve seconds without a frame: %+v", l)
 	}
 	s.Instances = make([]Instance, 2)

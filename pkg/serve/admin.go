@@ -3,6 +3,7 @@ package serve
 import (
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,11 +21,26 @@ type AdminConfig struct {
 	Ready func() error
 }
 
-// NewRegistry gives a metrics registry with the metrics of the Go runtime and the process in it.
+// NewRegistry gives a metrics registry with the metrics of the Go runtime and the process in it, and sluice_build_info.
 func NewRegistry() *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sluice_build_info", Help: "Always 1. What runs is in the labels.",
+		ConstLabels: prometheus.Labels{"version": Version(), "go": runtime.Version()},
+	})
+	build.Set(1)
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build)
 	return r
+}
+
+// readiness is the metric that says what /readyz does.
+func readiness(ready func() error) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sluice_ready", Help: "1 while /readyz says that the process is ready."}, func() float64 {
+		if ready() != nil {
+			return 0
+		}
+		return 1
+	})
 }
 
 // Admin serves /livez (the process runs; it depends on nothing else), /readyz (200, or 503 with the reason) and /metrics.
@@ -38,6 +54,8 @@ func Admin(cfg AdminConfig) http.Handler {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
+	// It can only be there already, where a process has two admin servers; it says the same then.
+	_ = cfg.Registry.Register(readiness(cfg.Ready))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(cfg.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	if cfg.Pprof {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)

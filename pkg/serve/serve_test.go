@@ -212,6 +212,9 @@ func TestAdmin(t *testing.T) {
 		{"/readyz", false, nil, 200, "ok"},
 		{"/readyz", false, notReady, 503, "no router has answered yet"},
 		{"/metrics", false, nil, 200, "go_goroutines"},
+		{"/metrics", false, nil, 200, `sluice_build_info{go="go`},
+		{"/metrics", false, nil, 200, "sluice_ready 1\n"},
+		{"/metrics", false, notReady, 200, "sluice_ready 0\n"},
 		{"/debug/pprof/", false, nil, 404, ""},
 		{"/debug/pprof/", true, nil, 200, "goroutine"},
 	} {

@@ -109,7 +109,7 @@ func (e *edge) listen() error {
 	}
 	endpoint, err := peer.Listen(peer.Config{
 		UDP: e.cfg.ICE.UDP, TCP: e.cfg.ICE.TCP, Addresses: e.cfg.ICE.Addresses, Loopback: e.cfg.ICE.Loopback,
-		Channels: e.cfg.Limits.Channels, Logger: e.logger,
+		Channels: e.cfg.Limits.Channels, Logger: e.logger, Registry: e.registry,
 	})
 	if err != nil {
 		return err
@@ -154,6 +154,10 @@ func (e *edge) connect() error {
 func (e *edge) manage() error {
 	e.feed = inspect.NewFeed()
 	decoders := e.decoderConfig()
+	var err error
+	if decoders.Metrics, err = decoder.NewMetrics(e.registry); err != nil {
+		return err
+	}
 	manager, err := session.NewManager(session.Deps{
 		Limits: session.Limits{
 			Sessions: e.cfg.Limits.Sessions, Bitrate: int64(e.cfg.Limits.Bitrate), Message: int(e.cfg.Limits.Message),

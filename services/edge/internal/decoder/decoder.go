@@ -34,6 +34,8 @@ type Config struct {
 	// Timeout bounds one unit; 250 ms. A process that the machine starved, rather than one that hangs, gets up to four times as much.
 	Timeout time.Duration
 	Logger  *slog.Logger
+	// Metrics, which may be shared by many decoders, counts what this one does; nil counts nothing.
+	Metrics *Metrics
 }
 
 // Request is one unit of a stream, units in their order.
@@ -297,6 +299,7 @@ func (d *Decoder) crashed(proc *process, cause error) (closed bool) {
 	d.mu.Unlock()
 	state := proc.stop()
 	if !closed {
+		d.cfg.Metrics.crashed(state, cause)
 		d.cfg.Logger.Warn("decoder process ended", "pid", state.Pid(), "state", state.String(), "cause", cause, "violation", violated(state))
 	}
 	return closed

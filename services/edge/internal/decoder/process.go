@@ -33,6 +33,10 @@ type process struct {
 	socket *os.File
 	hello  ipc.Hello
 	buffer [ipc.MaxMessage]byte
+	// counted is the processor time that the metrics have been told of.
+	metrics *Metrics
+	counted time.Duration
+	stopped bool
 }
 
 // resolve finds the program: a bare name beside the running program first, so that one build's parts find each other.
@@ -89,7 +93,8 @@ func startProcess(cfg Config, shared *memory) (*process, error) {
 	_ = theirs.Close()
 	_ = stderr.Close()
 
-	p := &process{cmd: cmd, socket: ours}
+	p := &process{cmd: cmd, socket: ours, metrics: cfg.Metrics}
+	p.metrics.started()
 	// Of the group, so of all threads that it has by now; later ones inherit it. One that has ended already says why in greet.
 	if err := unix.Setpriority(unix.PRIO_PGRP, cmd.Process.Pid, niceness); err != nil && !errors.Is(err, unix.ESRCH) {
 		state := p.stop()
@@ -140,6 +145,7 @@ func lastWords(stderr *os.File) string {
 // ask sends message and gives the answer, which lies in the process's buffer until the next ask.
 func (p *process) ask(message []byte, timeout time.Duration) ([]byte, error) {
 	begin, used := time.Now(), p.cpu()
+	p.count(used)
 	if err := p.socket.SetDeadline(begin.Add(timeout)); err != nil {
 		return nil, err
 	}
@@ -182,6 +188,17 @@ func (p *process) cpu() time.Duration {
 	return time.Duration(t.Nano())
 }
 
+// count tells the metrics of the processor time used so far. It costs no look at the clock of its own: what a unit takes is told with the next one, or at the end.
+func (p *process) count(used time.Duration) {
+	p.metrics.spent(used - p.counted)
+	p.counted = max(p.counted, used)
+}
+
+// isGone tells whether an error of the socket means that the process at its other end has ended.
+func isGone(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
 // kill ends the process without waiting for it. It may be called at any time.
 func (p *process) kill() { _ = p.cmd.Process.Kill() }
 
@@ -190,5 +207,10 @@ func (p *process) stop() *os.ProcessState {
 	_ = p.socket.Close()
 	p.kill()
 	_ = p.cmd.Wait()
+	if state := p.cmd.ProcessState; !p.stopped && state != nil {
+		p.stopped = true
+		p.count(state.UserTime() + state.SystemTime())
+		p.metrics.ended()
+	}
 	return p.cmd.ProcessState
 }

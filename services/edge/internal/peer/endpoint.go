@@ -18,6 +18,7 @@ import (
 	"github.com/pion/logging"
 	"github.com/pion/transport/v5"
 	"github.com/pion/webrtc/v4"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Config says where an Endpoint listens and what one client may use. Zero limits mean the defaults named.
@@ -34,6 +35,8 @@ type Config struct {
 	Channels int
 	// Logger is required. Neither SDP nor a client's addresses are logged.
 	Logger *slog.Logger
+	// Registry receives the metrics of tracks; nil means none.
+	Registry prometheus.Registerer
 	// Net is where sockets come from; nil means the host.
 	Net transport.Net
 }
@@ -48,6 +51,7 @@ type Endpoint struct {
 	tcpListener  net.Listener
 	interceptors *interceptor.Registry
 	media        *webrtc.MediaEngine
+	metrics      *metrics
 
 	mu          sync.Mutex
 	certificate webrtc.Certificate
@@ -71,6 +75,9 @@ func Listen(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{cfg: cfg, logs: pionLogs{cfg.Logger}}
 	var err error
 	if e.media, e.interceptors, err = mediaStack(e.logs); err != nil {
+		return nil, err
+	}
+	if e.metrics, err = newMetrics(cfg.Registry); err != nil {
 		return nil, err
 	}
 	for _, address := range cfg.Addresses {

@@ -50,6 +50,7 @@ type Peer struct {
 	pc       *webrtc.PeerConnection
 	events   Events
 	logger   *slog.Logger
+	metrics  *metrics
 	loopback bool
 	trickles bool
 	offers   bool // it is the edge that offers
@@ -113,7 +114,7 @@ func (e *Endpoint) Answer(
 // newPeer makes a peer without its connection.
 func (e *Endpoint) newPeer(o offer, events Events) *Peer {
 	p := &Peer{
-		events: events, logger: e.cfg.Logger, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels, candidates: o.candidates,
+		events: events, logger: e.cfg.Logger, metrics: e.metrics, loopback: e.cfg.Loopback, messages: o.messages, limit: e.cfg.Channels, candidates: o.candidates,
 		ice: iceSession{ufrag: o.ufrag, password: o.password}, layers: o.layers, reads: make(map[*webrtc.TrackRemote]*Track),
 		closing: make(chan struct{}), done: make(chan struct{}),
 	}

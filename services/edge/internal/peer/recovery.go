@@ -38,6 +38,7 @@ type recovery struct {
 	spread  *jitter.Spread
 	until   time.Time // the read deadline; zero while there is none
 	due     []uint16
+	counted nack.Stats // what the metrics know
 }
 
 func newRecovery(t *Track, remote *webrtc.TrackRemote) *recovery {
@@ -64,7 +65,7 @@ func (r *recovery) arrived(p *rtp.Packet, arrival time.Time) {
 // awake asks for what is due, and sees to it that the next Read returns in time for what comes then.
 func (r *recovery) awake(now time.Time) error {
 	if paused := r.track.paused.Load(); paused != r.paused {
-		r.paused, r.tracker = paused, nack.New(nack.Config{}) // what is thrown away is not missing
+		r.paused, r.tracker, r.counted = paused, nack.New(nack.Config{}), nack.Stats{} // what is thrown away is not missing
 	}
 	var until time.Time
 	if r.answers {
@@ -92,6 +93,9 @@ func (r *recovery) repair(now time.Time) time.Time {
 	r.track.patience.Store(int64(patience))
 	r.tracker.SetTiming(rtt, patience)
 	r.ask(now)
+	stats := r.tracker.Stats()
+	r.track.peer.metrics.repaired(r.counted, stats)
+	r.counted = stats
 	next, missing := r.tracker.Next()
 	if !missing {
 		return time.Time{}

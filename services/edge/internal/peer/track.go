@@ -83,6 +83,7 @@ func (t *Track) Heard() time.Time { return t.began.Add(time.Duration(t.heard.Loa
 
 // RequestKeyFrame asks the client for a key frame (PLI, RFC 4585 section 6.3.1). It does not wait.
 func (t *Track) RequestKeyFrame() {
+	t.peer.metrics.askedForKeyFrame()
 	if err := t.peer.pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: t.SSRC}}); err != nil {
 		t.peer.logger.Debug("key frame not asked for", slog.String("error", err.Error()))
 	}
@@ -179,6 +180,7 @@ func (t *Track) read(remote *webrtc.TrackRemote, reading *reading) {
 			continue
 		}
 		failures = 0
+		t.peer.metrics.arrived()
 		r.arrived(packet, arrival)
 		select {
 		case t.packets <- reading.packet(packet, arrival):

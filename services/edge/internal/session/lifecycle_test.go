@@ -310,6 +310,7 @@ func TestMetricsAreTheLedger(t *testing.T) {
 			"sluice_edge_units_received_total": 1, "sluice_edge_accepted_total": 1, "sluice_edge_outcomes_total": 1,
 			"sluice_edge_in_flight": 0, "sluice_edge_sessions_started_total": 1,
 			"sluice_edge_sessions": map[string]float64{"live": 1, "ended": 0}[state],
+			"sluice_edge_draining": 0,
 		}
 		for name, n := range want {
 			if values[name] != n {

@@ -50,8 +50,15 @@ func (m *Manager) List() []*Session {
 	return list
 }
 
-// Totals gives the counts by model of all sessions since the start, live and ended.
-func (m *Manager) Totals() []media.ModelCounts { return m.snapshot().models }
+// Totals gives the counts by model of all sessions since the start, live and ended. They begin again at zero after 2^32.
+func (m *Manager) Totals() []media.ModelCounts {
+	models := m.snapshot().models
+	counts := make([]media.ModelCounts, 0, len(models))
+	for i := range models {
+		counts = append(counts, models[i].counts())
+	}
+	return counts
+}
 
 // snapshot adds the live sessions' counts to those of the ended ones.
 func (m *Manager) snapshot() totals {
@@ -60,7 +67,7 @@ func (m *Manager) snapshot() totals {
 	defer m.mu.Unlock()
 	t := m.totals
 	t.models = slices.Clone(t.models)
-	t.sessions = len(m.live)
+	t.sessions, t.draining = len(m.live), m.draining
 	for _, s := range m.live {
 		t.add(s.Counts())
 	}

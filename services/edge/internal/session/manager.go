@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/pion/webrtc/v4"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
@@ -77,14 +77,12 @@ func NewManager(deps Deps) (*Manager, error) {
 		return nil, err
 	}
 	m := &Manager{
-		deps: deps, outcomes: outcomes{watch: deps.Watch, metrics: newMetrics()}, turns: newTurns(),
+		deps: deps, outcomes: outcomes{watch: deps.Watch, metrics: newMetrics(deps.Limits.Sessions)}, turns: newTurns(),
 		live: make(map[string]*Session), secrets: make(map[[sha256.Size]byte]*Session),
 	}
 	if deps.Registry != nil {
-		for _, c := range []prometheus.Collector{newCollector(m), m.outcomes.metrics.latency, m.outcomes.metrics.started, m.outcomes.metrics.refused} {
-			if err := deps.Registry.Register(c); err != nil {
-				return nil, err
-			}
+		if err := errors.Join(deps.Registry.Register(newCollector(m)), m.outcomes.metrics.register(deps.Registry)); err != nil {
+			return nil, err
 		}
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -64,6 +64,7 @@ func (v *supervisor) serve(working, relaying context.Context, catalog func() *wa
 	defer setup.Stop()
 	defer own.Stop()
 	defer link.Stop()
+	first := true
 	for {
 		select {
 		case reason := <-v.ending:
@@ -74,6 +75,10 @@ func (v *supervisor) serve(working, relaying context.Context, catalog func() *wa
 			setup.Stop()
 			own.Reset(ownChannelAfter)
 			v.warmUp(working)
+			if first {
+				first = false
+				v.outcomes.metrics.connect.Observe(time.Since(v.started).Seconds())
+			}
 			v.logger.Info("session connected", slog.Duration("after", time.Since(v.started).Round(time.Millisecond)))
 		case <-own.C:
 			v.ownAllowed = true

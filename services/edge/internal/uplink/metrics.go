@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-dev/sluice/pkg/media"
 )
 
 // metrics count what the pool's uplinks do. None has a label of a session or stream.
@@ -31,6 +33,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			"Units given up by the uplink, counted once for each model, by reason."), []string{"reason"}),
 		refused: prometheus.NewCounterVec(counter("outcomes_refused_total",
 			"Outcomes of routers that were thrown away: malformed, of a foreign session, or for a unit that was not sent."), []string{"why"}),
+	}
+	for _, reason := range media.DropReasons() {
+		m.drops.WithLabelValues(reason.String()) // shown before the first of them, so that a rate sees that one too
 	}
 	if r == nil {
 		return m, nil

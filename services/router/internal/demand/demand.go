@@ -113,6 +113,15 @@ func (g *Gauge[K]) End() (demanded []K) {
 // Streams gives the number of streams that are followed.
 func (g *Gauge[K]) Streams() int { return len(g.streams) }
 
+// Natural gives the frames a second that all streams together would send if nothing were demanded of them.
+func (g *Gauge[K]) Natural() float64 {
+	all := 0.0
+	for _, s := range g.streams {
+		all += s.natural
+	}
+	return all
+}
+
 // Level gives the demand in force, in frames a second of each stream of weight 1; zero means none.
 func (g *Gauge[K]) Level() float64 { return g.level }
 

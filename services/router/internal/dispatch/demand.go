@@ -3,6 +3,7 @@ package dispatch
 import (
 	"time"
 
+	"github.com/sluice-dev/sluice/pkg/batch"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/router/internal/demand"
 )
@@ -14,6 +15,8 @@ const weighEvery = 250 * time.Millisecond
 type scales struct {
 	gauge *demand.Gauge[lane] // nil for sound, which is not thinned
 	next  time.Time           // when to weigh again
+	// pressure is what the model was asked for at the last look, as a multiple of what it can do.
+	pressure float64
 }
 
 // word is a demand on its way out: made under the model's lock, delivered without it.
@@ -41,19 +44,33 @@ func (m *model) weigh(now time.Time) (words []word, next time.Time) {
 	if m.retired {
 		return m.withdraw(), time.Time{}
 	}
-	if s.gauge == nil || s.gauge.Streams() == 0 {
-		return nil, time.Time{}
-	}
+	thinned := s.gauge != nil && s.gauge.Streams() > 0
 	if now.Before(s.next) {
+		if !thinned {
+			return nil, time.Time{}
+		}
 		return nil, s.next
 	}
 	s.next = now.Add(weighEvery)
-	load := m.policy.Load(now)
-	for _, c := range s.gauge.Step(now, load) {
-		words = append(words, word{c.Key.owner, media.Demand{Stream: c.Key.stream, Model: m.cfg.Name, MaxFramerate: c.Rate}})
+	load, level := m.policy.Load(now), 0.0
+	if thinned {
+		for _, c := range s.gauge.Step(now, load) {
+			words = append(words, word{c.Key.owner, media.Demand{Stream: c.Key.stream, Model: m.cfg.Name, MaxFramerate: c.Rate}})
+		}
+		load.Offered, level, next = max(load.Offered, s.gauge.Natural()), s.gauge.Level(), s.next
 	}
-	m.metrics.weighed(load, s.gauge.Level())
-	return words, s.next
+	s.pressure = pressure(load)
+	m.metrics.weighed(load, level, s.pressure)
+	return words, next
+}
+
+// pressure gives what is asked of a model, as a multiple of what it can do. It is zero while nothing is known of that, and while no instance is well: then it is not the
+// number of routers that is the trouble.
+func pressure(load batch.Load) float64 {
+	if load.Capacity <= 0 {
+		return 0
+	}
+	return load.Offered / load.Capacity
 }
 
 // withdraw ends what has been demanded of the owners of a model's streams, and forgets them. The caller holds the lock.

@@ -111,3 +111,56 @@ func TestDemandEndsWithTheModel(t *testing.T) {
 		_ = b.stop()
 	})
 }
+
+// TestPressure asks two models for more and for less than they can do. What is demanded of the cameras does not lower the pressure, for it is there only because of it; what
+// nobody sends any more does.
+func TestPressure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		policy := func(load batch.Load) *loaded {
+			return &loaded{batch.NewFresh(batch.Options{}), func(time.Time) batch.Load { return load }}
+		}
+		policies := []batch.Policy{ // in the order of the models
+			policy(batch.Load{Overloaded: true, Since: start, Capacity: 20}),
+			policy(batch.Load{Since: start}),
+			policy(batch.Load{Since: start, Capacity: 40, Offered: 30}),
+		}
+		b := newBedOf(t, func() batch.Policy {
+			defer func() { policies = policies[1:] }()
+			return policies[0]
+		}, modelConfig("busy", &runner{run: echo(ms)}), modelConfig("unknown", &runner{run: echo(ms)}), listener("speech", &runner{run: echo(ms)}))
+		b.begin()
+		s := b.session("s")
+		sequence := uint32(0)
+		run := func(d, gap time.Duration) {
+			for range d / gap {
+				sequence++
+				for i := range 2 {
+					b.submit(s, fmt.Sprint("camera", i), sequence, "", 250*ms, "busy", "unknown")
+				}
+				b.submit(s, "voice", sequence, "", 250*ms, "speech")
+				advance(gap)
+			}
+		}
+		check := func(when string, busy float64) {
+			for model, want := range map[string]float64{"busy": busy, "unknown": 0, "speech": 0.75} {
+				if got := sum(t, b, "sluice_router_model_pressure", model, ""); got < 0.9*want || got > 1.1*want {
+					t.Errorf("%s the pressure of %s is %v, want %v", when, model, got, want)
+				}
+			}
+			if got, want := sum(t, b, "sluice_router_pressure", "", ""), max(busy, 0.75); got < 0.9*want || got > 1.1*want {
+				t.Errorf("%s the pressure is %v, want %v", when, got, want)
+			}
+		}
+		run(4*time.Second, 50*ms) // two streams of 20 a second
+		check("at twice the capacity", 2)
+		run(10*time.Second, 100*ms) // which they keep to
+		check("when the cameras send what they are asked for", 2)
+		b.Forget(s, "camera0")
+		b.Forget(s, "camera1")
+		advance(2 * time.Second)
+		check("when the cameras are gone", 0)
+		_ = b.stop()
+	})
+}

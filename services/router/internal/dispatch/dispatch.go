@@ -99,7 +99,21 @@ func New(cfg Config) (*Dispatcher, error) {
 	if d.table, _, err = d.build(&table{}, cfg.Models); err != nil {
 		return nil, err
 	}
-	return d, nil
+	return d, cfg.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_router_pressure",
+		Help: "The largest sluice_router_model_pressure of the models that are served now: above 1, more is asked of this router than it can answer in time.",
+	}, d.pressure))
+}
+
+// pressure gives that of the model that is asked for the most of what it can do.
+func (d *Dispatcher) pressure() float64 {
+	most := 0.0
+	for _, m := range d.now().models {
+		m.mu.Lock()
+		most = max(most, m.scales.pressure)
+		m.mu.Unlock()
+	}
+	return most
 }
 
 // lineOf gives the number of windows of one stream that may wait for a model: as many as begin within its deadline.

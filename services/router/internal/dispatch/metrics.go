@@ -37,7 +37,7 @@ const (
 type metrics struct {
 	accepted, outcomes, late, again, givenUp, decisions *prometheus.CounterVec
 	inFlight, batches, instances                        *prometheus.GaugeVec
-	overloaded, capacity, demand                        *prometheus.GaugeVec
+	overloaded, capacity, demand, pressure              *prometheus.GaugeVec
 	batchSize, queueTime, inferFor, forecast            *prometheus.HistogramVec
 }
 
@@ -45,7 +45,7 @@ type metrics struct {
 type modelMetrics struct {
 	accepted, late, givenUp                  prometheus.Counter
 	inFlight, batches                        prometheus.Gauge
-	overloaded, capacity, demand             prometheus.Gauge
+	overloaded, capacity, demand, pressure   prometheus.Gauge
 	batchSize, queueTime, inferFor, forecast prometheus.Observer
 	results                                  prometheus.Counter
 	drops                                    [media.Draining + 1]prometheus.Counter
@@ -89,10 +89,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			"Instances of the model by state: well, failing (ready, but the last batch had no answer, or one that another instance does not give) or away (not ready).", "state"),
 		overloaded: gauge("overloaded", "1 while more frames come than the model can answer in time."),
 		capacity:   gauge("capacity_frames", "Frames a second that the model can answer in time, as far as is known; 0 when it is not."),
-		demand:     gauge("demand_frames", "Frames a second that each stream is asked to keep to, for the model's overload; 0 when it may send all."),
-		batchSize:  histogram("batch_size", "Frames in a batch.", 1, 2, 4, 8, 16, 32, 64),
-		queueTime:  histogram("queue_seconds", "Arrival of a frame to the sending of its batch.", seconds...),
-		inferFor:   histogram("infer_seconds", "Sending of a batch to the backend's giving it back.", seconds...),
+		pressure: gauge("model_pressure",
+			"Frames a second that the model's streams would send if nothing were demanded of them, as a multiple of capacity_frames; 0 while that is not known."),
+		demand:    gauge("demand_frames", "Frames a second that each stream is asked to keep to, for the model's overload; 0 when it may send all."),
+		batchSize: histogram("batch_size", "Frames in a batch.", 1, 2, 4, 8, 16, 32, 64),
+		queueTime: histogram("queue_seconds", "Arrival of a frame to the sending of its batch.", seconds...),
+		inferFor:  histogram("infer_seconds", "Sending of a batch to the backend's giving it back.", seconds...),
 		forecast: histogram("forecast_ratio", "What a batch took, as a multiple of what the scheduler expected; batches that did not run are not counted.",
 			.5, .75, .9, 1, 1.1, 1.33, 2, 4),
 	}
@@ -109,6 +111,7 @@ func (m *metrics) of(model string) *modelMetrics {
 		accepted: m.accepted.WithLabelValues(model), late: m.late.WithLabelValues(model), givenUp: m.givenUp.WithLabelValues(model),
 		inFlight: m.inFlight.WithLabelValues(model), batches: m.batches.WithLabelValues(model),
 		overloaded: m.overloaded.WithLabelValues(model), capacity: m.capacity.WithLabelValues(model), demand: m.demand.WithLabelValues(model),
+		pressure:  m.pressure.WithLabelValues(model),
 		batchSize: m.batchSize.WithLabelValues(model), queueTime: m.queueTime.WithLabelValues(model),
 		inferFor: m.inferFor.WithLabelValues(model), forecast: m.forecast.WithLabelValues(model),
 		results: m.outcomes.WithLabelValues(model, "result", ""),
@@ -145,7 +148,7 @@ func (m *modelMetrics) ended(o media.Outcome) {
 }
 
 // weighed shows how the model stands.
-func (m *modelMetrics) weighed(load batch.Load, level float64) {
+func (m *modelMetrics) weighed(load batch.Load, level, pressure float64) {
 	over := 0.0
 	if load.Overloaded {
 		over = 1
@@ -153,6 +156,7 @@ func (m *modelMetrics) weighed(load batch.Load, level float64) {
 	m.overloaded.Set(over)
 	m.capacity.Set(load.Capacity)
 	m.demand.Set(level)
+	m.pressure.Set(pressure)
 }
 
 // surveyed shows how many instances are in each state.

@@ -210,7 +210,7 @@ func (m *model) retire() {
 	for _, e := range m.queue.RemoveAll() {
 		ends = m.dropped(ends, e.Value, media.Draining)
 	}
-	m.metrics.weighed(batch.Load{}, 0)
+	m.metrics.weighed(batch.Load{}, 0, 0)
 	m.mu.Unlock()
 	m.deliver(ends)
 	m.wake()
