@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -30,7 +31,9 @@ func film(s *session, first uint32, d time.Duration) uint32 {
 type drainable struct {
 	*router
 	drain  chan struct{}
+	within time.Duration // that it says it goes on for, if it says so
 	closed chan error
+	newest time.Time // guarded by mu; when the newest frame came
 }
 
 func (n *network) startDrainable(address string) *drainable {
@@ -55,7 +58,7 @@ func (d *drainable) serve(c *conversation) error {
 	go func() {
 		select {
 		case <-d.drain:
-			_ = c.drain()
+			_ = c.drainWithin(d.within)
 		case <-c.Context().Done():
 		}
 	}()
@@ -64,11 +67,25 @@ func (d *drainable) serve(c *conversation) error {
 		if f == nil || err != nil {
 			return err
 		}
+		d.note()
 		pass(50 * time.Millisecond)
 		if err := c.answer(f); err != nil {
 			return err
 		}
 	}
+}
+
+func (d *drainable) note() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.newest = time.Now()
+}
+
+// last tells when the newest frame came.
+func (d *drainable) last() time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.newest
 }
 
 // A rolling restart loses no frame.
@@ -130,6 +147,73 @@ func TestDrainToNowhere(t *testing.T) {
 			t.Errorf("lost %d times, drops %v, after %s", s.losses, s.reasons(), took)
 		}
 	})
+}
+
+// A rolling restart of the only router loses no frame either, whenever its name tells of the next one: the draining one is used until then,
+// if it goes on so long. It is left in time to answer for what it got.
+func TestDrainOfTheOnlyRouter(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		within, told, used time.Duration // used is how long the draining router is
+		lost               int
+	}{
+		{8 * time.Second, 100 * time.Millisecond, 150 * time.Millisecond, 0},
+		{8 * time.Second, 5 * time.Second, 5*time.Second + 50*time.Millisecond, 0},
+		{8 * time.Second, 9 * time.Second, 8*time.Second - faces.Deadline - lastAnswers, 1},
+		{time.Hour, 20 * time.Second, 20*time.Second + 50*time.Millisecond, 0},
+		{-1, 500 * time.Millisecond, 550 * time.Millisecond, 0},
+		{-1, 5 * time.Second, moveWithin, 1},
+	} {
+		t.Run(fmt.Sprintf("ends in %s, the next is known after %s", c.within, c.told), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				n := newNetwork(t)
+				old := n.startDrainable("a")
+				old.within = c.within
+				p, tell := n.named("a")
+				s := openSession(t, p)
+				s.untilOpened()
+				next := film(s, 1, time.Second)
+				n.start("b", answerAll)
+				old.health.SetServingStatus("", healthv1.HealthCheckResponse_NOT_SERVING)
+				drained := time.Now()
+				close(old.drain)
+				next = film(s, next, c.told)
+				tell("b")
+				film(s, next, time.Second)
+				if err := <-old.closed; err != nil {
+					t.Errorf("the drained router's call ended with %v, want the edge to half-close it", err)
+				}
+				if r := s.reasons(); s.losses != c.lost || s.openings != 2 || (c.lost == 0) != (r[media.NoRouter] == 0) || r[media.Expired] > 0 {
+					t.Errorf("lost %d times, opened %d times, drops %v; want %d, 2, and NO_ROUTER only if lost", s.losses, s.openings, r, c.lost)
+				}
+				if len(s.answers) != len(s.sent) {
+					t.Errorf("%d answers to %d frames", len(s.answers), len(s.sent))
+				}
+				// It takes 50 ms for each of up to four frames that wait for it.
+				if used := old.last().Sub(drained); used > c.used+250*time.Millisecond || used < c.used-100*time.Millisecond {
+					t.Errorf("the draining router was used for %s, want about %s", used, c.used)
+				}
+			})
+		})
+	}
+}
+
+// What a router says about its end never makes an edge leave it at once or stay for ever.
+func TestStay(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		within float64
+		want   time.Duration
+	}{
+		{0, moveWithin}, {-3, moveWithin}, {math.NaN(), moveWithin}, {math.Inf(-1), moveWithin}, {0.5, moveWithin},
+		{8, 8*time.Second - 250*time.Millisecond - lastAnswers},
+		{1e9, longestStay - 250*time.Millisecond - lastAnswers}, {math.Inf(1), longestStay - 250*time.Millisecond - lastAnswers},
+	} {
+		if got := stay(c.within, 250*time.Millisecond); got != c.want {
+			t.Errorf("a router that ends in %g s is used for %s, want %s", c.within, got, c.want)
+		}
+	}
 }
 
 // A router that does not finish after half-close is cut off, so that draining always ends.

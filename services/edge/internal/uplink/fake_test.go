@@ -67,12 +67,15 @@ func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
 // pool makes a pool of the routers at the addresses. It is closed after every Uplink of a later t.Cleanup.
 func (n *network) pool(addresses ...string) *Pool {
 	n.t.Helper()
+	p, _ := n.named(addresses...)
+	return p
+}
+
+// named makes a pool whose target's name stands for the addresses, until tell is called with others.
+func (n *network) named(addresses ...string) (p *Pool, tell func(addresses ...string)) {
+	n.t.Helper()
 	builder := manual.NewBuilderWithScheme("fake")
-	var state resolver.State
-	for _, a := range addresses {
-		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
-	}
-	builder.InitialState(state)
+	builder.InitialState(found(addresses))
 	p, err := newPool(Config{Target: "fake:///routers"}, grpc.WithResolvers(builder), grpc.WithContextDialer(n.dial))
 	if err != nil {
 		n.t.Fatal(err)
@@ -82,7 +85,15 @@ func (n *network) pool(addresses ...string) *Pool {
 			n.t.Error(err)
 		}
 	})
-	return p
+	return p, func(addresses ...string) { builder.UpdateState(found(addresses)) }
+}
+
+// found is what a resolver says when a name stands for the addresses.
+func found(addresses []string) (state resolver.State) {
+	for _, a := range addresses {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
+	}
+	return state
 }
 
 // router is a fake one. Its script is run for every call, after Open.
@@ -201,8 +212,15 @@ func (c *conversation) credit(f *sluicev1.Frame) error {
 	}})
 }
 
-func (c *conversation) drain() error {
-	return c.Send(&sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: &sluicev1.Drain{}}})
+func (c *conversation) drain() error { return c.drainWithin(0) }
+
+// drainWithin says how long the router goes on, if it says so.
+func (c *conversation) drainWithin(within time.Duration) error {
+	m := &sluicev1.Drain{}
+	if within > 0 {
+		m.ReconnectWithin = new(within.Seconds())
+	}
+	return c.Send(&sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: m}})
 }
 
 // answerAll is the script of a healthy router.

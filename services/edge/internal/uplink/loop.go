@@ -19,8 +19,12 @@ const (
 	// openWithin bounds the wait for Opened on a connection that is there. It doubles with each attempt in a row, up to 16 times, so that
 	// a stopped router is left quickly and an overloaded one still gets its chance.
 	openWithin = 500 * time.Millisecond
-	// moveWithin bounds how long a draining router is still used while another one is looked for.
+	// moveWithin is how long a draining router is still used while another one is looked for, if it does not say how long it goes on itself.
 	moveWithin = time.Second
+	// longestStay bounds that whatever the router says.
+	longestStay = 10 * time.Minute
+	// lastAnswers is how long before its end, beyond the longest deadline, a draining router is left, so that it still answers for what it got.
+	lastAnswers = 500 * time.Millisecond
 	// finishWithin bounds how long a router may take to finish after the call was half-closed.
 	finishWithin = 5 * time.Second
 	// steady is how long a call lives before its end no longer counts as a failed attempt.
@@ -256,10 +260,20 @@ func (l *loop) receive(c *call, m *sluicev1.StreamResponse, now time.Time) {
 			l.abandon(c, errDrained, now)
 		case c == l.current && !c.drains:
 			l.settle(c, now)
-			c.drains, c.by = true, now.Add(moveWithin)
+			c.drains, c.by = true, now.Add(stay(body.Drain.GetReconnectWithin(), c.needs.longest()))
 			l.again(errDrained, now)
 		}
 	}
+}
+
+// stay is how long a draining router is still used while there is no other: until shortly before its end, which it has told in seconds.
+// Where several routers are, one that takes its place is found at once. Where it is the only one, DNS may need seconds to tell of the next.
+func stay(within float64, deadline time.Duration) time.Duration {
+	if !(within > 0) {
+		return moveWithin
+	}
+	end := time.Duration(min(within, longestStay.Seconds()) * float64(time.Second))
+	return max(moveWithin, end-deadline-lastAnswers)
 }
 
 // opened puts a call in use, or gives the call in use its new needs.

@@ -49,6 +49,14 @@ func (n *needs) has(model string) bool {
 	return ok
 }
 
+// longest is the longest deadline of the models.
+func (n *needs) longest() (d time.Duration) {
+	for _, m := range n.models {
+		d = max(d, m.Deadline)
+	}
+	return d
+}
+
 // forms gives inputs ids that stay the same from call to call for as long as the form is wanted, and that are never used for another
 // form. Its zero value is ready.
 type forms struct {

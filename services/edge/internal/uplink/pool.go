@@ -16,10 +16,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/balancer/leastrequest" // the balancing below
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // lets a connection leave out routers that say NOT_SERVING
 	"google.golang.org/grpc/keepalive"
 
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
@@ -38,13 +40,13 @@ const (
 	maxResponse = 16 << 20
 	maxHeaders  = 8 << 10
 
-	// Every address of the target is used in turn, but for routers that are not serving.
-	balancing = `{"loadBalancingConfig":[{"round_robin":{}}],"healthCheckConfig":{"serviceName":""}}`
+	// A call goes to the router with the fewest calls, of those that are serving: a router that came later fills up first. Of many routers, ten are looked at.
+	balancing = `{"loadBalancingConfig":[{"least_request_experimental":{"choiceCount":10}}],"healthCheckConfig":{"serviceName":""}}`
 )
 
 // Config says where the routers are. Target is required.
 type Config struct {
-	// Target is a gRPC target, such as dns:///router:50051. All its addresses are used, in turn.
+	// Target is a gRPC target, such as dns:///router:50051. All its addresses are used; see serve.DNS for names.
 	Target string
 	// Credentials secure the connections. Nil means plaintext.
 	Credentials credentials.TransportCredentials
@@ -97,6 +99,7 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithUserAgent("sluice-edge"),
+		grpc.WithResolvers(serve.DNS()),
 	}, append(transport(cfg.Credentials), more...)...)
 	var err error
 	if p.catalogConn, err = p.dial(); err != nil {

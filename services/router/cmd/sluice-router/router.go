@@ -161,7 +161,7 @@ func (r *router) serve(ctx context.Context, calls net.Listener, group *sync.Wait
 	group.Go(func() {
 		<-watching.Done()
 		r.state.Store(&errDraining)
-		r.intake.Drain()
+		r.intake.Drain(time.Duration(r.config.Drain))
 		r.feed.Close()
 	})
 	r.state.Store(nil)

@@ -19,7 +19,7 @@ type Config struct {
 	Models []Model         `yaml:"models"`
 	Admin  Admin           `yaml:"admin"`
 	Log    Log             `yaml:"log"`
-	Drain  config.Duration `yaml:"drain" help:"how long edges may take to go elsewhere after SIGTERM"`
+	Drain  config.Duration `yaml:"drain" help:"how long the router goes on after SIGTERM for edges that find no other one"`
 }
 
 // TLS secures the listener: without a certificate it is plaintext, and with a client CA only edges that it signed may call.

@@ -100,7 +100,7 @@ func (c *call) send(stream edge) {
 		case l.demand != nil:
 			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Demand{Demand: wire.DemandToProto(*l.demand)}}
 		case l.drain:
-			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: &sluicev1.Drain{}}}
+			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Drain{Drain: &sluicev1.Drain{ReconnectWithin: new(l.within)}}}
 		case l.outcome != nil:
 			response = &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Outcome{Outcome: wire.OutcomeToProto(*l.outcome)}}
 		case l.credit != nil:

@@ -156,13 +156,14 @@ func (s *Service) leave(c *call) {
 }
 
 // Drain refuses new calls from now on and asks the open ones to go elsewhere: each gets a Drain message, goes on as before and ends when its edge
-// half-closes.
-func (s *Service) Drain() {
+// half-closes. They are told that the router cuts off what is left after the time given.
+func (s *Service) Drain(within time.Duration) {
+	end := time.Now().Add(within)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
 	for c := range s.calls {
-		c.out.drain()
+		c.out.drain(end)
 	}
 }
 

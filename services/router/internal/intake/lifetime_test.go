@@ -116,10 +116,10 @@ func TestDrain(t *testing.T) {
 		c, _ := b.open("s")
 		c.frame(frame("camera", 1, 1, 200*ms, "faces"))
 		synctest.Wait()
-		b.service.Drain()
-		b.service.Drain() // twice is harmless
-		if m := c.recv(); m.GetDrain() == nil {
-			t.Fatalf("received %v, want drain before anything else", m)
+		b.service.Drain(8 * time.Second)
+		b.service.Drain(8 * time.Second) // twice is harmless
+		if m := c.recv(); m.GetDrain().GetReconnectWithin() != 8 {
+			t.Fatalf("received %v, want drain within 8 s before anything else", m)
 		}
 		if s := b.service.Sessions(); len(s) != 1 || !s[0].Draining {
 			t.Errorf("sessions %+v, want one that drains", s)

@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 )
@@ -25,6 +26,7 @@ const maxCredits = 1024
 // letter is one message for the edge: exactly one of the fields is set.
 type letter struct {
 	drain   bool
+	within  float64 // of drain: seconds that the router goes on for
 	opened  bool
 	outcome *media.Outcome
 	credit  *credit
@@ -45,6 +47,7 @@ type outbox struct {
 
 	mu                              sync.Mutex
 	toldDrain, drains, last, closed bool
+	end                             time.Time // of the router, when it drains
 	reopens                         bool
 	outcomes                        []media.Outcome // a ring once it has grown to limit
 	first                           int             // of outcomes: the oldest
@@ -116,10 +119,10 @@ func (b *outbox) demand(d media.Demand) {
 	b.signal()
 }
 
-// drain lets the edge know that the router is shutting down.
-func (b *outbox) drain() {
+// drain lets the edge know that the router is shutting down, and how long it still goes on.
+func (b *outbox) drain(end time.Time) {
 	b.mu.Lock()
-	b.drains = true
+	b.drains, b.end = true, end
 	b.mu.Unlock()
 	b.signal()
 }
@@ -174,7 +177,7 @@ func (b *outbox) take() (l letter, found, more bool) {
 		return letter{}, false, false
 	case b.drains && !b.toldDrain:
 		b.toldDrain = true
-		return letter{drain: true}, true, true
+		return letter{drain: true, within: max(0, time.Until(b.end).Seconds())}, true, true
 	case b.reopens:
 		b.reopens = false
 		return letter{opened: true}, true, true

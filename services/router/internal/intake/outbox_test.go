@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -48,7 +49,7 @@ func TestOutboxAgainstAModel(t *testing.T) {
 			},
 			"drain": func(*rapid.T) {
 				drains = drains || !b.toldDrain
-				b.drain()
+				b.drain(time.Now())
 			},
 			"reopen": func(*rapid.T) {
 				reopens = true
