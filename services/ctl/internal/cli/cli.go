@@ -37,10 +37,11 @@ func Command(out, screen io.Writer) *cobra.Command {
 
 // publication is the command line of publish.
 type publication struct {
-	cfg               publish.Config
-	edge, token, loss string
-	summary, lines    string
-	out, screen       io.Writer
+	cfg            publish.Config
+	edges          []string
+	token, loss    string
+	summary, lines string
+	out, screen    io.Writer
 }
 
 func publishCommand(out, screen io.Writer) *cobra.Command {
@@ -51,10 +52,14 @@ func publishCommand(out, screen io.Writer) *cobra.Command {
 		Long: `Publishes each FILE over WHIP. Pictures: IVF with VP8, VP9 or AV1 and raw H.264 or H.265 as they are. Sound: Ogg with Opus as it is, without its packets
 of silence, and WAV as raw samples over a data channel. Anything else goes through ffmpeg, for its picture. Several streams are several sessions, which
 take the files in turn and loop them; with pictures and sounds among the files, each session sends one of both. A table shows each stream's account
-while it runs, and where speech was heard; at the end the edge's own counts are in it.`,
+while it runs, and where speech was heard; at the end the edge's own counts are in it. gap is the longest time in which no outcome came.
+
+With --reconnect a stream outlives its session: where its edge drains, another session is made before the old one is ended; where its edge is gone,
+as soon as that shows. The name of an edge may have several addresses: each request goes to any of them that answers.`,
 		Example: `  sluicectl publish clip.ivf --duration 20s
   sluicectl publish clip.h264 --streams 4 --model faces --json -
   sluicectl publish voice.ogg --loss 5% --seed 7
+  sluicectl publish clip.ivf --streams 20 --reconnect --edge http://edge-0:8080 --edge http://edge-1:8080 --duration 5m --json -
   sluicectl publish clip.ivf voice.opus --model faces --model speech
   sluicectl publish holiday.mp4 --rate 15 --edge https://edge.example --token "$TOKEN"`,
 		Args: cobra.MinimumNArgs(1),
@@ -67,7 +72,8 @@ while it runs, and where speech was heard; at the end the edge's own counts are 
 	flags.StringArrayVar(&p.cfg.Models, "model", nil, "model to ask for; may be given again (default: all that take what is sent)")
 	flags.StringVar(&p.loss, "loss", "0%", "share of the RTP packets to lose on the way, as 5%")
 	flags.Uint64Var(&p.cfg.Seed, "seed", 1, "which packets are lost")
-	flags.StringVar(&p.edge, "edge", "http://127.0.0.1:8080", "address of the edge")
+	flags.StringArrayVar(&p.edges, "edge", []string{"http://127.0.0.1:8080"}, "address of an edge; given again, the sessions are spread over all")
+	flags.BoolVar(&p.cfg.Reconnect, "reconnect", false, "come back, at the next edge, when an edge asks a session to leave, ends it or falls silent")
 	flags.StringVar(&p.token, "token", os.Getenv("SLUICE_TOKEN"), "bearer token (default: $SLUICE_TOKEN)")
 	flags.StringVar(&p.summary, "json", "", "write a JSON summary to this file, - for standard output")
 	flags.StringVar(&p.lines, "outcomes", "", "write every outcome as a line of JSON to this file")
@@ -78,8 +84,12 @@ while it runs, and where speech was heard; at the end the edge's own counts are 
 // run publishes the files.
 func (p *publication) run(ctx context.Context, files []string) (err error) {
 	cfg := p.cfg
-	if cfg.Client, err = whip.NewClient(p.edge, p.token); err != nil {
-		return err
+	for _, edge := range p.edges {
+		client, err := whip.NewClient(edge, p.token)
+		if err != nil {
+			return err
+		}
+		cfg.Edges = append(cfg.Edges, client)
 	}
 	if cfg.Streams < 1 || cfg.Streams > 1000 || !(cfg.Rate >= 0 && cfg.Rate <= 240) || cfg.Duration <= 0 {
 		return fmt.Errorf("--streams must be 1 to 1000, --rate 0 to 240 and --duration positive")

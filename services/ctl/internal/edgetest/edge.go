@@ -60,6 +60,7 @@ type Edge struct {
 	sessions map[string]*session // by id
 	models   []string            // asked for last
 	ended    int                 // sessions that were deleted
+	draining bool
 }
 
 // Start runs an edge until the test ends.
@@ -99,6 +100,38 @@ func (e *Edge) Ended() int {
 	return e.ended
 }
 
+// Sessions gives the number of sessions that were made.
+func (e *Edge) Sessions() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.sessions)
+}
+
+// Drain asks all clients to leave, and refuses new ones.
+func (e *Edge) Drain() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.draining = true
+	for _, s := range e.sessions {
+		s.mu.Lock()
+		if s.channel != nil {
+			s.say(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Drain{Drain: &sluicev1.Drain{ReconnectWithin: new(20.0)}}})
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Freeze makes the edge say nothing to the sessions that it has, as if the network to it had gone.
+func (e *Edge) Freeze() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.sessions {
+		s.mu.Lock()
+		s.over = true
+		s.mu.Unlock()
+	}
+}
+
 func (e *Edge) publish(w http.ResponseWriter, r *http.Request) {
 	if e.options.Token != "" && r.Header.Get("Authorization") != "Bearer "+e.options.Token {
 		w.Header().Set("Content-Type", "application/problem+json")
@@ -113,8 +146,16 @@ func (e *Edge) publish(w http.ResponseWriter, r *http.Request) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.draining {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, `{"status":503,"code":"DRAINING","detail":"go elsewhere"}`)
+		return
+	}
 	e.models = r.URL.Query()["model"]
-	s := &session{id: fmt.Sprint("session", len(e.sessions)+1), options: e.options}
+	_, port, _ := strings.Cut(r.Host, ":")
+	s := &session{id: fmt.Sprintf("%s-%d", port, len(e.sessions)+1), options: e.options}
 	answer, err := s.accept(string(offer))
 	if s.peer != nil {
 		e.sessions[s.id] = s
@@ -278,14 +319,20 @@ func (s *session) answer(unit []byte, stamp media.RTP) {
 	}
 }
 
-// hear takes a message of the client: after bye comes the summary.
+// hear takes a message of the client: a ping is answered, and after bye comes the summary.
 func (s *session) hear(m webrtc.DataChannelMessage) {
 	var message map[string]json.RawMessage
-	if json.Unmarshal(m.Data, &message) != nil || message["bye"] == nil {
-		return
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case json.Unmarshal(m.Data, &message) != nil || s.over:
+		return
+	case message["ping"] != nil:
+		s.say(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Pong{Pong: &sluicev1.Pong{Id: new(uint32(0))}}})
+		return
+	case message["bye"] == nil:
+		return
+	}
 	s.over = true
 	var streams []media.StreamCounts
 	for _, c := range []struct {

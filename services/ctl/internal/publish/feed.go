@@ -2,7 +2,6 @@ package publish
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -36,7 +35,7 @@ func pace(ctx context.Context, down <-chan struct{}, start time.Time, duration t
 		case <-ctx.Done():
 			return nil
 		case <-down:
-			return errors.New("the edge ended the connection")
+			return errHungUp
 		}
 		if err := send(n); err != nil {
 			return err
@@ -60,7 +59,8 @@ func newPayloader(codec media.Codec) rtp.Payloader {
 }
 
 // sendVideo sends the clip's pictures at its rate: picture n leaves at n/rate.
-func (p *publisher) sendVideo(ctx context.Context, c *connection, start time.Time) error {
+func (v *visit) sendVideo(ctx context.Context, start time.Time, duration time.Duration) error {
+	p, c := v.publisher, v.connection
 	rate := p.cfg.Rate
 	if rate == 0 {
 		rate = p.video.Rate
@@ -71,10 +71,11 @@ func (p *publisher) sendVideo(ctx context.Context, c *connection, start time.Tim
 	payloader := newPayloader(p.video.Codec)
 	sequencer, base := rtp.NewRandomSequencer(), rand.Uint32() //nolint:gosec // An RTP timestamp's start is random, not secret (RFC 3550 section 5.1).
 	after := func(n int) time.Duration { return time.Duration(float64(n) / rate * float64(time.Second)) }
-	return pace(ctx, c.down, start, p.cfg.Duration, after, func(n int) error {
+	return pace(ctx, c.down, start, duration, after, func(n int) error {
 		stamp := base + uint32(uint64(math.Round(float64(n)/rate*clockRate)))
-		p.tally.Sent(stamp, n, time.Now())
-		payloads := payloader.Payload(mtu, p.video.Units[n%len(p.video.Units)])
+		unit := n % len(p.video.Units)
+		p.tally.Sent(v.number, stamp, unit, time.Now())
+		payloads := payloader.Payload(mtu, p.video.Units[unit])
 		for i, payload := range payloads {
 			packet := &rtp.Packet{
 				Header:  rtp.Header{Version: 2, Marker: i == len(payloads)-1, SequenceNumber: sequencer.NextSequenceNumber(), Timestamp: stamp},
@@ -90,7 +91,8 @@ func (p *publisher) sendVideo(ctx context.Context, c *connection, start time.Tim
 
 // sendSound sends the clip's packets, each when all of it would have been heard. Packets of silence are left out as browsers leave them out: the timestamps go on, the sequence
 // numbers do not notice (RFC 7587 section 3.1.3).
-func (p *publisher) sendSound(ctx context.Context, c *connection, start time.Time) error {
+func (v *visit) sendSound(ctx context.Context, start time.Time, duration time.Duration) error {
+	p, c := v.publisher, v.connection
 	sound := p.sound.Sound
 	sequencer := rtp.NewRandomSequencer()
 	var begin, end int64 // of the unit, in ticks since the start
@@ -99,7 +101,7 @@ func (p *publisher) sendSound(ctx context.Context, c *connection, start time.Tim
 		begin, end = end, end+int64(sound.Ticks[n%len(sound.Ticks)])
 		return ticks(end, sound.Clock)
 	}
-	return pace(ctx, c.down, start, p.cfg.Duration, after, func(n int) error {
+	return pace(ctx, c.down, start, duration, after, func(n int) error {
 		unit := p.sound.Units[n%len(p.sound.Units)]
 		if c.samples != nil {
 			p.tally.SentSound()
@@ -111,7 +113,7 @@ func (p *publisher) sendSound(ctx context.Context, c *connection, start time.Tim
 		}
 		p.tally.SentSound()
 		packet := &rtp.Packet{
-			Header:  rtp.Header{Version: 2, Marker: quiet, SequenceNumber: sequencer.NextSequenceNumber(), Timestamp: p.soundBase + uint32(begin)},
+			Header:  rtp.Header{Version: 2, Marker: quiet, SequenceNumber: sequencer.NextSequenceNumber(), Timestamp: v.soundBase + uint32(begin)},
 			Payload: unit,
 		}
 		quiet = false

@@ -2,31 +2,23 @@
 package publish
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/encoding/protojson"
-
-	"github.com/sluice-dev/sluice/pkg/media"
-	"github.com/sluice-dev/sluice/pkg/wire"
-	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/ctl/internal/clip"
 	"github.com/sluice-dev/sluice/services/ctl/internal/whip"
 )
 
-// drainLimit bounds the wait for the summary after the last frame.
-const drainLimit = 5 * time.Second
-
 // Config says what to publish.
 type Config struct {
-	Client *whip.Client
+	// Edges take the streams in turn. At least one.
+	Edges []*whip.Client
+	// Reconnect makes another session, at the next of Edges, when a stream's edge asks it to leave, ends its session or falls silent: until Duration is over, or an edge refuses for good.
+	Reconnect bool
 	// Clips are sent by the streams in turn, each in a loop: the pictures and the sounds among them each in their own turn, so that a stream with both has a clip of
 	// each. At least one.
 	Clips []*clip.Clip
@@ -95,10 +87,7 @@ func (cfg Config) publishers() (all []*publisher) {
 	}
 	lines := &lineWriter{w: cfg.Outcomes}
 	for i := range cfg.Streams {
-		p := &publisher{
-			cfg: cfg, index: i, tally: newTally(), lines: lines, summarised: make(chan struct{}),
-			soundBase: rand.Uint32(), //nolint:gosec // see sendVideo
-		}
+		p := &publisher{cfg: cfg, index: i, tally: newTally(), lines: lines, edge: i}
 		if len(pictures) > 0 {
 			p.video = pictures[i%len(pictures)]
 		}
@@ -130,25 +119,28 @@ func failures(publishers []*publisher) error {
 type publisher struct {
 	cfg          Config
 	index        int
+	edge         int        // counts the edges that were asked, from the stream's own on
 	video, sound *clip.Clip // either may be nil
-	soundBase    uint32     // the first RTP timestamp of the sound
 	loss         *loss      // nil for none
 	tally        *Tally
 	lines        *lineWriter
-	summarised   chan struct{}
-	once         sync.Once
+	inputs       map[string]whip.SoundInput // by model
 
 	mu      sync.Mutex
-	session string
+	visits  []*visit // one after another
 	failure error
-	inputs  map[string]whip.SoundInput // by model
-	began   time.Time                  // when the first sound would have been heard
 }
 
 func (p *publisher) report() Report {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := p.tally.Report(p.session)
+	r := p.tally.Report(time.Now())
+	for _, v := range p.visits {
+		r.Sessions = append(r.Sessions, v.report())
+	}
+	if n := len(r.Sessions); n > 0 {
+		r.Session = r.Sessions[n-1].ID
+	}
 	if p.loss != nil {
 		r.Lost = p.loss.lost.Load()
 	}
@@ -165,150 +157,44 @@ func (p *publisher) fail(err error) {
 }
 
 func (p *publisher) run(ctx context.Context) error {
-	if p.sound != nil {
-		inputs, err := p.cfg.Client.SoundModels(ctx)
+	defer func() { p.tally.End(time.Now()) }()
+	if p.cfg.Reconnect {
+		return p.keep(ctx)
+	}
+	v, err := p.visit(ctx, p.next())
+	if err != nil {
+		return err
+	}
+	return v.run(ctx) //nolint:contextcheck // The session is ended also when ctx is what ended.
+}
+
+// next gives the edge to ask next.
+func (p *publisher) next() *whip.Client {
+	edge := p.cfg.Edges[p.edge%len(p.cfg.Edges)]
+	p.edge++
+	return edge
+}
+
+// visit makes a session with an edge.
+func (p *publisher) visit(ctx context.Context, edge *whip.Client) (*visit, error) {
+	if p.sound != nil && p.inputs == nil {
+		inputs, err := edge.SoundModels(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p.mu.Lock()
 		p.inputs = inputs
-		p.mu.Unlock()
 	}
-	c, err := connect(ctx, p.cfg.Client, wish{video: p.video, sound: p.sound, models: p.cfg.Models, loss: p.loss}, p.message)
-	if err != nil {
-		return err
-	}
-	defer c.close() //nolint:contextcheck // The session is ended also when ctx is what ended.
-	if err := p.send(ctx, c); err != nil {
-		return err
-	}
-	// Bye lets the edge finish what is in flight and say how it ended; deleting the session at once would cut the last outcomes off.
-	if err := c.channel.SendText(`{"bye":{}}`); err != nil {
-		return fmt.Errorf("the session ended before it was said good-bye to: %w", err)
-	}
-	limit := time.NewTimer(drainLimit)
-	defer limit.Stop()
-	select {
-	case <-p.summarised:
-		return nil
-	case <-limit.C:
-		return fmt.Errorf("no summary from the edge within %s", drainLimit)
-	}
-}
-
-// send sends picture and sound side by side, on one clock, and returns when both have done.
-func (p *publisher) send(ctx context.Context, c *connection) error {
-	start := time.Now()
 	p.mu.Lock()
-	p.began = start
+	number := len(p.visits)
 	p.mu.Unlock()
-	var failed [2]error
-	var both sync.WaitGroup
-	if p.video != nil {
-		both.Go(func() { failed[0] = p.sendVideo(ctx, c, start) })
+	v := newVisit(p, number)
+	c, err := connect(ctx, edge, wish{video: p.video, sound: p.sound, models: p.cfg.Models, loss: p.loss}, v.message)
+	if err != nil {
+		return nil, err
 	}
-	if p.sound != nil {
-		both.Go(func() { failed[1] = p.sendSound(ctx, c, start) })
-	}
-	both.Wait()
-	return cmp.Or(failed[0], failed[1])
-}
-
-// message takes one message of the edge.
-func (p *publisher) message(text []byte) {
-	now := time.Now()
-	m := &sluicev1.ServerMessage{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, m); err != nil {
-		return // A newer edge may say things that this publisher does not know.
-	}
-	switch body := m.GetBody().(type) {
-	case *sluicev1.ServerMessage_Outcome:
-		o, err := wire.OutcomeFromProto(body.Outcome)
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		p.session = o.Session
-		p.mu.Unlock()
-		p.outcome(o, now, body.Outcome)
-	case *sluicev1.ServerMessage_Skipped:
-		p.tally.Skipped(body.Skipped)
-	case *sluicev1.ServerMessage_Summary:
-		if counts, err := wire.CountsFromProto(body.Summary.GetStreams()); err == nil {
-			p.tally.Summary(counts)
-		}
-		p.mu.Lock()
-		p.session = body.Summary.GetSession()
-		p.mu.Unlock()
-		p.once.Do(func() { close(p.summarised) })
-	}
-}
-
-// outcome notes an outcome and writes its line.
-func (p *publisher) outcome(o media.Outcome, now time.Time, m *sluicev1.Outcome) {
-	if o.Stream == soundStream {
-		if at, latency, ok := p.heard(o, now); ok {
-			p.lines.write(line{Publisher: p.index, Seconds: new(at.Seconds()), Latency: latency.Seconds()}, m)
-		}
-		return
-	}
-	if frame, latency, ok := p.tally.Outcome(o, now); ok {
-		p.lines.write(line{Publisher: p.index, Frame: &frame, ClipFrame: new(frame % len(p.video.Units)), Latency: latency.Seconds()}, m)
-	}
-}
-
-// heard notes an outcome of a window of sound. It tells where in the clip the window begins, counted on when the clip is looped, and how long after the sending of the window's
-// last sample the outcome came.
-func (p *publisher) heard(o media.Outcome, now time.Time) (at, latency time.Duration, ok bool) {
+	v.connection = c
 	p.mu.Lock()
-	input, known := p.inputs[o.Model]
-	began := p.began
-	p.mu.Unlock()
-	if !known {
-		return 0, 0, false
-	}
-	sound := p.sound.Sound
-	hop := ticks(int64(input.Hop), input.Rate)
-	sent := time.Duration(o.Sequence-1) * hop // raw sound has no timestamps, but its windows have numbers
-	if o.RTP.Valid {
-		sent = ticks(int64(int32(o.RTP.Timestamp-p.soundBase)), sound.Clock)
-	}
-	at = sent - ticks(int64(sound.Skip), sound.Clock)
-	latency = now.Sub(began.Add(sent + ticks(int64(input.Window), input.Rate)))
-	p.tally.Heard(o, at, hop, latency)
-	return at, latency, true
-}
-
-// line is a line of Config.Outcomes: the frame that the outcome is about, or where in the sound its window begins.
-type line struct {
-	Publisher int             `json:"publisher"`
-	Frame     *int            `json:"frame,omitempty"`
-	ClipFrame *int            `json:"clipFrame,omitempty"`
-	Seconds   *float64        `json:"seconds,omitempty"`
-	Latency   float64         `json:"latency"`
-	Outcome   json.RawMessage `json:"outcome"`
-}
-
-// lineWriter writes outcomes as lines of JSON, for several publishers at once.
-type lineWriter struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (l *lineWriter) write(entry line, o *sluicev1.Outcome) {
-	if l.w == nil {
-		return
-	}
-	b, err := wire.JSON(o)
-	if err != nil {
-		return
-	}
-	entry.Outcome = b
-	text, err := json.Marshal(entry)
-	if err != nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, _ = l.w.Write(append(text, '\n')) // A full disk shows in the file; the publishing goes on.
+	defer p.mu.Unlock()
+	p.visits = append(p.visits, v)
+	return v, nil
 }

@@ -14,27 +14,27 @@ func TestTally(t *testing.T) {
 	t.Parallel()
 	tally, start := newTally(), time.Unix(0, 0)
 	for n := range 4 {
-		tally.Sent(uint32(100+n), n, start.Add(time.Duration(n)*time.Second))
+		tally.Sent(0, uint32(100+n), n, start.Add(time.Duration(n)*time.Second))
 	}
 	outcome := func(sequence, rtp uint32) media.Outcome {
 		return media.Outcome{Session: "s", Stream: "video", Sequence: sequence, Model: "faces", RTP: media.RTP{Valid: true, Timestamp: rtp}}
 	}
 	result, drop, failed := outcome(1, 100), outcome(2, 101), outcome(3, 102)
 	result.Result, drop.Drop, failed.Error = &media.Result{}, media.Expired, media.BackendTimeout
-	frame, latency, ok := tally.Outcome(result, start.Add(40*time.Millisecond))
-	if frame != 0 || latency != 40*time.Millisecond || !ok {
-		t.Errorf("outcome of frame %d after %s, %v", frame, latency, ok)
+	sent, latency, ok := tally.Outcome(0, result, start.Add(40*time.Millisecond))
+	if sent != (frame{}) || latency != 40*time.Millisecond || !ok {
+		t.Errorf("outcome of frame %+v after %s, %v", sent, latency, ok)
 	}
-	tally.Outcome(drop, start)
-	tally.Outcome(failed, start)
-	tally.Outcome(failed, start)
+	tally.Outcome(0, drop, start)
+	tally.Outcome(0, failed, start)
+	tally.Outcome(0, failed, start)
 	stranger := outcome(9, 999)
 	stranger.Result = &media.Result{}
-	if _, _, ok := tally.Outcome(stranger, start); ok {
+	if _, _, ok := tally.Outcome(0, stranger, start); ok {
 		t.Error("an outcome for a frame that was never sent was matched")
 	}
 	tally.Skipped(3)
-	r := tally.Report("s")
+	r := tally.Report(start)
 	if r.Sent != 4 || r.Outcomes != 5 || r.Results != 2 || r.Drops["EXPIRED"] != 1 || r.Errors["BACKEND_TIMEOUT"] != 2 || r.Skipped != 3 || r.Duplicates != 1 || r.Latency.P50 != 0.04 {
 		t.Errorf("report %+v", r)
 	}
@@ -44,7 +44,7 @@ func TestTallyForgetsOldFrames(t *testing.T) {
 	t.Parallel()
 	tally := newTally()
 	for n := range 3 * keptSent {
-		tally.Sent(uint32(n), n, time.Unix(0, 0))
+		tally.Sent(0, uint32(n), n, time.Unix(0, 0))
 	}
 	if len(tally.sentAt) != keptSent || len(tally.order) != keptSent {
 		t.Errorf("%d frames remembered, want %d", len(tally.sentAt), keptSent)

@@ -1,9 +1,7 @@
 package publish
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -12,14 +10,14 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/sluice-dev/sluice/pkg/media"
-	"github.com/sluice-dev/sluice/pkg/wire"
-	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/ctl/internal/speech"
 )
 
 // Report is what became of one published stream.
 type Report struct {
-	Session string
+	// Session is the public id of its last session, Sessions are all that it had.
+	Session  string
+	Sessions []SessionReport
 	// Sent counts pictures, SoundSent packets of sound, and Lost the packets of either that Config.Loss took.
 	Sent, SoundSent, Lost uint32
 	// Outcomes, Results, Drops and Errors are what the publisher received; Skipped is what the edge says it lost on the way to the publisher.
@@ -27,12 +25,26 @@ type Report struct {
 	Drops, Errors                          map[string]uint32
 	// Latency runs from sending a frame's packets to receiving its result.
 	Latency Quantiles
-	// Edge holds the edge's own counts, nil until the session has ended.
+	// Gap and ResultGap are the longest times in which no outcome and no result came, from the first one on until nothing more was sent.
+	Gap, ResultGap time.Duration
+	// Edge holds the edges' own counts of the sessions that have ended in order, nil before the first.
 	Edge []media.StreamCounts
 	// Speech is what models heard, by their names.
 	Speech []Speech
 	// Failure says why the stream ended early, empty when it did not.
 	Failure string
+}
+
+// SessionReport is one session of a stream.
+type SessionReport struct {
+	// ID is the public id, empty until the first outcome.
+	ID string
+	// Start and End are when its sending began and ended, since that of the first one began; End is zero while it lasts.
+	Start, End time.Duration
+	// Cause says why another one took its place: the edge asked it to leave, ended it or fell silent. Empty for the last one.
+	Cause string
+	// Edge holds the edge's counts, nil where it did not tell them.
+	Edge []media.StreamCounts
 }
 
 // Speech is where one model heard speech.
@@ -43,74 +55,11 @@ type Speech struct {
 	Spans   []speech.Span
 }
 
-// jsonReport is the report as scripts read it.
-type jsonReport struct {
-	Session    string            `json:"session"`
-	Sent       uint32            `json:"sent"`
-	SoundSent  uint32            `json:"soundSent,omitempty"`
-	Lost       uint32            `json:"lost,omitempty"`
-	Outcomes   uint32            `json:"outcomes"`
-	Results    uint32            `json:"results"`
-	Drops      map[string]uint32 `json:"drops"`
-	Errors     map[string]uint32 `json:"errors"`
-	Skipped    uint32            `json:"skipped"`
-	Duplicates uint32            `json:"duplicates"`
-	Latency    Quantiles         `json:"latency"`
-	Summary    json.RawMessage   `json:"summary,omitempty"`
-	Speech     []jsonSpeech      `json:"speech,omitempty"`
-	Failure    string            `json:"failure,omitempty"`
-}
-
-// jsonSpeech is where a model heard speech, in seconds of the clip.
-type jsonSpeech struct {
-	Model   string     `json:"model"`
-	Windows int        `json:"windows"`
-	Spans   []jsonSpan `json:"spans"`
-}
-
-type jsonSpan struct {
-	Start float64 `json:"start"`
-	End   float64 `json:"end"`
-	Peak  float64 `json:"peak"`
-}
-
-// WriteJSON writes the reports as one JSON object: {"streams":[…]}, latencies in seconds, each with the edge's summary in the contract's form.
-func WriteJSON(w io.Writer, reports []Report) error {
-	all := struct {
-		Streams []jsonReport `json:"streams"`
-	}{}
-	for _, r := range reports {
-		j := jsonReport{
-			Session: r.Session, Sent: r.Sent, Outcomes: r.Outcomes, Results: r.Results, Drops: r.Drops, Errors: r.Errors, Skipped: r.Skipped,
-			Duplicates: r.Duplicates, Latency: r.Latency, Failure: r.Failure,
-			SoundSent: r.SoundSent, Lost: r.Lost,
-		}
-		for _, s := range r.Speech {
-			heard := jsonSpeech{Model: s.Model, Windows: s.Windows, Spans: []jsonSpan{}}
-			for _, span := range s.Spans {
-				heard.Spans = append(heard.Spans, jsonSpan{Start: span.Start.Seconds(), End: span.End.Seconds(), Peak: span.Peak})
-			}
-			j.Speech = append(j.Speech, heard)
-		}
-		if r.Edge != nil {
-			b, err := wire.JSON(&sluicev1.Summary{Session: new(r.Session), Streams: wire.CountsToProto(r.Edge)})
-			if err != nil {
-				return err
-			}
-			j.Summary = b
-		}
-		all.Streams = append(all.Streams, j)
-	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(all)
-}
-
 // Table draws the reports for people. received and not sampled are the edge's and known at the end.
 func Table(reports []Report) string {
 	t := table.NewWriter()
 	t.SetStyle(table.StyleLight)
-	t.AppendHeader(table.Row{"#", "session", "sent", "received", "not sampled", "results", "drops", "errors", "p50 ms", "p95 ms", "p99 ms"})
+	t.AppendHeader(table.Row{"#", "session", "sent", "received", "not sampled", "results", "drops", "errors", "p50 ms", "p95 ms", "p99 ms", "gap ms"})
 	for i, r := range reports {
 		received, notDue := "–", "–"
 		if r.Edge != nil {
@@ -126,8 +75,8 @@ func Table(reports []Report) string {
 		}
 		milliseconds := func(s float64) string { return fmt.Sprintf("%.1f", s*1000) }
 		t.AppendRow(table.Row{
-			i + 1, r.Session, sent(r), received, notDue, r.Results, words(r.Drops), failures,
-			milliseconds(r.Latency.P50), milliseconds(r.Latency.P95), milliseconds(r.Latency.P99),
+			i + 1, sessions(r), sent(r), received, notDue, r.Results, words(r.Drops), failures,
+			milliseconds(r.Latency.P50), milliseconds(r.Latency.P95), milliseconds(r.Latency.P99), r.Gap.Milliseconds(),
 		})
 	}
 	text := t.Render()
@@ -135,6 +84,14 @@ func Table(reports []Report) string {
 		text += "\n" + spans
 	}
 	return text
+}
+
+// sessions names the last session and tells how many there were before it.
+func sessions(r Report) string {
+	if n := len(r.Sessions); n > 1 {
+		return fmt.Sprintf("%s\nafter %d others", r.Session, n-1)
+	}
+	return r.Session
 }
 
 // sent tells what left: pictures, packets of sound, or both.

@@ -51,7 +51,7 @@ func config(t *testing.T, e *edgetest.Edge, token string, clips ...*clip.Clip) C
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Client: client, Clips: clips, Streams: 1, Duration: 300 * time.Millisecond}
+	return Config{Edges: []*whip.Client{client}, Clips: clips, Streams: 1, Duration: 300 * time.Millisecond}
 }
 
 // written are the outcomes as Config.Outcomes gets them.

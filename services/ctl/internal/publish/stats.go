@@ -20,13 +20,17 @@ const keptSent = 4096
 // Tally is what one stream's publisher saw: an account of its own, to hold against the edge's. It is safe for concurrent use.
 type Tally struct {
 	mu        sync.Mutex
+	began     time.Time // of the first session; zero before
+	ended     time.Time // when nothing more was sent; zero before
 	sent      uint32
-	sentAt    map[uint32]sending // by RTP timestamp
-	order     []uint32           // RTP timestamps in order of sending, the oldest first
+	sentAt    map[stamp]sending
+	order     []stamp // in order of sending, the oldest first
+	outcomes  gap
+	results   gap
 	models    map[string]*media.ModelCounts
 	latencies []time.Duration
 	skipped   uint32
-	counts    []media.StreamCounts // the edge's, once the session has ended
+	counts    []media.StreamCounts // the edges', of the sessions that have ended
 	duplicate uint32
 	seen      map[pair]struct{}
 
@@ -40,41 +44,89 @@ type heard struct {
 	windows []speech.Window // the oldest first, at most keptWindows
 }
 
+// stamp tells a frame: the session's number and the RTP timestamp.
+type stamp struct {
+	visit int
+	rtp   uint32
+}
+
+// frame is one that was sent: its number among all of the publisher's, and its unit's place in the clip.
+type frame struct {
+	number, unit int
+}
+
 type sending struct {
 	at    time.Time
-	frame int
+	frame frame
+}
+
+// gap measures the longest time in which nothing came, from what came first on.
+type gap struct {
+	last    time.Time // zero before the first
+	longest time.Duration
+}
+
+func (g *gap) note(at time.Time) {
+	g.longest, g.last = g.until(at), at
+}
+
+// until gives the longest time up to a moment.
+func (g *gap) until(at time.Time) time.Duration {
+	if g.last.IsZero() {
+		return 0
+	}
+	return max(g.longest, at.Sub(g.last))
 }
 
 type pair struct {
+	session  string
 	stream   string
 	sequence uint32
 	model    string
 }
 
 func newTally() *Tally {
-	return &Tally{sentAt: map[uint32]sending{}, models: map[string]*media.ModelCounts{}, seen: map[pair]struct{}{}, windows: map[string]*heard{}}
+	return &Tally{sentAt: map[stamp]sending{}, models: map[string]*media.ModelCounts{}, seen: map[pair]struct{}{}, windows: map[string]*heard{}}
 }
 
-// Sent notes that a frame left.
-func (t *Tally) Sent(rtp uint32, frame int, at time.Time) {
+// Begin notes that a session's sending begins, and tells how long after that of the first one.
+func (t *Tally) Begin(at time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.began.IsZero() {
+		t.began = at
+	}
+	return at.Sub(t.began)
+}
+
+// End notes that nothing more is sent.
+func (t *Tally) End(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = at
+}
+
+// Sent notes that a frame left: a unit of the clip, in one of the publisher's sessions.
+func (t *Tally) Sent(visit int, rtp uint32, unit int, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := stamp{visit, rtp}
+	t.sentAt[s] = sending{at: at, frame: frame{number: int(t.sent), unit: unit}}
 	t.sent++
-	t.sentAt[rtp] = sending{at: at, frame: frame}
-	if t.order = append(t.order, rtp); len(t.order) > keptSent {
+	if t.order = append(t.order, s); len(t.order) > keptSent {
 		delete(t.sentAt, t.order[0])
 		t.order = t.order[1:]
 	}
 }
 
 // Outcome notes an outcome that arrived. It tells which frame it is for and how long after its sending it came; ok is false for a frame that was not sent.
-func (t *Tally) Outcome(o media.Outcome, at time.Time) (frame int, latency time.Duration, ok bool) {
+func (t *Tally) Outcome(visit int, o media.Outcome, at time.Time) (_ frame, latency time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count(o)
-	s, ok := t.sentAt[o.RTP.Timestamp]
+	t.count(o, at)
+	s, ok := t.sentAt[stamp{visit, o.RTP.Timestamp}]
 	if !ok || !o.RTP.Valid {
-		return 0, 0, false
+		return frame{}, 0, false
 	}
 	latency = at.Sub(s.at)
 	if o.Result != nil {
@@ -84,8 +136,8 @@ func (t *Tally) Outcome(o media.Outcome, at time.Time) (frame int, latency time.
 }
 
 // count counts an outcome. The caller holds the lock.
-func (t *Tally) count(o media.Outcome) {
-	key := pair{o.Stream, o.Sequence, o.Model}
+func (t *Tally) count(o media.Outcome, at time.Time) {
+	key := pair{o.Session, o.Stream, o.Sequence, o.Model}
 	if _, again := t.seen[key]; again {
 		t.duplicate++
 	}
@@ -103,7 +155,9 @@ func (t *Tally) count(o media.Outcome) {
 		m.Errors[o.Error]++
 	default:
 		m.Results++
+		t.results.note(at)
 	}
+	t.outcomes.note(at)
 }
 
 // SentSound notes that a packet of sound left.
@@ -113,11 +167,11 @@ func (t *Tally) SentSound() {
 	t.soundSent++
 }
 
-// Heard notes an outcome about the window of sound that begins at a time; windows are hop apart.
-func (t *Tally) Heard(o media.Outcome, at, hop, latency time.Duration) {
+// Heard notes an outcome that arrived about the window of sound that begins at a place; windows are hop apart.
+func (t *Tally) Heard(o media.Outcome, arrived time.Time, at, hop, latency time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count(o)
+	t.count(o, arrived)
 	if o.Result == nil {
 		return
 	}
@@ -143,20 +197,24 @@ func (t *Tally) Skipped(n uint32) {
 	t.skipped += n
 }
 
-// Summary notes the edge's counts.
+// Summary notes the edge's counts of a session.
 func (t *Tally) Summary(counts []media.StreamCounts) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.counts = counts
+	t.counts = append(t.counts, counts...)
 }
 
-// Report gives the state so far.
-func (t *Tally) Report(session string) Report {
+// Report gives the state so far, all but the sessions and the failure.
+func (t *Tally) Report(now time.Time) Report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.ended.IsZero() {
+		now = t.ended
+	}
 	r := Report{
-		Session: session, Sent: t.sent, Skipped: t.skipped, Duplicates: t.duplicate, Latency: quantiles(t.latencies),
+		Sent: t.sent, Skipped: t.skipped, Duplicates: t.duplicate, Latency: quantiles(t.latencies),
 		Drops: map[string]uint32{}, Errors: map[string]uint32{}, Edge: t.counts, SoundSent: t.soundSent,
+		Gap: t.longest(t.outcomes, now), ResultGap: t.longest(t.results, now),
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.windows)) {
 		h := t.windows[name]
@@ -173,6 +231,14 @@ func (t *Tally) Report(session string) Report {
 		}
 	}
 	return r
+}
+
+// longest gives the longest time in which nothing came until now: from the first that came on, or from the beginning where nothing ever came. The caller holds the lock.
+func (t *Tally) longest(g gap, now time.Time) time.Duration {
+	if g.last.IsZero() && !t.began.IsZero() {
+		return now.Sub(t.began)
+	}
+	return g.until(now)
 }
 
 func add(to map[string]uint32, name string, n uint32) {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -32,7 +33,7 @@ func NewClient(edge, token string) (*Client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, fmt.Errorf("--edge %q is no address of an edge: write http://127.0.0.1:8080", edge)
 	}
-	return &Client{Edge: u, Token: token, HTTP: &http.Client{Timeout: 15 * time.Second}}, nil
+	return &Client{Edge: u, Token: token, HTTP: newHTTP()}, nil
 }
 
 // Session is a WHIP session that was accepted.
@@ -51,6 +52,17 @@ type Problem struct { //nolint:errname // RFC 9457's word for it
 	Code   string `json:"code"`
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
+	// RetryAfter is how long the edge asks to be left alone; zero when it does not say.
+	RetryAfter time.Duration `json:"-"`
+}
+
+// Final tells whether the same request will be refused however often it is made.
+func (p *Problem) Final() bool {
+	switch p.Status {
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return p.Status >= 400 && p.Status < 500
 }
 
 // Error tells the code for machines and what to do for people.
@@ -163,5 +175,8 @@ func problem(response *http.Response, body []byte) error {
 		p.Detail = strings.TrimSpace(string(body[:min(len(body), 200)]))
 	}
 	p.Status = response.StatusCode
+	if seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 16); err == nil {
+		p.RetryAfter = time.Duration(seconds) * time.Second
+	}
 	return p
 }
