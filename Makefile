@@ -21,6 +21,7 @@ BENCH ?= loss cpu batch triton transport go
 CELL ?= 12s
 BENCHFLAGS ?= $(if $(QUICK),-quick)
 E2E ?=
+K8S ?=
 SOAK ?= 2m
 OVERLAY ?= 3m
 
@@ -53,6 +54,10 @@ test: deps-test models clips sdk-node ## Every test but the long ones, with the 
 .PHONY: e2e
 e2e: deps-e2e build tools models clips e2e-node sdk-node oipstub ## Real browsers, real model servers, real clips (E2E=regexp for some of them; OVERLAY=3m, how long each browser's overlay is watched)
 	OVERLAY=$(OVERLAY) PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 35m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
+
+.PHONY: k8s-test
+k8s-test: deps-k8s build clips ## A real Kubernetes node: the chart installed, rolled, drained and scaled under live sessions (root; K8S=regexp for parts; K8S_OPTIONAL=1 where it may be missing)
+	@deploy/e2e/k8s/run.sh $(if $(K8S),-test.run '$(K8S)')
 
 .PHONY: soak
 soak: deps-e2e build models clips ## Sessions opened, closed and broken off in every way; then nothing of them may be left (SOAK=2m, an hour by hand)
@@ -93,7 +98,7 @@ fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
 lint: deps-build tools .build/protovalidate sdk-node ## Formatting, linters, types, module files, the protobuf contract, generated code
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
-	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak,k8s ./...) || exit 1; done
 	cd $(SDK) && node_modules/.bin/tsc && node_modules/.bin/tsc -p ../page
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
@@ -128,13 +133,15 @@ $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json
 	@cd $(SDK) && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-.PHONY: deps-build deps-test deps-e2e deps-bench
+.PHONY: deps-build deps-test deps-e2e deps-k8s deps-bench
 deps-build:
 	@.tools/deps.sh build
 deps-test:
 	@.tools/deps.sh build test
 deps-e2e:
 	@.tools/deps.sh build test e2e
+deps-k8s:
+	@.tools/deps.sh build k8s
 deps-bench:
 	@.tools/deps.sh build test bench
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, e2e,
-# bench.
+# k8s, bench.
 # Asks for root only when something is missing. Elsewhere than on Debian or Ubuntu it names what is missing and stops.
 set -euo pipefail
 
@@ -8,6 +8,7 @@ declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg espeak-ng gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
   [e2e]="chromium firefox-esr coturn simple-whip-client iproute2 procps curl libpython3-dev"
+  [k8s]="etcd-server containerd runc containernetworking-plugins nftables conntrack iproute2 procps curl prometheus"
   [bench]="iproute2 libpython3-dev python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gstreamer1.0-libav"
 )
@@ -19,8 +20,12 @@ declare -A tools=([go]="Go 1.26 or newer, from go.dev" [node]="Node.js 20 or new
 missing=()
 for group in "$@"; do
   for package in ${packages[$group]}; do
-    # A Python that did not come from a package is as good, if it can make virtual environments.
-    case $package in python3 | python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null && continue ;; esac
+    case $package in
+      # A Python that did not come from a package is as good, if it can make virtual environments.
+      python3 | python3-venv) python3 -c 'import venv, ensurepip' 2>/dev/null && continue ;;
+      # So are those of Docker's packages, which Debian's would replace.
+      containerd | runc) command -v "$package" >/dev/null && continue ;;
+    esac
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
   done
 done
@@ -43,8 +48,10 @@ if [ ${#missing[@]} -gt 0 ]; then
     tail -20 "$log" >&2
     exit 1
   fi
-  # The tests start TURN servers of their own; Debian's package starts one for everybody.
-  case " ${missing[*]} " in *" coturn "*) $root systemctl disable --now coturn >/dev/null 2>&1 || true ;; esac
+  # The tests start servers of their own; Debian's packages start one for everybody.
+  for service in coturn etcd-server:etcd containerd prometheus; do
+    case " ${missing[*]} " in *" ${service%:*} "*) $root systemctl disable --now "${service#*:}" >/dev/null 2>&1 || true ;; esac
+  done
 fi
 
 for tool in "${!tools[@]}"; do

@@ -12,6 +12,8 @@
 //	output: {decoder: tensors}
 //	batch: {max: 32}
 //
+// or, with -shape 180,320,3, as one of pictures: input: {width: 320, height: 180, layout: NHWC, dtype: UINT8}.
+//
 // Faults: SIGKILL and SIGSTOP from outside, and by HTTP, as in
 //
 //	curl -X POST 'http://127.0.0.1:40002/slow?factor=10'    # ten times slower; 1 is well again
@@ -62,6 +64,7 @@ func main() {
 type options struct {
 	listen, control    string
 	batcher, preferred string
+	shape              string
 	stub               stub.Config
 	triton             stub.TritonRules
 }
@@ -72,6 +75,7 @@ func parse(arguments []string) (o options, err error) {
 	flags.StringVar(&o.control, "control", "127.0.0.1:0", "`address` of the remote control, HTTP")
 	flags.StringVar(&o.stub.Model, "model", "stub", "`name` of the model")
 	flags.IntVar(&o.stub.Width, "width", 64, "`bytes` of a frame")
+	flags.StringVar(&o.shape, "shape", "", "`extents` of a frame, such as 180,320,3 for pictures, instead of -width")
 	flags.IntVar(&o.stub.Echo, "echo", 8, "`bytes` of an answer, the frame's first")
 	flags.DurationVar(&o.stub.Profile.Alpha, "alpha", 20*time.Millisecond, "`time` of a batch, whatever its size")
 	flags.DurationVar(&o.stub.Profile.Beta, "beta", 4*time.Millisecond, "`time` of each frame in it")
@@ -89,6 +93,17 @@ func parse(arguments []string) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q: there are flags only", flags.Args())
 	}
+	if o.shape != "" {
+		extents, err := sizes(o.shape, 1<<20)
+		if err != nil {
+			return o, fmt.Errorf("-shape: %w", err)
+		}
+		o.stub.Width = 1
+		for _, extent := range extents {
+			o.stub.Width *= extent
+			o.stub.Shape = append(o.stub.Shape, int64(extent))
+		}
+	}
 	switch o.batcher {
 	case "none":
 		return o, nil
@@ -97,18 +112,26 @@ func parse(arguments []string) (o options, err error) {
 		return o, fmt.Errorf("-batcher: %q is neither none nor triton", o.batcher)
 	}
 	o.triton.Max = o.stub.Max
-	for text := range strings.SplitSeq(o.preferred, ",") {
+	if o.triton.Preferred, err = sizes(o.preferred, o.stub.Max); err != nil {
+		return o, fmt.Errorf("-preferred: %w", err)
+	}
+	o.stub.Triton = &o.triton
+	return o, nil
+}
+
+// sizes reads a list such as 4,8; an empty text has none.
+func sizes(list string, most int) (all []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
 		if text == "" {
 			continue
 		}
 		size, err := strconv.Atoi(text)
-		if err != nil || size < 1 || size > o.stub.Max {
-			return o, fmt.Errorf("-preferred: %q is no size from 1 to %d", text, o.stub.Max)
+		if err != nil || size < 1 || size > most {
+			return nil, fmt.Errorf("%q is no size from 1 to %d", text, most)
 		}
-		o.triton.Preferred = append(o.triton.Preferred, size)
+		all = append(all, size)
 	}
-	o.stub.Triton = &o.triton
-	return o, nil
+	return all, nil
 }
 
 func run(ctx context.Context, arguments []string, ready io.Writer) error {

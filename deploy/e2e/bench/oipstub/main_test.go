@@ -54,7 +54,7 @@ func TestRun(t *testing.T) {
 
 func TestRefusesFlags(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"-batcher other", "-batcher triton -preferred 0", "-batcher triton -preferred x", "-width 4", "more"} {
+	for _, bad := range []string{"-batcher other", "-batcher triton -preferred 0", "-batcher triton -preferred x", "-width 4", "-shape 180,x", "-shape 2,2", "more"} {
 		if err := run(t.Context(), strings.Fields(bad), io.Discard); err == nil {
 			t.Errorf("%s: no error", bad)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// Input is the name of the model's input tensor, UINT8 [batch, Config.Width].
+	// Input is the name of the model's input tensor, UINT8 [batch, Config.Width], or of Config.Shape.
 	Input = "INPUT"
 	// Output is that of its output tensor, UINT8 [batch, Config.Echo].
 	Output = "OUTPUT"
@@ -30,6 +30,8 @@ type Config struct {
 	Model string
 	// Width is the bytes of a frame, Echo those of an answer, the frame's first; Echo is at most Width and both are at least 8.
 	Width, Echo int
+	// Shape is a frame's, without the batch axis, so that it may be a picture: its product is Width. nil is [Width].
+	Shape []int64
 	// Profile is what batches take, with noise from Seed, or without any.
 	Profile Profile
 	Seed    uint64
@@ -91,6 +93,12 @@ type instance struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.Model == "" || cfg.Echo < 8 || cfg.Width < cfg.Echo || cfg.Max < 1 || cfg.Instances < 1 || cfg.Profile.Alpha < 0 || cfg.Profile.Beta < 0 {
 		return nil, errors.New("a stub needs a model's name, frames of 8 bytes or more with answers no longer, and at least one instance and one frame a batch")
+	}
+	if cfg.Shape == nil {
+		cfg.Shape = []int64{int64(cfg.Width)}
+	}
+	if product(cfg.Shape) != int64(cfg.Width) {
+		return nil, errors.New("a frame's shape and its width are of different sizes")
 	}
 	if cfg.Triton != nil && cfg.Triton.Max < 1 {
 		return nil, errors.New("the largest batch is at least 1")

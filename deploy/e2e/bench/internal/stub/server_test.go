@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,25 @@ func frames(first, n int) *inference.ModelInferRequest {
 		ModelName: "stub", Id: "7", Inputs: []*inference.ModelInferRequest_InferInputTensor{{Name: Input, Datatype: "UINT8", Shape: []int64{int64(n), 64}}},
 		RawInputContents: [][]byte{data},
 	}
+}
+
+// TestPictures serves frames of three extents, says so, and takes no others.
+func TestPictures(t *testing.T) {
+	t.Parallel()
+	serving(t, configured(func(c *Config) { c.Shape = []int64{4, 8, 2} }), func(t *testing.T, s *Server) {
+		about, err := s.ModelMetadata(t.Context(), &inference.ModelMetadataRequest{Name: "stub"})
+		if err != nil || !slices.Equal(about.GetInputs()[0].GetShape(), []int64{-1, 4, 8, 2}) {
+			t.Errorf("described as %v, %v", about, err)
+		}
+		if _, err := s.ModelInfer(t.Context(), frames(1, 2)); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("flat frames: %v, want InvalidArgument", err)
+		}
+		pictures := frames(1, 2)
+		pictures.Inputs[0].Shape = []int64{2, 4, 8, 2}
+		if answer, err := s.ModelInfer(t.Context(), pictures); err != nil || len(answer.GetRawOutputContents()[0]) != 16 {
+			t.Errorf("answered %v, %v", answer, err)
+		}
+	})
 }
 
 // TestBatchesTakeTurns sends two batches at once to one instance: they run one after the other, each for α + β·b, and echo their frames.

@@ -3,6 +3,7 @@ package stub
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -30,11 +31,11 @@ func (s *Server) ModelMetadata(_ context.Context, r *inference.ModelMetadataRequ
 	if r.GetName() != s.cfg.Model {
 		return nil, status.Errorf(codes.NotFound, "no model %q here", r.GetName())
 	}
-	tensor := func(name string, width int) []*inference.ModelMetadataResponse_TensorMetadata {
-		return []*inference.ModelMetadataResponse_TensorMetadata{{Name: name, Datatype: "UINT8", Shape: []int64{-1, int64(width)}}}
+	tensor := func(name string, shape ...int64) []*inference.ModelMetadataResponse_TensorMetadata {
+		return []*inference.ModelMetadataResponse_TensorMetadata{{Name: name, Datatype: "UINT8", Shape: append([]int64{-1}, shape...)}}
 	}
 	return &inference.ModelMetadataResponse{
-		Name: s.cfg.Model, Versions: []string{"1"}, Platform: "stub", Inputs: tensor(Input, s.cfg.Width), Outputs: tensor(Output, s.cfg.Echo),
+		Name: s.cfg.Model, Versions: []string{"1"}, Platform: "stub", Inputs: tensor(Input, s.cfg.Shape...), Outputs: tensor(Output, int64(s.cfg.Echo)),
 	}, nil
 }
 
@@ -73,9 +74,17 @@ func (s *Server) read(r *inference.ModelInferRequest) (data []byte, frames int, 
 	}
 	in, data := r.GetInputs()[0], r.GetRawInputContents()[0]
 	shape := in.GetShape()
-	if in.GetName() != Input || in.GetDatatype() != "UINT8" || len(shape) != 2 || shape[1] != int64(s.cfg.Width) || shape[0] < 1 || shape[0] > int64(s.cfg.Max) ||
-		int64(len(data)) != shape[0]*shape[1] {
+	if in.GetName() != Input || in.GetDatatype() != "UINT8" || len(shape) < 1 || !slices.Equal(shape[1:], s.cfg.Shape) || shape[0] < 1 || shape[0] > int64(s.cfg.Max) ||
+		int64(len(data)) != product(shape) {
 		return nil, 0, errors.New("another tensor than the metadata says, or a batch beyond the largest")
 	}
 	return data, int(shape[0]), nil
+}
+
+func product(shape []int64) int64 {
+	size := int64(1)
+	for _, extent := range shape {
+		size *= extent
+	}
+	return size
 }
