@@ -20,7 +20,7 @@ const lookupLimit = 5 * time.Second
 
 func TestKubernetes(t *testing.T) {
 	began := time.Now()
-	n := node.Start(t, os.Getenv("K8S_BIN"), os.Getenv("K8S_WORK"), filepath.Join(stack.Root(t), ".build", "k8s", "logs"))
+	node.Start(t, os.Getenv("K8S_BIN"), os.Getenv("K8S_WORK"), filepath.Join(stack.Root(t), ".build", "k8s", "logs"))
 	t.Logf("the node was ready after %.1f s", time.Since(began).Seconds())
 	t.Run("DNS", func(t *testing.T) {
 		if found := lookup(t, "kubernetes.default.svc.cluster.local."); len(found) != 1 {
