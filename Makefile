@@ -14,9 +14,10 @@ LDFLAGS := -s -w -X github.com/sluice-dev/sluice/pkg/serve.version=$(VERSION)
 SLUICE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
 TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
 
-# Bounds of the long targets.
+# The router's configuration of `make run`, and the bounds of the long targets.
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
+ROUTER ?= deploy/config/router.yaml
 BENCH ?= loss cpu batch triton transport go
 CELL ?= 12s
 BENCHFLAGS ?= $(if $(QUICK),-quick)
@@ -32,8 +33,8 @@ help: ## This list
 ##@ What a user needs
 
 .PHONY: run
-run: build models ## Build and start router and edge with the embedded models; Ctrl-C ends both
-	@deploy/run.sh
+run: build models ## Build and start router and edge with the embedded models, or with those of ROUTER=router.yaml; Ctrl-C ends both
+	@deploy/run.sh $(ROUTER)
 
 .PHONY: build
 build: deps-build ## Build bin/sluice-edge, sluice-decoder, sluice-router and sluicectl
@@ -53,7 +54,7 @@ test: deps-test models clips sdk-node ## Every test but the long ones, with the 
 
 .PHONY: e2e
 e2e: deps-e2e build tools models clips e2e-node sdk-node oipstub ## Real browsers, real model servers, real clips (E2E=regexp for some of them; OVERLAY=3m, how long each browser's overlay is watched)
-	OVERLAY=$(OVERLAY) PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 35m -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
+	OVERLAY=$(OVERLAY) PATH=$(TOOLS):$$PATH go test -count 1 -tags e2e -timeout 35m -p 1 -parallel 32 -v $(if $(E2E),-run '$(E2E)') ./deploy/e2e/...
 
 .PHONY: k8s-test
 k8s-test: deps-k8s build clips ## A real Kubernetes node: the chart installed, rolled, drained and scaled under live sessions (root; K8S=regexp for parts; K8S_OPTIONAL=1 where it may be missing)

@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# run.sh  Starts the router with the embedded models and an edge before it, tells the page's address when both are ready, and ends both on Ctrl-C, on SIGTERM, or when either
-# of them ends.
+# run.sh ROUTER  Starts the router with that configuration and an edge before it, tells the page's address when both are ready, and ends both on Ctrl-C, on SIGTERM, or when
+# either of them ends.
 set -euo pipefail
+[ $# -eq 1 ] || { echo "usage: run.sh ROUTER_CONFIGURATION" >&2; exit 2; }
+config=$(realpath -- "$1")
 cd "$(dirname "$0")/.."
 
 # Job control puts each service in a process group of its own, so that Ctrl-C reaches this script only and each service gets one signal to drain.
@@ -38,7 +40,7 @@ finish() {
 }
 trap finish EXIT
 
-bin/sluice-router --config deploy/config/router.yaml &
+bin/sluice-router --config "$config" &
 router=$!
 await "$router" 8082
 

@@ -15,6 +15,7 @@ import (
 
 // Show 6: aiortc, a WebRTC stack that shares no code with ours, publishes. It knows no loopback candidates, so it is a host of its own.
 func TestAiortcPublishes(t *testing.T) {
+	beside(t, 0.5)
 	if os.Getuid() != 0 {
 		t.Fatal("network namespaces need root: run `make e2e` as root")
 	}

@@ -38,6 +38,7 @@ func unitOf(o *sluicev1.Outcome) unit {
 // TestBackends follows a session's outcomes in every way that a back end has: the Go package, and the examples in Python, for curl and for grpcurl. Those of the session itself see every
 // outcome once, the resuming ones over connections that are cut every second; those that watch the service see what it finalises.
 func TestBackends(t *testing.T) {
+	beside(t, 0.3)
 	examples := filepath.Join(stack.Root(t), "deploy", "examples", "outcomes")
 	python := filepath.Join(strings.TrimSpace(stack.Command(t, "", 10*time.Minute, filepath.Join(stack.Root(t), "deploy", "e2e", "venv.sh"), "outcomes")), "bin", "python")
 	s := stack.Start(t, stack.Options{})

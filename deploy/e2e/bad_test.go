@@ -19,6 +19,7 @@ import (
 
 // Bad requests get a status and a code that say what is wrong, and the edge carries on.
 func TestBadRequests(t *testing.T) {
+	beside(t, 0.4)
 	s := stack.Start(t, stack.Options{})
 	_, _, good := offer(t, defaultEngine(t), "x", func([]byte) {})
 	nobody := &webrtc.MediaEngine{}
@@ -58,6 +59,7 @@ func TestBadRequests(t *testing.T) {
 
 // Without a router a session is refused with the time to try again, and the edge lives.
 func TestNoRouter(t *testing.T) {
+	beside(t, 0.3)
 	s := stack.Start(t, stack.Options{NoRouter: true})
 	_, _, sdp := offer(t, defaultEngine(t), "x", func([]byte) {})
 	stack.Eventually(t, 20*time.Second, "the edge refuses for want of a router", func() error {
@@ -83,6 +85,7 @@ func TestNoRouter(t *testing.T) {
 
 // Bad pictures get a code each, and the next good one its boxes.
 func TestBadPictures(t *testing.T) {
+	beside(t, 0.3)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--limits.message", "1MiB"}})
 	picture := func(name string) []byte {
 		b, err := os.ReadFile(stack.Clip(t, name))

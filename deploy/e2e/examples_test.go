@@ -19,6 +19,7 @@ import (
 
 // TestExampleServer runs the example server's own tests.
 func TestExampleServer(t *testing.T) {
+	beside(t, 0.5)
 	examples := filepath.Join(stack.Root(t), "deploy", "examples", "websocket")
 	stack.Command(t, "", 10*time.Minute, filepath.Join(stack.Root(t), "deploy", "e2e", "venv.sh"), "websocket")
 	stack.Command(t, "", 2*time.Minute, filepath.Join(stack.Root(t), "deploy", "e2e", "websocket", "test.sh"), examples)
@@ -26,6 +27,7 @@ func TestExampleServer(t *testing.T) {
 
 // TestSmallestServer runs the smallest of the examples, which says nothing of what it takes and gives, behind the router: JSON of the model's own comes back for each frame.
 func TestSmallestServer(t *testing.T) {
+	beside(t, 0.5)
 	port := stack.FreePort(t)
 	stack.Command(t, "", 10*time.Minute, filepath.Join(stack.Root(t), "deploy", "e2e", "venv.sh"), "websocket")
 	server := stack.Run(t, "", filepath.Join(stack.Root(t), "deploy", "e2e", "websocket", "start.sh"), "smallest.py", fmt.Sprint(port))

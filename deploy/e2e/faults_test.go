@@ -24,6 +24,7 @@ func containsAll(text string, parts ...string) bool {
 
 // Show 8: a decoder that is killed costs its session the pictures up to the next key frame, and the others nothing.
 func TestKilledDecoder(t *testing.T) {
+	beside(t, 0.7)
 	s := stack.Start(t, stack.Options{})
 	type run struct {
 		p     published
@@ -85,6 +86,7 @@ func TestKilledDecoder(t *testing.T) {
 
 // Bad input from real senders: a clip with four slices a picture is no trouble, and one with a slice cut in half harms nothing but its own pictures.
 func TestSlicesAndACutOne(t *testing.T) {
+	beside(t, 0.3)
 	s := stack.Start(t, stack.Options{})
 	p, _ := publish(t, "", s.HTTP, 4*time.Second, stack.Clip(t, "faces-slices.h264"))
 	checkAccount(t, p)
@@ -133,6 +135,7 @@ func cutOneSlice(t *testing.T, stream []byte) []byte {
 
 // A router that is restarted loses no session: the same ones go on as soon as it is back.
 func TestRouterRestart(t *testing.T) {
+	beside(t, 0.6)
 	s := stack.Start(t, stack.Options{})
 	done := make(chan published, 1)
 	go func() {

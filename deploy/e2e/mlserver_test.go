@@ -35,6 +35,7 @@ models:
 
 // Show 7: the same model behind MLServer gives the same boxes.
 func TestMLServerGivesTheSameBoxes(t *testing.T) {
+	beside(t, 0.4)
 	folder := filepath.Join(stack.Root(t), "deploy", "e2e", "mlserver")
 	stack.Command(t, "", 10*time.Minute, filepath.Join(folder, "..", "venv.sh"), "mlserver")
 	grpc, rest := stack.FreePort(t), stack.FreePort(t)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 // Show 9: client and edge on two hosts, which are network namespaces of the test's own joined by a cable. No loopback flag is set anywhere.
 func TestTwoHosts(t *testing.T) {
+	beside(t, 0.5)
 	if os.Getuid() != 0 {
 		t.Fatal("network namespaces need root: run `make e2e` as root")
 	}
@@ -39,7 +41,7 @@ func hosts(t *testing.T) (server, client string) {
 // host makes a network namespace, which goes with the test.
 func host(t *testing.T, letter string) string {
 	t.Helper()
-	name := fmt.Sprintf("sluice-%s-%d", letter, os.Getpid())
+	name := fmt.Sprintf("sluice-%s-%d-%08x", letter, os.Getpid(), rand.Uint32())
 	ip(t, "", "netns", "add", name)
 	t.Cleanup(func() { ip(t, "", "netns", "delete", name) })
 	ip(t, name, "link", "set", "lo", "up")

@@ -115,6 +115,7 @@ func (s *sender) since(moment time.Time) (after []answered) {
 // goes by a track is numbered by its RTP timestamps; what goes by a data channel, as JPEG, has its number drawn in. The client does what one that sends live
 // pictures must: its channels send nothing twice, and it hands over no picture while another one has not left. Who lets the channel repeat them for ever asks for old ones.
 func TestOutage(t *testing.T) {
+	beside(t, 0.2)
 	s := stack.Start(t, stack.Options{Router: counter.Serve(t, outageRate)})
 	for _, c := range []struct {
 		name string

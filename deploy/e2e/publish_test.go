@@ -136,41 +136,42 @@ func sum(counts map[string]int) int {
 
 // Show 3: the boxes lie on the path that the clip's face moves on, at the very frame that the outcome names, whoever encoded the clip: ffmpeg's encoders or GStreamer's.
 func TestExactness(t *testing.T) {
+	t.Parallel()
 	s := stack.Start(t, stack.Options{})
-	for _, c := range []struct {
-		clip    string
-		seconds int
-	}{
-		{"faces-720p30.ivf", 15},
-		{"faces-720p30.h264", 15},
-		{"faces-720p30.h265", 15},
-		{"faces-720p30-vp9.ivf", 15},
-		{"faces-720p30-av1.ivf", 15},
-		{"gst-vp8.ivf", 6},
-		{"gst.h264", 6},
-		{"gst.h265", 6},
-		{"gst-vp9.ivf", 6},
-		{"gst-av1.ivf", 6},
+	for _, codec := range []struct{ name, ffmpeg, gstreamer string }{
+		{"VP8", "faces-720p30.ivf", "gst-vp8.ivf"},
+		{"H.264", "faces-720p30.h264", "gst.h264"},
+		{"H.265", "faces-720p30.h265", "gst.h265"},
+		{"VP9", "faces-720p30-vp9.ivf", "gst-vp9.ivf"},
+		{"AV1", "faces-720p30-av1.ivf", "gst-av1.ivf"},
 	} {
-		t.Run(c.clip, func(t *testing.T) {
-			p, lines := publish(t, "", s.HTTP, time.Duration(c.seconds)*time.Second, stack.Clip(t, c.clip), "--model", "faces")
-			checkAccount(t, p)
-			accepted, boxed := p.Streams[0].Summary.Streams[0].Accepted, 0
-			for _, l := range lines {
-				if l.Outcome.Result != nil && len(l.Outcome.Result.Detections) > 0 {
-					boxed++
-				}
-			}
-			t.Logf("%s: accepted %d, with a box %d, latency p50 %.1f ms p95 %.1f ms", c.clip, accepted, boxed, p.Streams[0].Latency.P50*1e3, p.Streams[0].Latency.P95*1e3)
-			if accepted < 10*c.seconds || float64(boxed) < 0.95*float64(accepted) {
-				t.Errorf("%d of %d accepted frames have a box, want 95 %% of at least %d", boxed, accepted, 10*c.seconds)
-			}
-			best, residuals := bestShift(lines)
-			t.Logf("%s: mean distance from the path by shift in frames: %v", c.clip, residuals)
-			if best != 0 {
-				t.Errorf("the boxes lie best on the path when shifted by %d frames", best)
-			}
+		t.Run(codec.name, func(t *testing.T) {
+			beside(t, 0.5)
+			t.Run("ffmpeg", func(t *testing.T) { checkExact(t, s, codec.ffmpeg, 15) })
+			t.Run("GStreamer", func(t *testing.T) { checkExact(t, s, codec.gstreamer, 6) })
 		})
+	}
+}
+
+// checkExact publishes a clip for some seconds.
+func checkExact(t *testing.T, s *stack.Stack, clip string, seconds int) {
+	t.Helper()
+	p, lines := publish(t, "", s.HTTP, time.Duration(seconds)*time.Second, stack.Clip(t, clip), "--model", "faces")
+	checkAccount(t, p)
+	accepted, boxed := p.Streams[0].Summary.Streams[0].Accepted, 0
+	for _, l := range lines {
+		if l.Outcome.Result != nil && len(l.Outcome.Result.Detections) > 0 {
+			boxed++
+		}
+	}
+	t.Logf("%s: accepted %d, with a box %d, latency p50 %.1f ms p95 %.1f ms", clip, accepted, boxed, p.Streams[0].Latency.P50*1e3, p.Streams[0].Latency.P95*1e3)
+	if accepted < 10*seconds || float64(boxed) < 0.95*float64(accepted) {
+		t.Errorf("%d of %d accepted frames have a box, want 95 %% of at least %d", boxed, accepted, 10*seconds)
+	}
+	best, residuals := bestShift(lines)
+	t.Logf("%s: mean distance from the path by shift in frames: %v", clip, residuals)
+	if best != 0 {
+		t.Errorf("the boxes lie best on the path when shifted by %d frames", best)
 	}
 }
 
@@ -212,6 +213,7 @@ func mean(values []float64) float64 {
 
 // Show 5: four streams share the machine fairly, and every count agrees with every other, wherever it is read.
 func TestFourStreamsAddUp(t *testing.T) {
+	beside(t, 0.8)
 	s := stack.Start(t, stack.Options{})
 	p, _ := publish(t, "", s.HTTP, 20*time.Second, stack.Clip(t, "faces-720p30.ivf"), "--streams", "4")
 	checkAccount(t, p)
@@ -290,6 +292,7 @@ func grpcurl(t *testing.T, data, address string, arguments ...string) string {
 
 // Show 6: a bare grpcurl describes the router and follows the very outcomes that the client gets.
 func TestGrpcurlWatchesTheRouter(t *testing.T) {
+	beside(t, 0.3)
 	s := stack.Start(t, stack.Options{})
 	if list := grpcurl(t, "", s.RouterGRPC, "list"); !containsAll(list, "sluice.v1.RouterService", "sluice.v1.InspectService", "grpc.health.v1.Health") {
 		t.Errorf("grpcurl list: %s", list)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -120,6 +121,7 @@ func (r *report) add(t *testing.T, text string) {
 
 // FFmpeg's own WHIP, on a host of its own: H.264 and Opus, DTLS with the roles turned round, one candidate.
 func TestFFmpegPublishes(t *testing.T) {
+	beside(t, 0.5)
 	server, client := hosts(t)
 	folder := filepath.Join(stack.Root(t), "deploy", "e2e")
 	environment := strings.TrimSpace(stack.Command(t, "", 10*time.Minute, filepath.Join(folder, "venv.sh"), "ffmpeg"))
@@ -130,18 +132,18 @@ func TestFFmpegPublishes(t *testing.T) {
 	for _, flags := range []string{"0", "dtls_active"} {
 		t.Run("whip_flags="+flags, func(t *testing.T) {
 			s := stack.Start(t, stack.Options{Namespace: server, Host: "10.77.0.1"})
-			done := make(chan error, 1)
-			go func() { // ends with the program, which has a limit
-				_, err := stack.TryCommand(t, client, 40*time.Second, programs[0], "-nostdin", "-hide_banner", "-loglevel", "warning",
-					"-re", "-i", stack.Clip(t, "faces-360p30.webm"), "-re", "-i", stack.Clip(t, "voice.wav"), "-t", "8", "-map", "0:v", "-map", "1:a",
-					"-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "30", "-bf", "0", "-b:v", "800k", "-pix_fmt", "yuv420p",
-					"-c:a", "libopus", "-ar", "48000", "-ac", "2", "-b:a", "64k", "-f", "whip", "-whip_flags", flags, s.HTTP+"/whip")
-				done <- err
-			}()
+			publisher := stack.Run(t, client, programs[0], "-nostdin", "-hide_banner", "-loglevel", "warning",
+				"-re", "-i", stack.Clip(t, "faces-360p30.webm"), "-re", "-i", stack.Clip(t, "voice.wav"), "-t", "8", "-map", "0:v", "-map", "1:a",
+				"-c:v", "libx264", "-profile:v", "baseline", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "30", "-bf", "0", "-b:v", "800k", "-pix_fmt", "yuv420p",
+				"-c:a", "libopus", "-ar", "48000", "-ac", "2", "-b:a", "64k", "-f", "whip", "-whip_flags", flags, s.HTTP+"/whip")
 			came := reported(t, s, server, client)
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
+			stack.Eventually(t, 40*time.Second, "FFmpeg has published all", func() error {
+				if !publisher.Ended() {
+					return os.ErrDeadlineExceeded
+				}
+				return nil
+			})
+			publisher.Stop(t) // It has ended; its status is looked at.
 			r := <-came
 			r.check(t, 40, 60, 40)
 		})
@@ -150,6 +152,7 @@ func TestFFmpegPublishes(t *testing.T) {
 
 // GStreamer's webrtcbin behind Meetecho's WHIP client, as Debian has it, on a host of its own: with its candidates in the offer, and with candidates that come by PATCH.
 func TestGStreamerPublishes(t *testing.T) {
+	beside(t, 0.5)
 	server, client := hosts(t)
 	for name, flags := range map[string][]string{"trickle": nil, "no-trickle": {"--no-trickle"}} {
 		t.Run(name, func(t *testing.T) {

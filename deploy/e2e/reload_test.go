@@ -39,6 +39,7 @@ func reloadable(models ...string) string {
 // TestReloadUnderTraffic has three sessions stream while SIGHUP adds, changes and removes models: no call to the router ends, every session has results from what is there, and
 // all counts balance.
 func TestReloadUnderTraffic(t *testing.T) {
+	beside(t, 0.5)
 	before := reloadable("stays 224 4", "goes 224 4", "changes 224 4")
 	s := stack.Start(t, stack.Options{Router: before})
 	type run struct {

@@ -21,40 +21,74 @@ import (
 // The ports of `make run` are fixed: they are what the page's address names.
 var runPorts = []string{"8080", "8081", "8082", "8189", "50051", "50052"}
 
-// Show 1: `make run` prints the address, the page answers, frames get results, and Ctrl-C ends all of it.
-func TestMakeRun(t *testing.T) {
-	requireFreePorts(t)
+// makeRun is a `make run` on its way.
+type makeRun struct {
+	out   string // the file that it writes to
+	group int
+	ended chan error
+}
+
+// startMakeRun starts `make run` with further arguments, in a network namespace if one is named, waits until it prints the page's address, and ends it with the test.
+func startMakeRun(t *testing.T, namespace string, arguments ...string) *makeRun {
+	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command("make", "-C", stack.Root(t), "run")
+	binary, arguments := stack.Inside(namespace, "make", append([]string{"-C", stack.Root(t), "run"}, arguments...))
+	command := exec.Command(binary, arguments...)
 	command.Stdout, command.Stderr = out, out
 	// A terminal's foreground process group is what Ctrl-C reaches.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- command.Wait() }()
-	said := func() string {
-		text, err := os.ReadFile(out.Name())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
+	r := &makeRun{out: out.Name(), group: command.Process.Pid, ended: make(chan error, 1)}
+	go func() { r.ended <- command.Wait(); close(r.ended) }()
+	t.Cleanup(func() { r.stop(t) })
 	stack.Eventually(t, 5*time.Minute, "make run prints the page's address", func() error {
 		select {
-		case err := <-ended:
-			t.Fatalf("make run ended: %v\n%s", err, said())
+		case err := <-r.ended:
+			t.Fatalf("make run ended: %v\n%s", err, r.said(t))
 		default:
 		}
-		if !strings.Contains(said(), "http://127.0.0.1:8080/") {
+		if !strings.Contains(r.said(t), "http://127.0.0.1:8080/") {
 			return os.ErrDeadlineExceeded
 		}
 		return nil
 	})
+	return r
+}
+
+// said gives what it has written so far.
+func (r *makeRun) said(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(r.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// stop presses Ctrl-C and waits for the end. Stopping it again does nothing.
+func (r *makeRun) stop(t *testing.T) {
+	t.Helper()
+	_ = syscall.Kill(-r.group, syscall.SIGINT) // It may have ended.
+	select {
+	case err, first := <-r.ended:
+		if first {
+			t.Logf("make run ended after Ctrl-C: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		_ = syscall.Kill(-r.group, syscall.SIGKILL)
+		t.Fatalf("make run did not end within 20 s of Ctrl-C:\n%s", r.said(t))
+	}
+}
+
+// Show 1: `make run` prints the address, the page answers, frames get results, and Ctrl-C ends all of it.
+func TestMakeRun(t *testing.T) {
+	requireFreePorts(t)
+	run := startMakeRun(t, "")
 	response, err := http.Get("http://127.0.0.1:8080/")
 	if err != nil {
 		t.Fatal(err)
@@ -70,16 +104,7 @@ func TestMakeRun(t *testing.T) {
 		t.Errorf("results: %d", p.Streams[0].Results)
 	}
 
-	if err := syscall.Kill(-command.Process.Pid, syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case err := <-ended:
-		t.Logf("make run ended after Ctrl-C: %v", err)
-	case <-time.After(20 * time.Second):
-		_ = syscall.Kill(-command.Process.Pid, syscall.SIGKILL)
-		t.Fatalf("make run did not end within 20 s of Ctrl-C:\n%s", said())
-	}
+	run.stop(t)
 	requireFreePorts(t)
 	if left := sluiceProcesses(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)

@@ -18,10 +18,10 @@ import (
 // TestModelServers runs one table of cases against real servers from their packages, through the real router. That the router finds out by itself when they are ready is the
 // first of them, and part of the start.
 func TestModelServers(t *testing.T) {
-	t.Setenv("ECHO_ALPHA", "0.01")
-	t.Setenv("ECHO_BETA", "0.001")
+	t.Parallel()
 	for _, kind := range modelServers() {
 		t.Run(kind.name, func(t *testing.T) {
+			beside(t, 0.5)
 			b := startServers(t, kind)
 			for _, c := range []struct {
 				name string

@@ -54,9 +54,7 @@ func exampleServer() modelServer {
 	}
 	server.start = func(t *testing.T, port int) *stack.Process {
 		t.Helper()
-		p := stack.Run(t, "", filepath.Join(stack.Root(t), "deploy", "e2e", "websocket", "start.sh"), "serve_echo.py", fmt.Sprint(port))
-		p.Name, p.Foreign = server.name, true
-		return p
+		return serve(t, server.name, filepath.Join(stack.Root(t), "deploy", "e2e", "websocket", "start.sh"), "serve_echo.py", fmt.Sprint(port))
 	}
 	return server
 }
@@ -96,9 +94,7 @@ func pythonServer(name, folder string, model func(*testing.T) string) modelServe
 				arguments = append(arguments, model(t))
 			}
 			arguments = append(arguments, fmt.Sprint(port), fmt.Sprint(stack.FreePort(t)))
-			server := stack.Run(t, "", path(t, folder, "start.sh"), arguments...)
-			server.Name, server.Foreign = name, true
-			return server
+			return serve(t, name, path(t, folder, "start.sh"), arguments...)
 		},
 		backend: func(model string, ports ...int) string {
 			targets := make([]string, len(ports))
@@ -108,6 +104,14 @@ func pythonServer(name, folder string, model func(*testing.T) string) modelServe
 			return fmt.Sprintf("{oip: {targets: [%s], model: %s}}", strings.Join(targets, ", "), model)
 		},
 	}
+}
+
+// serve starts a model server whose batches of b frames take 10 + b ms.
+func serve(t *testing.T, name, script string, arguments ...string) *stack.Process {
+	t.Helper()
+	server := stack.Run(t, "", "env", append([]string{"ECHO_ALPHA=0.01", "ECHO_BETA=0.001", script}, arguments...)...)
+	server.Name, server.Foreign = name, true
+	return server
 }
 
 const (

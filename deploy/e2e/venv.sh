@@ -10,9 +10,11 @@ requirements=$here/$name/requirements.txt
 python=$(command -v python3) || { echo "$name: python3 is not in PATH: install Python 3.11 or newer with venv" >&2; exit 1; }
 state=$({ cat "$requirements"; "$python" --version; } | sha256sum | cut -c1-12)
 environment=$root/.cache/$name/$state
+mkdir -p "$root/.cache/$name"
+exec 9>"$root/.cache/$name/.lock"
+flock 9 # whoever comes second finds it made
 if [ ! -e "$environment/.complete" ]; then
   echo "$name: installing it into .cache/$name; the first time this takes a minute" >&2
-  mkdir -p "$root/.cache/$name"
   rm -rf "$environment"
   "$python" -m venv "$environment" >&2 || { echo "$name: python3 has no venv: apt-get install python3-venv" >&2; exit 1; }
   if ! "$environment/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: --requirement "$requirements" >&2; then

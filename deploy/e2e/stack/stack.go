@@ -3,9 +3,11 @@ package stack
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -184,22 +186,40 @@ func Eventually(t testing.TB, limit time.Duration, what string, condition func()
 	}
 }
 
-// FreePort gives a port that is free by TCP and UDP right now.
+// Ports below those that the kernel gives to whoever asks for any, 32768 and up unless it is told otherwise.
+const firstPort, lastPort = 20000, 32000
+
+// FreePort gives a port of 127.0.0.1 that is free by TCP and UDP and that nobody gets from here again before the test ends, in this process or another.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	for range 50 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 200 {
+		port := firstPort + rand.IntN(lastPort-firstPort)
+		// Of a name in the abstract namespace there is one socket, and it goes with its owner.
+		taken, err := net.Listen("unix", fmt.Sprintf("@sluice-e2e-port-%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		port := l.Addr().(*net.TCPAddr).Port
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		_ = l.Close()
-		if err == nil {
-			_ = u.Close()
+		if free(port) {
+			t.Cleanup(func() { _ = taken.Close() })
 			return port
 		}
+		_ = taken.Close()
 	}
 	t.Fatal("no port is free by TCP and UDP")
 	return 0
+}
+
+func free(port int) bool {
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	u, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return false
+	}
+	_ = u.Close()
+	return true
 }

@@ -71,6 +71,8 @@ func (s *oipServer) tell(what string) {
 
 // TestOneOfTwoServersFails lets one of two model servers fail in each way, at less than half of what both can do. Results go on, and hardly anything is sent twice.
 func TestOneOfTwoServersFails(t *testing.T) {
+	const together = 3 // of six, so that two processors are not busy
+	turns := make(chan struct{}, together)
 	for _, c := range []struct {
 		name string
 		fail func(s *oipServer)
@@ -99,6 +101,9 @@ func TestOneOfTwoServersFails(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			turns <- struct{}{}
+			defer func() { <-turns }()
 			good, bad := startOIP(t), startOIP(t)
 			address, admin := startRouterOn(t, good.grpc, bad.grpc)
 			trace, err := NewTrace(Arrivals{Shape: Periodic, Offered: faultLoad, Dilation: stretch, Length: faultLength, Seed: 1})
