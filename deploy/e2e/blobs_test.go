@@ -28,6 +28,7 @@ type blobs struct {
 
 // Show 4: JPEG pictures sent every 100 ms over a channel that was opened with nothing but a label get their outcomes on that channel.
 func TestPlainDataChannel(t *testing.T) {
+	beside(t, 0.5)
 	site := pages(t)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
 	for _, c := range []struct{ name, signalling, clip string }{

@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -18,6 +17,7 @@ import (
 // The example pages are as they are shipped, from an origin of their own: one takes the SDK by a script tag from the edge, the other is React and takes it as a package. Each shows the
 // face before the camera, and leaves no session behind when its visitor goes.
 func TestBrowserExamples(t *testing.T) {
+	beside(t, 1)
 	server := httptest.NewUnstartedServer(nil)
 	site := "http://" + server.Listener.Addr().String()
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
@@ -34,12 +34,7 @@ func TestBrowserExamples(t *testing.T) {
 			for _, complaint := range last.Complaints {
 				t.Errorf("the page: %s", complaint)
 			}
-			stack.Eventually(t, 5*time.Second, "the visitor's session has ended", func() error {
-				if n := s.Metric(t, s.EdgeAdmin, "sluice_edge_sessions"); n != 0 {
-					return fmt.Errorf("%g sessions", n)
-				}
-				return nil
-			})
+			noSession(t, s) // the visitor's has ended
 			b.over()
 			b.end()
 		})

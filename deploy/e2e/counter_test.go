@@ -35,6 +35,7 @@ type counted struct {
 // Show 3, in a browser: the number in the picture that the model got is the one in the frame that was sent with the outcome's RTP timestamp; and the page's own frame that the SDK
 // finds for the outcome, to draw boxes on, has that number too.
 func TestCounterInChromium(t *testing.T) {
+	beside(t, 0.6)
 	site := pages(t)
 	s := stack.Start(t, stack.Options{Router: counter.Serve(t, 15), EdgeFlags: []string{"--http.origins", site}})
 	for _, source := range []struct {

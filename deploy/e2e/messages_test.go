@@ -139,6 +139,7 @@ type sentMessages struct {
 // What the SDK sends over data channels reaches the models whole, in chunks or not, as it was when it was sent; each outcome is about the moment that the SDK says; and when there is
 // more than the network takes the newest goes.
 func TestMessagesBySDK(t *testing.T) {
+	beside(t, 0.7)
 	const count, burst = 50, 40
 	site := pages(t)
 	s := stack.Start(t, stack.Options{

@@ -12,6 +12,7 @@ import (
 // Chromium answers the edge's offer, and so tells when it captured each picture, which it offers to no server by itself; its stream goes on over an
 // ICE restart that the edge offers.
 func TestTheEdgeOffersChromium(t *testing.T) {
+	beside(t, 0.8)
 	site := pages(t)
 	s := stack.Start(t, stack.Options{EdgeFlags: []string{"--http.origins", site}})
 	const results = 30

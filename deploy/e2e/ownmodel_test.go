@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluice-dev/sluice/deploy/e2e/docs"
 	"github.com/sluice-dev/sluice/deploy/e2e/stack"
 )
 
@@ -37,10 +36,7 @@ type ownResult struct {
 // clip that finds its way to the model.
 func TestOwnModel(t *testing.T) {
 	t.Parallel()
-	examples, err := docs.By(stack.Root(t), t.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
+	examples := documented(t)
 	script := map[string]string{} // by the word that only it has
 	for _, e := range examples {
 		for _, word := range []string{"publish", "triton/router.yaml", "mlserver start", "mlserver/router.yaml", "smallest.py", "websocket/router.yaml"} {
@@ -54,8 +50,8 @@ func TestOwnModel(t *testing.T) {
 	}
 	for _, c := range []ownModel{
 		{"triton", serveTriton, "colours", redClass},
-		{"mlserver", documented(script["mlserver start"], "mlserver"), "colours", redClass},
-		{"websocket", documented(script["smallest.py"], "websocket"), "brightness", brightness},
+		{"mlserver", installed(script["mlserver start"], "mlserver"), "colours", redClass},
+		{"websocket", installed(script["smallest.py"], "websocket"), "brightness", brightness},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			beside(t, 0.6)
@@ -86,9 +82,9 @@ func serveTriton(t *testing.T, namespace string) *stack.Process {
 	return stack.Run(t, namespace, filepath.Join(root, "deploy", "e2e", "triton", "start.sh"), repository, "8001", "8000")
 }
 
-// documented gives what runs the commands of an example: the first installs packages, which are in an environment of the tests' own, in these versions; the second is the server, and is run in
+// installed gives what runs the commands of an example: the first installs packages, which are in an environment of the tests' own, in these versions; the second is the server, and is run in
 // a folder where it may write.
-func documented(script, environment string) func(t *testing.T, namespace string) *stack.Process {
+func installed(script, environment string) func(t *testing.T, namespace string) *stack.Process {
 	return func(t *testing.T, namespace string) *stack.Process {
 		t.Helper()
 		root := stack.Root(t)

@@ -35,6 +35,7 @@ models:
 
 // Several models at once: each has its row and its numbers, one that is not ready is named, and one can be left out.
 func TestThePageWithModels(t *testing.T) {
+	beside(t, 1)
 	b := visit(t, stack.Start(t, stack.Options{Router: fmt.Sprintf(threeModels, stack.FreePort(t))}), "models")
 	var shown struct {
 		Rows  [][]string
@@ -59,6 +60,7 @@ func TestThePageWithModels(t *testing.T) {
 
 // All of the page by keyboard, shortcuts that can be turned off, and another camera in the middle of a session.
 func TestThePageByKeyboard(t *testing.T) {
+	beside(t, 1)
 	b := visit(t, stack.Start(t, stack.Options{}), "keyboard")
 	var shown struct {
 		Visited, Picks, Theme []string
@@ -90,6 +92,7 @@ func TestThePageByKeyboard(t *testing.T) {
 
 // An edge that wants a token: the page asks for it, and again after a wrong one.
 func TestThePageAsksForAToken(t *testing.T) {
+	beside(t, 0.6)
 	const token = "a-token-of-the-tests"
 	options := visitor(t, stack.Start(t, stack.Options{EdgeFlags: []string{"--http.tokens", token}}))
 	options["scene"], options["token"] = "token", token
@@ -112,6 +115,7 @@ func TestThePageAsksForAToken(t *testing.T) {
 
 // A router that goes away and comes back costs no session, and the page says what is going on.
 func TestThePageWithoutARouter(t *testing.T) {
+	beside(t, 0.8)
 	s := stack.Start(t, stack.Options{})
 	b := visit(t, s, "routerless")
 	var shown struct {
@@ -165,6 +169,7 @@ var errorWords = map[string][]string{
 
 // Everything that can go wrong is told in words, and looks as it should on a desk and on a phone.
 func TestThePageTellsErrors(t *testing.T) {
+	beside(t, 1.2)
 	b := browse(t, "errors.mjs", 4*time.Minute, visitor(t, stack.Start(t, stack.Options{})))
 	for range errorWords {
 		var shown struct {
@@ -183,6 +188,7 @@ func TestThePageTellsErrors(t *testing.T) {
 
 // Somebody watches a session on another page, while it lasts, to its end, and after it.
 func TestTheWatchPage(t *testing.T) {
+	beside(t, 1.2)
 	s := stack.Start(t, stack.Options{})
 	b := browse(t, "watch.mjs", 3*time.Minute, visitor(t, s))
 	var shown struct {

@@ -42,6 +42,7 @@ func visitor(t *testing.T, s *stack.Stack) map[string]any {
 
 // A click on Camera on the edge's own page, and the face has a box, and the numbers move.
 func TestThePage(t *testing.T) {
+	beside(t, 1)
 	b := visit(t, stack.Start(t, stack.Options{}), "live")
 	var shown struct {
 		Boxes []struct {
@@ -82,6 +83,7 @@ func TestThePage(t *testing.T) {
 
 // Show 6: camera and microphone of one session, each to its model: the boxes go on, and the meter tells speech from silence.
 func TestThePageListens(t *testing.T) {
+	beside(t, 1)
 	s := stack.Start(t, stack.Options{})
 	b := visit(t, s, "spoken")
 	var shown struct{ Wrong, Models []string }
@@ -102,6 +104,7 @@ func TestThePageListens(t *testing.T) {
 
 // A visitor who does not allow the camera is told so, and what to do.
 func TestThePageWithoutACamera(t *testing.T) {
+	beside(t, 0.6)
 	b := visit(t, stack.Start(t, stack.Options{}), "refused")
 	var shown struct{ Problem string }
 	b.next(t, &shown)
@@ -113,6 +116,7 @@ func TestThePageWithoutACamera(t *testing.T) {
 
 // When the edge dies, the page says that it tries again, and then that it has given up.
 func TestThePageWithoutItsEdge(t *testing.T) {
+	beside(t, 0.6)
 	s := stack.Start(t, stack.Options{})
 	b := visit(t, s, "killed")
 	var shown struct {

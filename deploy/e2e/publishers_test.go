@@ -101,6 +101,17 @@ func reported(t *testing.T, s *stack.Stack, server, client string, flags ...stri
 	return done
 }
 
+// noSession waits until the edge has none, so that the next one is the only one.
+func noSession(t *testing.T, s *stack.Stack) {
+	t.Helper()
+	stack.Eventually(t, 20*time.Second, "the sessions have ended", func() error {
+		if n := s.Metric(t, s.EdgeAdmin, "sluice_edge_sessions"); n != 0 {
+			return fmt.Errorf("there are %g", n)
+		}
+		return nil
+	})
+}
+
 // add takes a server message.
 func (r *report) add(t *testing.T, text string) {
 	t.Helper()
@@ -178,6 +189,7 @@ func whipClient(t *testing.T, s *stack.Stack, server, client string, flags ...st
 		"--preserve-status", "--signal", "INT", "9", script, "--disable-colors", "--url", s.HTTP + "/whip",
 		"--video", fmt.Sprintf(video, stack.Clip(t, "faces-360p30.webm")), "--audio", fmt.Sprintf(audio, stack.Clip(t, "voice.wav")),
 	}, flags...)
+	noSession(t, s)
 	done := make(chan error, 1)
 	go func() { // ends with the program, which is told to stop after a while, as by Ctrl-C
 		out, err := stack.TryCommand(t, client, 40*time.Second, "timeout", arguments...)

@@ -16,6 +16,7 @@ import (
 // Sessions whose only way to the edge leads through a TURN server, coturn, which the edge names together with the credentials for it: by UDP with a fixed name and password, and by TCP
 // with credentials that are good for an hour. The client reaches the edge's HTTP, but has no route to where the edge's media are; the TURN server has.
 func TestRelayOnly(t *testing.T) {
+	beside(t, 0.6)
 	const secret, signalling, media = "a secret of the tests", "10.77.0.1", "10.78.0.1"
 	server, client := hosts(t)
 	relay := host(t, "c")

@@ -13,6 +13,7 @@ import (
 // The WHIP clients that pages take from npm publish from Chromium, from an origin of their own and with a token, picture and sound: @eyevinn/whip-web-client, which has no data channel,
 // with and without trickled candidates, and whip-whep, with a data channel and a restart of ICE.
 func TestWebClients(t *testing.T) {
+	beside(t, 0.8)
 	const token = "a-token-of-the-tests"
 	site := pages(t, webClients(t))
 	// whip-whep 1.2.0 joins the candidates of a restart by commas, which Chromium refuses to read: it can be given one.
@@ -30,6 +31,7 @@ func TestWebClients(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			const outcomes = 200
+			noSession(t, s)
 			before := patches()
 			b := browse(t, "visit.mjs", time.Minute, map[string]any{
 				"url": site + "/publishers.html",
