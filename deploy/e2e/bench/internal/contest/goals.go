@@ -11,21 +11,16 @@ import (
 // the bound is the most.
 type goal struct {
 	name, what string
-	// against is the policy that it compares with; empty for none.
-	against policy
-	atMost  bool
-	bound   float64
-	// of gives the number of one seed. Where the demand is a ratio to another policy, it is the router's less bound times the other's, as a part of the upper bound, or of the other's
-	// age: unlike the ratio it is of use when the other has nothing. shown gives what is printed.
-	of    func(runs map[policy]Row) (float64, bool)
-	shown func(runs map[policy]Row) float64
+	atMost     bool
+	bound      float64
+	// of gives the number of one seed, unless a run that it needs is missing.
+	of func(runs map[policy]Row) (float64, bool)
 }
 
 // verdict is a goal with what was measured.
 type verdict struct {
 	goal
-	regime string
-	// mean and deviation are of what is shown.
+	regime          string
 	mean, deviation float64
 	seeds           int
 	met             bool
@@ -33,33 +28,27 @@ type verdict struct {
 
 // own demands something of the router alone.
 func own(name, what string, atMost bool, bound float64, of func(Row) float64) goal {
-	number := func(runs map[policy]Row) float64 { return of(runs[fresh]) }
-	return goal{name: name, what: what, atMost: atMost, bound: bound, shown: number, of: func(runs map[policy]Row) (float64, bool) {
-		_, there := runs[fresh]
-		return number(runs), there
+	return goal{name: name, what: what, atMost: atMost, bound: bound, of: func(runs map[policy]Row) (float64, bool) {
+		ours, here := runs[fresh]
+		return of(ours), here
 	}}
 }
 
 // than demands that the router has at least, or at most, bound times what another has.
 func than(name, what string, other policy, atMost bool, bound float64, of func(Row) float64) goal {
-	return goal{
-		name: name, what: what + ", × " + string(other), against: other, atMost: atMost, bound: bound,
-		shown: func(runs map[policy]Row) float64 {
-			if theirs := of(runs[other]); theirs > 0 {
-				return min(mostRatio, of(runs[fresh])/theirs)
-			}
-			return mostRatio
-		},
-		of: func(runs map[policy]Row) (float64, bool) {
-			ours, here := runs[fresh]
-			theirs, there := runs[other]
-			return of(ours) - bound*of(theirs), here && there
-		},
-	}
+	return goal{name: name, what: what + ", × " + string(other), atMost: atMost, bound: bound, of: func(runs map[policy]Row) (float64, bool) {
+		ours, here := runs[fresh]
+		theirs, there := runs[other]
+		ratio := mostRatio
+		if of(theirs) > 0 {
+			ratio = min(mostRatio, of(ours)/of(theirs))
+		}
+		return ratio, here && there
+	}}
 }
 
 // mostRatio stands for any larger ratio, and for those to nothing.
-const mostRatio = 99
+const mostRatio = 99.0
 
 func goodput(r Row) float64  { return r.Goodput }
 func ofBound(r Row) float64  { return r.Goodput / r.Bound }
@@ -141,29 +130,21 @@ func overloaded(r regime, periodic bool) []goal {
 // judge holds runs against a goal: one map for each seed, of those runs that count.
 func (g goal) judge(regime string, seeds []map[policy]Row) verdict {
 	v := verdict{goal: g, regime: regime}
-	var counted, shown []float64
+	var counted []float64
 	for _, runs := range seeds {
 		if x, known := g.of(runs); known {
-			counted, shown = append(counted, x), append(shown, g.shown(runs))
+			counted = append(counted, x)
 		}
 	}
 	v.seeds = len(counted)
-	v.mean, v.deviation = spread(shown)
-	mean, deviation := spread(counted)
-	bound := g.bound
-	if g.relative() {
-		bound = 0
-	}
+	v.mean, v.deviation = spread(counted)
 	if g.atMost {
-		v.met = v.seeds > 0 && mean+2*deviation <= bound
+		v.met = v.seeds > 0 && v.mean+2*v.deviation <= g.bound
 	} else {
-		v.met = v.seeds > 0 && mean-2*deviation >= bound
+		v.met = v.seeds > 0 && v.mean-2*v.deviation >= g.bound
 	}
 	return v
 }
-
-// relative tells whether a goal compares with another policy, so that what counts is a difference.
-func (g goal) relative() bool { return g.against != "" }
 
 // spread gives the mean and the standard deviation of a sample, 0 of a single one.
 func spread(values []float64) (mean, deviation float64) {
