@@ -159,6 +159,7 @@ func (e *edge) manage() error {
 		return err
 	}
 	manager, err := session.NewManager(session.Deps{
+		Edge: e.cfg.Cluster.Name,
 		Limits: session.Limits{
 			Sessions: e.cfg.Limits.Sessions, Bitrate: int64(e.cfg.Limits.Bitrate), Message: int(e.cfg.Limits.Message),
 			Pixels: int64(e.cfg.Limits.Pixels.Width) * int64(e.cfg.Limits.Pixels.Height),
@@ -184,7 +185,11 @@ func (e *edge) manage() error {
 			return err
 		}
 	}
-	e.front, err = front.New(frontConfig(e.cfg, e.logger, e.registry), sessions{manager}, catalog{e.pool})
+	settings := frontConfig(e.cfg, e.logger, e.registry)
+	if err := join(&settings, e.cfg.Cluster, e.certificate); err != nil {
+		return err
+	}
+	e.front, err = front.New(settings, sessions{manager}, catalog{e.pool})
 	return err
 }
 

@@ -138,7 +138,7 @@ func refusalCases() []exchange {
 		at(offering("an unknown model", obsOffer, http.StatusUnprocessableEntity, "UNKNOWN_MODEL"), "/whip?model=nobody"),
 		at(offering("a model without a name", obsOffer, http.StatusBadRequest, "INVALID_REQUEST"), "/whip?model="),
 		busy("a full edge", "full", "TOO_MANY_SESSIONS", "5"),
-		busy("an edge that shuts down", "draining", "DRAINING", "5"),
+		busy("an edge that shuts down", "draining", "DRAINING", "1"),
 		busy("an edge without a router", "alone", "NO_ROUTER", "5"),
 	}
 }

@@ -15,6 +15,7 @@ type Config struct {
 	HTTP    HTTP            `yaml:"http"`
 	ICE     ICE             `yaml:"ice"`
 	Router  Router          `yaml:"router"`
+	Cluster Cluster         `yaml:"cluster"`
 	Limits  Limits          `yaml:"limits"`
 	Decoder Decoder         `yaml:"decoder"`
 	GRPC    GRPC            `yaml:"grpc"`
@@ -83,6 +84,14 @@ type RouterTLS struct {
 	Key  config.Path `yaml:"key" help:"private key of the certificate, PEM"`
 }
 
+// Cluster says which other edges stand behind the same address. Each finds by a session's id which of them has it. Without a name the edge is alone.
+type Cluster struct {
+	Name    string            `yaml:"name" help:"this edge's name among several, in Kubernetes its pod's; empty: the edge is alone"`
+	Domain  string            `yaml:"domain" help:"DNS name of all edges, each of which is NAME.DOMAIN: a headless service's"`
+	Port    int               `yaml:"port" help:"HTTP port of the edges of the domain"`
+	Members map[string]string `yaml:"members"`
+}
+
 // Limits bound what clients may take.
 type Limits struct {
 	Sessions      int            `yaml:"sessions" help:"sessions at a time"`
@@ -119,9 +128,10 @@ type Log struct {
 // Default gives the configuration that an empty file means.
 func Default() Config {
 	return Config{
-		HTTP:   HTTP{Listen: ":8080"},
-		ICE:    ICE{UDP: ":8189", TCP: ":8189"},
-		Router: Router{Target: "dns:///127.0.0.1:50051"},
+		HTTP:    HTTP{Listen: ":8080"},
+		ICE:     ICE{UDP: ":8189", TCP: ":8189"},
+		Router:  Router{Target: "dns:///127.0.0.1:50051"},
+		Cluster: Cluster{Port: 8080},
 		Limits: Limits{
 			Sessions: 200, Bitrate: 8e6, Pixels: config.Pixels{Width: 1920, Height: 1088}, Message: 4 << 20, Channels: 8, DecoderMemory: 256 << 20,
 		},

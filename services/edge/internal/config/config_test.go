@@ -33,6 +33,7 @@ func TestSampleHoldsTheDefaults(t *testing.T) {
 	want := Default()
 	want.HTTP.Origins, want.HTTP.Tokens, want.HTTP.Clients = []string{}, []Secret{}, []Client{}
 	want.ICE.Addresses, want.ICE.Servers = []string{}, []ICEServer{}
+	want.Cluster.Members = map[string]string{}
 	if !reflect.DeepEqual(loaded, want) {
 		t.Errorf("the sample gives\n%+v\nwant the defaults\n%+v", loaded, want)
 	}
@@ -135,7 +136,19 @@ func TestValidate(t *testing.T) {
 		"little memory":      {func(c *Config) { c.Limits.DecoderMemory = 1 << 20 }, "limits.decoder_memory"},
 		"no decoder":         {func(c *Config) { c.Decoder.Path = "" }, "decoder.path"},
 		"log: xml":           {func(c *Config) { c.Log.Format = "xml" }, "log.format"},
-		"endless drain":      {func(c *Config) { c.Drain = config.Duration(time.Hour) }, "drain"},
+		"cluster by DNS":     {func(c *Config) { c.Cluster = Cluster{Name: "edge-0", Domain: "edge-members", Port: 8080} }, ""},
+		"cluster by list": {func(c *Config) {
+			c.Cluster.Name, c.Cluster.Members = "a", map[string]string{"b": "http://10.0.0.2:8080"}
+		}, ""},
+		"cluster: name alone":    {func(c *Config) { c.Cluster.Name = "edge-0" }, "cluster"},
+		"cluster: no name":       {func(c *Config) { c.Cluster.Domain = "edge-members" }, "cluster.name"},
+		"cluster: dots":          {func(c *Config) { c.Cluster.Name, c.Cluster.Domain = "edge.0", "edge-members" }, "cluster.name"},
+		"cluster: long name":     {func(c *Config) { c.Cluster.Name, c.Cluster.Domain = strings.Repeat("e", 48), "edge-members" }, "cluster.name"},
+		"cluster: both":          {func(c *Config) { c.Cluster = Cluster{"a", "d", 8080, map[string]string{"b": "http://b:1"}} }, "cluster"},
+		"cluster: port":          {func(c *Config) { c.Cluster.Port = 0 }, "cluster.port"},
+		"cluster: member":        {func(c *Config) { c.Cluster.Name, c.Cluster.Members = "a", map[string]string{"b": "b:8080"} }, "cluster.members.b"},
+		"cluster: member's name": {func(c *Config) { c.Cluster.Name, c.Cluster.Members = "a", map[string]string{"B": "http://b:1"} }, "cluster.members.B"},
+		"endless drain":          {func(c *Config) { c.Drain = config.Duration(time.Hour) }, "drain"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/config"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/cluster"
 )
 
 const (
@@ -54,6 +55,7 @@ func (c *Config) Validate() error {
 	c.HTTP.validate(&wrong)
 	c.ICE.validate(&wrong)
 	c.Router.validate(&wrong)
+	c.Cluster.validate(&wrong)
 	c.Limits.validate(&wrong)
 	if c.Decoder.Path == "" {
 		wrong.add("decoder.path", "is empty: name the sluice-decoder program")
@@ -164,6 +166,29 @@ func (r *Router) validate(wrong *complaints) {
 	KeyPair{Cert: r.TLS.Cert, Key: r.TLS.Key}.validate(wrong, "router.tls")
 	if r.TLS.CA == "" && r.TLS.Cert != "" {
 		wrong.add("router.tls.ca", "is empty: a client certificate needs the routers' CA too")
+	}
+}
+
+func (c *Cluster) validate(wrong *complaints) {
+	wrong.between("cluster.port", int64(c.Port), 1, 65535)
+	for name, address := range c.Members {
+		key := "cluster.members." + name
+		if !cluster.ValidName(name) {
+			wrong.add(key, "is no name of an edge: at most %d of the letters a to z, digits and hyphens", cluster.MaxName)
+		}
+		if _, err := cluster.ParseMember(address); err != nil {
+			wrong.add(key, "%v", err)
+		}
+	}
+	switch {
+	case c.Domain != "" && len(c.Members) > 0:
+		wrong.add("cluster", "domain and members both say where the other edges are: give one")
+	case c.Name == "" && (c.Domain != "" || len(c.Members) > 0):
+		wrong.add("cluster.name", "is empty: the other edges know this one by it; in Kubernetes it is the pod's name")
+	case c.Name != "" && c.Domain == "" && len(c.Members) == 0:
+		wrong.add("cluster", "has a name, but neither domain nor members say where the other edges are")
+	case c.Name != "" && !cluster.ValidName(c.Name):
+		wrong.add("cluster.name", "%.64q is no name of an edge: at most %d of the letters a to z, digits and hyphens", c.Name, cluster.MaxName)
 	}
 }
 

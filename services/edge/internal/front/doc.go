@@ -26,6 +26,7 @@
 //	UPGRADE_REQUIRED        426     /ws without a WebSocket handshake                           use a WebSocket client
 //	PRECONDITION_REQUIRED   428     no If-Match, where http.strict_etag is set                  send the ETag of the 201 or 200
 //	INTERNAL                500     a defect of Sluice                                          report it
+//	EDGE_UNREACHABLE        502     the session is another edge's, which does not answer        start a new one
 //	NO_ROUTER               503     no router has told yet which models there are               wait Retry-After
 //	TOO_MANY_SESSIONS       503     the edge is full                                            wait Retry-After
 //	TOO_MANY_CONNECTIONS    503     too many WebSockets and result streams are open             wait Retry-After

@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -101,7 +102,11 @@ type Config struct {
 	Connections int
 	// Version is told to clients.
 	Version string
-	Logger  *slog.Logger
+	// Cluster are the edges behind the same address, whose sessions' requests are handed on to them; nil for an edge alone.
+	Cluster Cluster
+	// ClusterTLS gives the configuration of a TLS connection to another edge; nil trusts what the system does.
+	ClusterTLS func() (*tls.Config, error)
+	Logger     *slog.Logger
 	// Registry receives the front's metrics.
 	Registry prometheus.Registerer
 }
@@ -125,6 +130,7 @@ type Front struct {
 	connections chan struct{} // one element for each open WebSocket or result stream
 	page        *page
 	requests    *prometheus.CounterVec
+	forwarder   *forwarder // nil for an edge alone
 	mux         *http.ServeMux
 	// sockets counts the handlers of WebSockets, which http.Server does not wait for.
 	sockets sync.WaitGroup
@@ -157,6 +163,12 @@ func New(cfg Config, sessions Sessions, catalog Catalog) (*Front, error) {
 	if err := cfg.Registry.Register(f.requests); err != nil {
 		return nil, fmt.Errorf("front: %w", err)
 	}
+	if cfg.Cluster != nil {
+		f.forwarder = newForwarder(cfg.Cluster, cfg.ClusterTLS)
+		if err := cfg.Registry.Register(f.forwarder.handed); err != nil {
+			return nil, fmt.Errorf("front: %w", err)
+		}
+	}
 	f.mux = f.routes()
 	return f, nil
 }
@@ -174,9 +186,9 @@ func (f *Front) routes() *http.ServeMux {
 	})
 	add("/whip/{secret}", route{methods: methods{
 		http.MethodPatch: f.trickle, http.MethodDelete: f.unpublish, http.MethodGet: f.nothingOf, http.MethodHead: f.nothingOf,
-	}, private: true, acceptPatch: sdpfrag.Type})
+	}, private: true, acceptPatch: sdpfrag.Type, about: "secret"})
 	add("/ws", route{methods: methods{http.MethodGet: f.socket}, private: true})
-	add("/sessions/{session}/results", route{methods: methods{http.MethodGet: f.results}, private: true})
+	add("/sessions/{session}/results", route{methods: methods{http.MethodGet: f.results}, private: true, about: "session"})
 	add("/models", route{methods: methods{http.MethodGet: f.models}, private: true})
 	add("/", route{methods: methods{http.MethodGet: f.static, http.MethodHead: f.static}})
 	return mux

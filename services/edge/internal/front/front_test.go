@@ -39,6 +39,8 @@ type fakeSessions struct {
 	routerless bool
 	// gathered are trickled before the answer is given, so that holding them back is tested.
 	gathered []string
+	// edge is the name of one edge among several; empty for one alone.
+	edge string
 
 	mu      sync.Mutex
 	ids     int
@@ -50,7 +52,14 @@ func (s *fakeSessions) NewID() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ids++
-	return fmt.Sprintf("session%d", s.ids)
+	return s.prefix() + fmt.Sprintf("session%d", s.ids)
+}
+
+func (s *fakeSessions) prefix() string {
+	if s.edge == "" {
+		return ""
+	}
+	return s.edge + "-"
 }
 
 func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, error) {
@@ -77,7 +86,7 @@ func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, 
 		offer.Trickle(&webrtc.ICECandidateInit{Candidate: "candidate:0"})
 		return nil, "", refuse(http.StatusUnprocessableEntity, "UNSUPPORTED_CODEC", "found late")
 	}
-	session := &fakeSession{owner: s, id: offer.ID, secret: "SECRET" + offer.ID, hub: downlink.NewHub(), trickle: offer.Trickle}
+	session := &fakeSession{owner: s, id: offer.ID, secret: "SECRET" + strings.TrimPrefix(offer.ID, s.prefix()), hub: downlink.NewHub(), trickle: offer.Trickle}
 	s.live[session.id] = session
 	s.created = append(s.created, offer)
 	if offer.Trickle != nil {
@@ -94,7 +103,7 @@ func (s *fakeSessions) Create(_ context.Context, offer Offer) (Session, string, 
 }
 
 func (s *fakeSessions) BySecret(secret string) (Session, bool) {
-	return s.ByID(strings.TrimPrefix(secret, "SECRET"))
+	return s.ByID(s.prefix() + strings.TrimPrefix(secret, "SECRET"))
 }
 
 func (s *fakeSessions) ByID(id string) (Session, bool) {

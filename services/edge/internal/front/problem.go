@@ -33,6 +33,8 @@ const (
 	codeInternal             Code = "INTERNAL"
 	codeNoRouter             Code = "NO_ROUTER"
 	codeTooManyConnections   Code = "TOO_MANY_CONNECTIONS"
+	codeEdgeUnreachable      Code = "EDGE_UNREACHABLE"
+	codeDraining             Code = "DRAINING"
 )
 
 // retryLater is what a client is told to wait when the edge expects to be able to serve it soon.
@@ -80,6 +82,9 @@ func writeProblem(w http.ResponseWriter, problem *Problem) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
+	if problem.Code == codeDraining {
+		h.Set("Connection", "close") // On the same connection the next attempt would come here again.
+	}
 	if problem.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((problem.RetryAfter+time.Second-1)/time.Second)))
 	}

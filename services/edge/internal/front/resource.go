@@ -10,13 +10,14 @@ import (
 
 // A WHIP resource's URL path is /whip/{secret}, or, where tokens are configured, /whip/{secret}.{binding}: the binding is a MAC of the
 // secret and the token that made the session, so that another client's token cannot end it even if the URL leaks. Nothing has to be
-// remembered, and so nothing has to be forgotten when the session ends.
+// remembered, and so nothing has to be forgotten when the session ends. Where there are several edges, the name of the session's own and a hyphen
+// stand before the secret; see forward.go.
 
 var bindingText = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // resourcePath is the path of a session's WHIP resource.
 func (f *Front) resourcePath(session Session, who principal) string {
-	path := "/whip/" + session.Secret()
+	path := "/whip/" + f.forwarder.named(session.Secret())
 	if who != "" {
 		path += "." + f.binding(session.Secret(), who)
 	}
@@ -25,7 +26,7 @@ func (f *Front) resourcePath(session Session, who principal) string {
 
 // resource finds the session of a WHIP resource. That it belongs to another client is not told apart from that it does not exist.
 func (f *Front) resource(r *http.Request, who principal) (Session, error) {
-	secret, binding, _ := strings.Cut(r.PathValue("secret"), ".")
+	secret, binding, _ := strings.Cut(f.forwarder.unnamed(r.PathValue("secret")), ".")
 	want := ""
 	if who != "" {
 		want = f.binding(secret, who)

@@ -33,6 +33,8 @@ type route struct {
 	private bool
 	// acceptPost and acceptPatch are the media types that POST and PATCH take.
 	acceptPost, acceptPatch string
+	// about names the part of the path that tells which session the request is about, and so which edge's; empty where there is none.
+	about string
 	// describe, when not nil, adds to the answer to an OPTIONS request that no browser made of itself.
 	describe func(h http.Header, r *http.Request)
 }
@@ -74,6 +76,9 @@ func (t route) serve(w http.ResponseWriter, r *http.Request) error {
 			h.Set("WWW-Authenticate", challenge(r))
 			return err
 		}
+	}
+	if word := r.PathValue(t.about); t.front.forwarder.elsewhere(word) {
+		return t.forward(w, r, word)
 	}
 	return handle(w, r, who)
 }

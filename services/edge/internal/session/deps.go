@@ -48,6 +48,8 @@ type Uplink interface {
 
 // Deps are what sessions are made of. All fields but the marked ones are required.
 type Deps struct {
+	// Edge is the edge's name among several, with which the ids of its sessions begin; empty for an edge alone.
+	Edge     string
 	Limits   Limits
 	Endpoint *peer.Endpoint
 	// NewDecoder makes the decoder of one session.

@@ -91,8 +91,13 @@ func NewManager(deps Deps) (*Manager, error) {
 	return m, nil
 }
 
-// NewID makes a public id for a session that may be created later.
-func (m *Manager) NewID() string { return randomWord(10) }
+// NewID makes a public id for a session that may be created later. Where there are several edges it begins with the name of this one.
+func (m *Manager) NewID() string {
+	if m.deps.Edge != "" {
+		return m.deps.Edge + "-" + randomWord(10)
+	}
+	return randomWord(10)
+}
 
 // Create starts a session and returns it with the SDP answer, or with the edge's offer. ctx bounds only the making of that. Errors are *Refusal.
 func (m *Manager) Create(ctx context.Context, request Request) (*Session, string, error) {

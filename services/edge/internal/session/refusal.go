@@ -45,12 +45,19 @@ type Refusal struct { //nolint:errname // it says no and why, as an HTTP status 
 // Error implements error.
 func (r *Refusal) Error() string { return fmt.Sprintf("%s: %s", r.Code, r.Detail) }
 
-// retryAfter is what a full or draining edge tells clients: long enough that a crowd does not hammer, short enough to feel alive.
-const retryAfter = 5 * time.Second
+const (
+	// retryAfter is what a full edge tells clients: long enough that a crowd does not hammer, short enough to feel alive.
+	retryAfter = 5 * time.Second
+	// retryElsewhere is what one tells them that drains: another edge may take them at once.
+	retryElsewhere = time.Second
+)
 
 func refuse(status int, code Code, format string, args ...any) *Refusal {
 	r := &Refusal{Status: status, Code: code, Detail: fmt.Sprintf(format, args...)}
-	if status == http.StatusServiceUnavailable {
+	switch {
+	case code == CodeDraining:
+		r.RetryAfter = retryElsewhere
+	case status == http.StatusServiceUnavailable:
 		r.RetryAfter = retryAfter
 	}
 	return r
