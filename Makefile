@@ -96,11 +96,14 @@ fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
 ##@ What an engineer needs
 
 .PHONY: lint
-lint: deps-build tools .build/protovalidate sdk-node ## Formatting, linters, types, module files, the protobuf contract, generated code
+lint: deps-lint tools .build/protovalidate sdk-node ## Formatting, linters, types, module files, the protobuf contract, generated code
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak,k8s ./...) || exit 1; done
 	cd $(SDK) && node_modules/.bin/tsc && node_modules/.bin/tsc -p ../page
+	promtool check config deploy/observe/prometheus.yml
+	promtool check rules deploy/observe/rules/*.yml
+	promtool test rules deploy/observe/rules/tests/*.yml
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format -d --exit-code
 	TOOLS=$(TOOLS) .tools/breaking.sh
@@ -134,11 +137,13 @@ $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json
 	@cd $(SDK) && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-.PHONY: deps-build deps-test deps-e2e deps-k8s deps-bench
+.PHONY: deps-build deps-test deps-lint deps-e2e deps-k8s deps-bench
 deps-build:
 	@.tools/deps.sh build
 deps-test:
 	@.tools/deps.sh build test
+deps-lint:
+	@.tools/deps.sh build lint
 deps-e2e:
 	@.tools/deps.sh build test e2e
 deps-k8s:

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, e2e,
-# k8s, bench.
+# deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, lint,
+# e2e, k8s, bench.
 # Asks for root only when something is missing. Elsewhere than on Debian or Ubuntu it names what is missing and stops.
 set -euo pipefail
 
 declare -A packages=(
   [build]="gcc libc6-dev make pkg-config libavcodec-dev libavutil-dev libswresample-dev libopus-dev libyuv-dev python3 python3-venv ca-certificates"
   [test]="g++ ffmpeg espeak-ng gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly"
-  [e2e]="chromium firefox-esr coturn simple-whip-client iproute2 procps curl libpython3-dev"
+  [lint]="prometheus"
+  [e2e]="prometheus chromium firefox-esr coturn simple-whip-client iproute2 procps curl libpython3-dev"
   [k8s]="etcd-server containerd runc containernetworking-plugins nftables conntrack iproute2 procps curl prometheus"
   [bench]="iproute2 libpython3-dev python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gstreamer1.0-libav"
@@ -50,7 +51,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
   # The tests start servers of their own; Debian's packages start one for everybody.
   for service in coturn etcd-server:etcd containerd prometheus; do
-    case " ${missing[*]} " in *" ${service%:*} "*) $root systemctl disable --now "${service#*:}" >/dev/null 2>&1 || true ;; esac
+    case " ${missing[*]} " in *" ${service%:*} "*) { $root systemctl disable --now "${service#*:}" || $root service "${service#*:}" stop; } >/dev/null 2>&1 || true ;; esac
   done
 fi
 
