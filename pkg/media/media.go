@@ -182,6 +182,8 @@ type Frame struct {
 	// rate, modulo 2^32. Windows whose FirstSample is the one before plus the input's hop are continuous.
 	FirstSample uint32
 	Timings     Timings
+	// Trace is where the frame belongs in the trace of its unit, not valid for most.
+	Trace Trace
 	// Payload belongs to whoever holds the frame until it calls Release. It may lie in memory shared with another process, so nothing may
 	// be believed about it but its length.
 	Payload Payload

@@ -29,6 +29,9 @@ func FrameToProto(f *media.Frame, now time.Time) *sluicev1.Frame {
 	if m.CaptureTime != nil {
 		m.Clock = sluicev1.Outcome_Clock(f.Clock).Enum()
 	}
+	if f.Trace.Valid() {
+		m.Traceparent = new(f.Trace.String())
+	}
 	for _, d := range f.Due {
 		m.Due = append(m.Due, &sluicev1.Due{Model: new(d.Model), Remaining: new(d.Deadline.Sub(now).Seconds())})
 	}
@@ -55,6 +58,9 @@ func FrameFromProto(m *sluicev1.Frame, now time.Time, room []media.Due) (media.F
 	}
 	if p != nil && !(f.Placement.Width > 0 && f.Placement.Height > 0) {
 		return media.Frame{}, fmt.Errorf("%w: placement of %g×%g pixels", ErrMalformed, f.Placement.Width, f.Placement.Height)
+	}
+	if m.Traceparent != nil {
+		f.Trace, _ = media.ParseTrace(m.GetTraceparent())
 	}
 	f.Due = room[:0]
 	for _, d := range m.GetDue() {

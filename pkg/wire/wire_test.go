@@ -189,6 +189,21 @@ func TestInputsThereAndBack(t *testing.T) {
 	}
 }
 
+// A frame says nothing of traces unless it is traced, and what cannot be read is no trace.
+func TestTraceOfAFrame(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	f := media.Frame{Stream: "camera", Sequence: 1, InputID: 1, Due: []media.Due{{Model: "faces", Deadline: now}}}
+	m := FrameToProto(&f, now)
+	if m.Traceparent != nil {
+		t.Errorf("a frame that is not traced says %q", m.GetTraceparent())
+	}
+	m.Traceparent = new("00-nonsense")
+	if got, err := FrameFromProto(m, now, nil); err != nil || got.Trace.Valid() {
+		t.Errorf("nonsense is read as trace %v, %v", got.Trace, err)
+	}
+}
+
 // A frame of sound has no placement, and keeps its place in the timeline.
 func TestSoundThereAndBack(t *testing.T) {
 	t.Parallel()
@@ -196,6 +211,7 @@ func TestSoundThereAndBack(t *testing.T) {
 	want := media.Frame{
 		Stream: "voice", Sequence: 3, InputID: 2, Due: []media.Due{{Model: "speech", Deadline: now.Add(time.Second)}},
 		RTP: media.RTP{Valid: true, SSRC: 1, Timestamp: 2}, FirstSample: 1<<32 - 512, Payload: media.Payload{{1, 2}},
+		Trace: media.Trace{ID: [16]byte{1, 2, 3}, Span: [8]byte{4, 5, 6}},
 	}
 	got, err := FrameFromProto(FrameToProto(&want, now), now, nil)
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -1144,7 +1144,10 @@ type Frame struct {
 	Payload []byte `protobuf:"bytes,11,opt,name=payload,proto3" json:"payload,omitempty"`
 	// Sound only: place of the window's first sample, its context not counted, in the stream's timeline at the input's rate, modulo 2^32.
 	// Windows whose first_sample is the one before plus the input's hop are continuous.
-	FirstSample   *uint32 `protobuf:"varint,12,opt,name=first_sample,json=firstSample,proto3,oneof" json:"first_sample,omitempty"`
+	FirstSample *uint32 `protobuf:"varint,12,opt,name=first_sample,json=firstSample,proto3,oneof" json:"first_sample,omitempty"`
+	// Where the frame belongs in a distributed trace (W3C Trace Context, section 3.2), with the span at the edge that waits for the answer. Only of a unit that is traced;
+	// one that cannot be read is ignored.
+	Traceparent   *string `protobuf:"bytes,13,opt,name=traceparent,proto3,oneof" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1261,6 +1264,13 @@ func (x *Frame) GetFirstSample() uint32 {
 		return *x.FirstSample
 	}
 	return 0
+}
+
+func (x *Frame) GetTraceparent() string {
+	if x != nil && x.Traceparent != nil {
+		return *x.Traceparent
+	}
+	return ""
 }
 
 // Due names a model that a frame is due for.
@@ -1519,7 +1529,7 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\x06frames\x18\x03 \x01(\rH\x02R\x06frames\x88\x01\x01B\t\n" +
 	"\a_streamB\v\n" +
 	"\t_input_idB\t\n" +
-	"\a_frames\"\xec\x04\n" +
+	"\a_frames\"\xad\x05\n" +
 	"\x05Frame\x12*\n" +
 	"\x06stream\x18\x01 \x01(\tB\r\xbaH\n" +
 	"\xc8\x01\x01r\x05\x10\x01\x18\x80\x01H\x00R\x06stream\x88\x01\x01\x12+\n" +
@@ -1536,14 +1546,16 @@ const file_sluice_v1_router_proto_rawDesc = "" +
 	"\atimings\x18\n" +
 	" \x01(\v2\x12.sluice.v1.TimingsR\atimings\x12\x18\n" +
 	"\apayload\x18\v \x01(\fR\apayload\x12&\n" +
-	"\ffirst_sample\x18\f \x01(\rH\x06R\vfirstSample\x88\x01\x01B\t\n" +
+	"\ffirst_sample\x18\f \x01(\rH\x06R\vfirstSample\x88\x01\x01\x12/\n" +
+	"\vtraceparent\x18\r \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02H\aR\vtraceparent\x88\x01\x01B\t\n" +
 	"\a_streamB\v\n" +
 	"\t_sequenceB\v\n" +
 	"\t_input_idB\x10\n" +
 	"\x0e_rtp_timestampB\a\n" +
 	"\x05_ssrcB\b\n" +
 	"\x06_clockB\x0f\n" +
-	"\r_first_sample\"q\n" +
+	"\r_first_sampleB\x0e\n" +
+	"\f_traceparent\"q\n" +
 	"\x03Due\x12'\n" +
 	"\x05model\x18\x01 \x01(\tB\f\xbaH\t\xc8\x01\x01r\x04\x10\x01\x18@H\x00R\x05model\x88\x01\x01\x12)\n" +
 	"\tremaining\x18\x02 \x01(\x01B\x06\xbaH\x03\xc8\x01\x01H\x01R\tremaining\x88\x01\x01B\b\n" +
