@@ -63,7 +63,7 @@ func command() *cobra.Command {
 func logger(w io.Writer, cfg config.Log) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.Level}
 	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.New(serve.QuietLogs(slog.NewJSONHandler(w, options)))
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.New(serve.QuietLogs(slog.NewTextHandler(w, options)))
 }

@@ -45,6 +45,7 @@ type edge struct {
 
 	http, grpc, admin net.Listener
 	certificate       *front.Certificate
+	traces            *serve.Traces
 	pool              *uplink.Pool
 	endpoint          *peer.Endpoint
 	feed              *inspect.Feed
@@ -68,7 +69,7 @@ func Run(ctx context.Context, cfg config.Config, logger *slog.Logger) error {
 
 // open makes everything, in the order that fails soonest for what a user gets wrong.
 func (e *edge) open() error {
-	for _, step := range []func() error{e.listen, e.checkDecoder, e.connect, e.manage, e.inspect} {
+	for _, step := range []func() error{e.listen, e.checkDecoder, e.trace, e.connect, e.manage, e.inspect} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -136,6 +137,15 @@ func (e *edge) checkDecoder() error {
 	return nil
 }
 
+// trace makes ready for sending traces, if they are wanted. What ends later may still be traced.
+func (e *edge) trace() (err error) {
+	e.traces, err = serve.NewTraces(serve.TracesConfig{Trace: e.cfg.Trace, Service: "sluice-edge", Logger: e.logger, Registry: e.registry})
+	if err == nil {
+		e.closers = append(e.closers, e.traces.Close)
+	}
+	return err
+}
+
 // connect prepares the way to the routers. That none can be reached yet is no reason not to start.
 func (e *edge) connect() error {
 	secure, err := routerCredentials(e.cfg.Router.TLS)
@@ -172,6 +182,7 @@ func (e *edge) manage() error {
 		Catalog:  e.pool.Catalog,
 		Watch:    e.feed.Publish,
 		Logger:   e.logger,
+		Tracer:   e.traces.Tracer(),
 		Registry: e.registry,
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ type Config struct {
 	GRPC    GRPC            `yaml:"grpc"`
 	Admin   Admin           `yaml:"admin"`
 	Log     Log             `yaml:"log"`
+	Trace   config.Trace    `yaml:"trace"`
 	Drain   config.Duration `yaml:"drain" help:"how long clients may go on after SIGTERM"`
 }
 
@@ -139,6 +140,7 @@ func Default() Config {
 		GRPC:    GRPC{Listen: "127.0.0.1:50052"},
 		Admin:   Admin{Listen: "127.0.0.1:8081"},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
+		Trace:   config.Trace{Sample: config.DefaultSample},
 		Drain:   config.Duration(20 * time.Second),
 	}
 }

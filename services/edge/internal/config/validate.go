@@ -63,6 +63,9 @@ func (c *Config) Validate() error {
 	listen(&wrong, "grpc.listen", c.GRPC.Listen)
 	listen(&wrong, "admin.listen", c.Admin.Listen)
 	oneOf(&wrong, "log.format", c.Log.Format, "text", "json")
+	if err := c.Trace.Validate("trace"); err != nil {
+		wrong = append(wrong, err)
+	}
 	if time.Duration(c.Drain) > maxDrain {
 		wrong.add("drain", "%v is more than %v", time.Duration(c.Drain), maxDrain)
 	}

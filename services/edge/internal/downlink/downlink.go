@@ -53,7 +53,15 @@ type Message struct {
 	// JSON is the whole sluice.v1.ServerMessage.
 	JSON []byte
 
-	skipped uint64 // what a message of KindSkipped says
+	skipped   uint64 // what a message of KindSkipped says
+	delivered func(sink string)
+}
+
+// Delivered is to be called, with the kind of sink, when the message has been written to a client.
+func (m Message) Delivered(sink string) {
+	if m.delivered != nil {
+		m.delivered(sink)
+	}
 }
 
 // Hub keeps the newest messages of one session and hands them to its sinks. It is safe for concurrent use and starts no goroutines.
@@ -69,7 +77,11 @@ func NewHub() *Hub {
 
 // Publish hands a message to all sinks and never blocks. It fails for a message that has no body or cannot be made into JSON (a string
 // that is not UTF-8), and with ErrClosed after Close. The message is not kept.
-func (h *Hub) Publish(m *sluicev1.ServerMessage) error {
+func (h *Hub) Publish(m *sluicev1.ServerMessage) error { return h.PublishTold(m, nil) }
+
+// PublishTold is Publish for those who want to know when the message was written to clients: delivered, unless it is nil, is called for each of them, with the kind of sink, from
+// any goroutine. It must not block.
+func (h *Hub) PublishTold(m *sluicev1.ServerMessage, delivered func(sink string)) error {
 	body := bodyOf(m)
 	if body == nil {
 		return fmt.Errorf("publish a server message: it has no body")
@@ -78,7 +90,7 @@ func (h *Hub) Publish(m *sluicev1.ServerMessage) error {
 	if err != nil {
 		return fmt.Errorf("publish a server message: %w", err)
 	}
-	return h.ring.Publish(Message{Kind: Kind(body.JSONName()), Stream: streamOf(m), JSON: json})
+	return h.ring.Publish(Message{Kind: Kind(body.JSONName()), Stream: streamOf(m), JSON: json, delivered: delivered})
 }
 
 // Subscribe makes a sink, for whoever follows the session, of the messages after the id given, 0 for all that are kept, Live for those to

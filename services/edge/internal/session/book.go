@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/services/edge/internal/spans"
 )
 
 // grace is how long after a unit's deadline a router's answer is still waited for.
@@ -19,6 +20,8 @@ type book struct {
 	deliver func(media.Outcome)
 	wake    chan struct{} // the next expiry may have come nearer
 	quiet   chan struct{} // signalled when nothing is in flight any more
+	// spans is told of every unit before anything becomes of it; nil where nothing is traced.
+	spans *spans.Session
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
@@ -47,6 +50,9 @@ func (b *book) open(stream string, models []string) error {
 func (b *book) receive(stream string, u ledger.Unit, due []media.Due) uint32 {
 	b.mu.Lock()
 	sequence, forced := b.ledger.Receive(stream, u, due)
+	if sequence != 0 {
+		b.spans.Begin(stream, sequence, u.Arrival, due)
+	}
 	b.mu.Unlock()
 	b.tell(forced)
 	if len(due) > 0 {

@@ -55,9 +55,11 @@ func (c *channelIntake) whole(message []byte, first, now time.Time, owned bool) 
 	if !owned {
 		message = append([]byte(nil), message...)
 	}
+	traced := c.stream.traced(sequence)
+	traced.Arrived(first, now)
 	replaced, ok := c.waiting.put(job{
 		unit:     media.AccessUnit{Codec: codec, Data: message, Key: true, First: first, Last: now},
-		sequence: sequence, due: due, captured: first, clock: media.ClockArrival, begun: first, ready: now,
+		sequence: sequence, due: due, captured: first, clock: media.ClockArrival, begun: first, ready: now, traced: traced,
 	})
 	if ok {
 		c.stream.drop(replaced.sequence, replaced.due, media.Superseded)

@@ -32,6 +32,8 @@ type converter struct {
 type converting struct {
 	job    job
 	groups []group // those without a picture so far have due left
+	// begun is when it went to the decoder, zero for units that are not traced.
+	begun time.Time
 }
 
 // maxReorder is how many units a decoder may hold back (H.264 allows 16).
@@ -46,6 +48,7 @@ func newConverter(s *stream, number uint32, d Decoder, u Uplink, pixels int64, l
 
 // convert takes one unit. It returns true when the decoder has lost what the next units depend on.
 func (c *converter) convert(ctx context.Context, j job, w *wants) (broken bool) {
+	begun := j.traced.Begun()
 	groups := c.asItIs(j, c.groups(j, w))
 	if len(groups) == 0 && (j.disposable || j.unit.Codec.Intra()) {
 		return false // nothing depends on it either
@@ -55,13 +58,13 @@ func (c *converter) convert(ctx context.Context, j job, w *wants) (broken bool) 
 		request.Targets = append(request.Targets, g.form.Picture)
 	}
 	if len(groups) > 0 {
-		c.await(j, groups)
+		c.await(j, groups, begun)
 	}
 	pictures, err := c.decoder.Decode(ctx, request)
 	for _, p := range pictures {
 		c.offer(p)
 	}
-	return err != nil && c.failed(j, err)
+	return err != nil && c.failed(ctx, j, err)
 }
 
 // groups gives what a unit has to be converted to, after giving up what is pointless.
@@ -80,9 +83,9 @@ func (c *converter) groups(j job, w *wants) []group {
 }
 
 // await remembers a unit until its pictures come.
-func (c *converter) await(j job, groups []group) {
+func (c *converter) await(j job, groups []group, begun time.Time) {
 	j.unit.Data = nil // the decoder has it
-	c.waiting[j.sequence] = converting{job: j, groups: groups}
+	c.waiting[j.sequence] = converting{job: j, groups: groups, begun: begun}
 	if len(c.waiting) > maxReorder {
 		oldest := slices.Min(slices.Collect(maps.Keys(c.waiting)))
 		c.giveUp(oldest, func(due []media.Due) { c.stream.fail(oldest, due, media.DecoderError) })
@@ -102,6 +105,7 @@ func (c *converter) offer(p decoder.Picture) {
 	if !slices.ContainsFunc(u.groups, func(g group) bool { return len(g.due) > 0 }) {
 		delete(c.waiting, sequence)
 	}
+	u.job.traced.Decoded(u.begun, p.Decode, p.Convert)
 	timings := media.Timings{Receive: u.job.ready.Sub(u.job.begun), Decode: p.Decode, Convert: p.Convert}
 	c.send(u.job, g, media.Frame{Placement: p.Placement, Timings: timings, Payload: media.Payload{p.Payload}, Release: p.Release})
 }
@@ -120,19 +124,20 @@ func (c *converter) send(j job, g group, f media.Frame) {
 		c.offered[g.input] = j.sequence
 		f.Stream, f.Sequence, f.InputID, f.Due = c.stream.name, j.sequence, g.input, due
 		f.RTP, f.Captured, f.Clock = j.unit.RTP, j.captured, j.clock
+		f.Trace = j.traced.Offer(g.input, due)
 		c.uplink.Offer(f)
 	}
 }
 
 // failed ends a unit that the decoder refused, and tells whether the next ones depend on it.
-func (c *converter) failed(j job, err error) (broken bool) {
+func (c *converter) failed(ctx context.Context, j job, err error) (broken bool) {
 	var failure *decoder.Error
 	switch {
 	case errors.Is(err, context.Canceled): // the session ends while the decoder is busy with another stream
 		failure = &decoder.Error{Drop: media.Draining, NeedKey: true}
 	case errors.As(err, &failure):
 	default:
-		c.logger.Error("a decoder failed in a way of its own", slog.String("error", err.Error()))
+		c.logger.ErrorContext(j.traced.Context(ctx), "a decoder failed in a way of its own", slog.String("error", err.Error()))
 		failure = &decoder.Error{Code: media.Internal, NeedKey: !j.unit.Codec.Intra()}
 	}
 	if j.recovered && failure.Code == media.DecoderError && !failure.Crashed { // the bytes are right, but not for one who began here

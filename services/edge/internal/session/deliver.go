@@ -14,7 +14,9 @@ type outcomes struct {
 
 // deliver tells everybody who listens that an outcome is final. It is called once for each and never blocks.
 func (s *Session) deliver(o media.Outcome) {
-	s.publish(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(o)}})
+	final := s.spans.Final(o)
+	s.publishTold(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(o)}}, final.Delivered())
+	final.Told()
 	s.outcomes.metrics.observe(o)
 	if s.outcomes.watch != nil {
 		s.outcomes.watch(o)

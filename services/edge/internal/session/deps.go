@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/trace"
 	"github.com/sluice-dev/sluice/services/edge/internal/decoder"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
@@ -61,6 +62,8 @@ type Deps struct {
 	// Watch, when not nil, is told every final outcome of every session. It must not block.
 	Watch  func(media.Outcome)
 	Logger *slog.Logger
+	// Tracer traces units; nil traces none.
+	Tracer *trace.Tracer
 	// Registry receives the metrics; nil means none.
 	Registry prometheus.Registerer
 }

@@ -75,6 +75,7 @@ func (s fromUplink) Outcome(o media.Outcome) { s.book.finalise(o) }
 
 func (s fromUplink) Sent(stream string, sequence uint32, models []string) {
 	s.book.sent(stream, sequence, models)
+	s.spans.Sent(stream, sequence, models)
 }
 
 func (s fromUplink) Demand(d media.Demand) {

@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
+	"github.com/sluice-dev/sluice/services/edge/internal/spans"
 )
 
 // Request asks for a session.
@@ -231,6 +232,8 @@ func (m *Manager) newSession(id string) *Session {
 		connection: Connecting,
 	}
 	s.book = newBook(id, s.deliver)
+	s.spans = spans.NewSession(id, m.deps.Tracer)
+	s.book.spans = s.spans
 	return s
 }
 

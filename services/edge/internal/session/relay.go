@@ -36,6 +36,7 @@ func (r *relay) run(ctx context.Context) {
 		}
 		switch err := r.to.WriteText(m.JSON, time.Now().Add(patience)); {
 		case err == nil:
+			m.Delivered("channel")
 		case ctx.Err() != nil:
 			return
 		case peer.IsTimeout(err):

@@ -25,6 +25,7 @@ import (
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
 	"github.com/sluice-dev/sluice/services/edge/internal/peer"
 	"github.com/sluice-dev/sluice/services/edge/internal/sdpfrag"
+	"github.com/sluice-dev/sluice/services/edge/internal/spans"
 )
 
 // State is where a session stands; its text is what inspection shows.
@@ -52,6 +53,7 @@ type Session struct {
 	budget  *budget
 	turns   turns
 	reports *reportBoard
+	spans   *spans.Session // nil where nothing is traced
 	wants   atomic.Pointer[wants]
 
 	decoder Decoder
@@ -223,8 +225,11 @@ func (s *Session) summarise() {
 	}}})
 }
 
-func (s *Session) publish(m *sluicev1.ServerMessage) {
-	if err := s.hub.Publish(m); err != nil && !errors.Is(err, downlink.ErrClosed) {
+func (s *Session) publish(m *sluicev1.ServerMessage) { s.publishTold(m, nil) }
+
+// publishTold hands a message to all sinks; delivered is told when they have it; nil is nobody.
+func (s *Session) publishTold(m *sluicev1.ServerMessage, delivered func(sink string)) {
+	if err := s.hub.PublishTold(m, delivered); err != nil && !errors.Is(err, downlink.ErrClosed) {
 		s.logger.Error("a message to the client is lost", slog.String("error", err.Error()))
 	}
 }

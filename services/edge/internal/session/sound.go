@@ -216,6 +216,9 @@ func (l *listener) take(s span, c *cut) {
 	sequence := l.stream.book.receive(l.stream.name, u, due)
 	timings := media.Timings{Receive: max(0, s.ready.Sub(w.Arrival)), Decode: c.decode}
 	c.decode = 0
+	traced := l.stream.traced(sequence)
+	traced.Arrived(w.Arrival, s.ready)
+	traced.Decoded(s.ready, timings.Decode, 0)
 	l.stream.book.prepared(l.stream.name, sequence, due, timings)
 	if due = l.judge(sequence, due, w, c); sequence == 0 || len(due) == 0 {
 		p.release()
@@ -223,7 +226,7 @@ func (l *listener) take(s span, c *cut) {
 	}
 	l.uplink.Offer(media.Frame{
 		Stream: l.stream.name, Sequence: sequence, InputID: c.input, Due: due, RTP: u.RTP, Captured: u.Captured, Clock: u.Clock,
-		FirstSample: uint32(w.First), Timings: timings, Payload: media.Payload{p.bytes}, Release: p.release,
+		FirstSample: uint32(w.First), Timings: timings, Trace: traced.Offer(c.input, due), Payload: media.Payload{p.bytes}, Release: p.release,
 	})
 }
 

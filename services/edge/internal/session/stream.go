@@ -7,6 +7,7 @@ import (
 	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/sample"
+	"github.com/sluice-dev/sluice/services/edge/internal/spans"
 )
 
 // stream is what a track and a channel have in common: units are numbered, sampled and entered in the book. It is used by one goroutine,
@@ -46,6 +47,8 @@ type job struct {
 	disposable bool
 	// recovered is true when decoding began at a recovery point, so that the unit may refer to what was lost before it.
 	recovered bool
+	// traced is nil for most units.
+	traced *spans.Unit
 }
 
 // newStream enters a stream in the book.
@@ -108,6 +111,9 @@ func (s *stream) receive(u ledger.Unit, pts time.Duration, key bool) (sequence u
 	s.fail(sequence, refused, media.Unsupported)
 	return sequence, due
 }
+
+// traced gives a unit's trace; nil for most.
+func (s *stream) traced(sequence uint32) *spans.Unit { return s.book.spans.Unit(s.name, sequence) }
 
 // count numbers a unit that is due for no model.
 func (s *stream) count(u ledger.Unit) { s.book.receive(s.name, u, nil) }

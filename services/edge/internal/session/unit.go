@@ -38,6 +38,8 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	if sequence == 0 || r.need == needNothing {
 		return
 	}
+	traced := r.stream.traced(sequence)
+	traced.Arrived(u.First, u.Last)
 	if len(due) > 0 {
 		turn, ok := r.turns.take(ctx)
 		if !ok {
@@ -51,7 +53,7 @@ func (r *trackRunner) unit(ctx context.Context, u *depacket.Unit) {
 	}
 	j := job{
 		unit: u.AccessUnit, sequence: sequence, due: due, captured: at.captured, clock: at.quality, begun: u.First, ready: u.Last,
-		disposable: u.Disposable && !u.Key || r.need == needKeys, recovered: r.gate.Recovered(),
+		disposable: u.Disposable && !u.Key || r.need == needKeys, recovered: r.gate.Recovered(), traced: traced,
 	}
 	if r.convert.convert(ctx, j, r.stream.wants) {
 		r.gate.Break()
