@@ -92,7 +92,7 @@ func start(ctx context.Context, c *config.Config, again reloads, logger *slog.Lo
 func logger(c config.Log, to io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(to, options))
+		return slog.New(serve.QuietLogs(slog.NewJSONHandler(to, options)))
 	}
-	return slog.New(slog.NewTextHandler(to, options))
+	return slog.New(serve.QuietLogs(slog.NewTextHandler(to, options)))
 }

@@ -57,6 +57,7 @@ type router struct {
 	config     *config.Config
 	logger     *slog.Logger
 	registry   *prometheus.Registry
+	traces     *serve.Traces
 	models     *models
 	dispatcher *dispatch.Dispatcher
 	intake     *intake.Service
@@ -72,12 +73,15 @@ type router struct {
 func newRouter(c *config.Config, again reloads, logger *slog.Logger) (_ *router, err error) {
 	r := &router{config: c, again: again, logger: logger, registry: serve.NewRegistry(), feed: inspect.NewFeed()}
 	r.state.Store(&errStarting)
-	if r.models, err = openModels(c, logger); err != nil {
+	if r.traces, err = serve.NewTraces(serve.TracesConfig{Trace: c.Trace, Service: "sluice-router", Logger: logger, Registry: r.registry}); err != nil {
 		return nil, err
+	}
+	if r.models, err = openModels(c, logger); err != nil {
+		return nil, errors.Join(err, r.traces.Close())
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.models.close())
+			err = errors.Join(err, r.models.close(), r.traces.Close())
 		}
 	}()
 	if r.reloaded, err = newReloaded(r.registry); err != nil {
@@ -93,7 +97,7 @@ func newRouter(c *config.Config, again reloads, logger *slog.Logger) (_ *router,
 		return nil, fmt.Errorf("ask for the host's name: %w", err)
 	}
 	if r.intake, err = intake.New(intake.Config{
-		Dispatcher: r.dispatcher, Name: name, Window: window, Outbox: outbox, Streams: streams, Registry: r.registry, Logger: logger,
+		Dispatcher: r.dispatcher, Name: name, Window: window, Outbox: outbox, Streams: streams, Tracer: r.traces.Tracer(), Registry: r.registry, Logger: logger,
 	}); err != nil {
 		return nil, err
 	}
@@ -143,6 +147,7 @@ func (r *router) run(ctx context.Context, calls, admin net.Listener) error {
 	if dispatchErr == nil { // A backend that never came back still uses its model.
 		err = errors.Join(err, r.models.close())
 	}
+	err = errors.Join(err, r.traces.Close())
 	r.logger.Info("the router has ended")
 	return err
 }

@@ -8,10 +8,13 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/codes"
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
+	"github.com/sluice-dev/sluice/pkg/trace"
 )
 
 // Config says what a model takes and how it may be used.
@@ -113,11 +116,13 @@ func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []F
 	defer space.leave()
 	scatterer, scatters := driver.(Scatterer)
 	scatters = scatters && scatterer.Scatters()
+	_, gathering := trace.Part(ctx, "gather", oteltrace.SpanKindInternal)
 	inputs, err := space.gather(m.packer, terms, frames, m.config.Windows.Rate, scatters) // a gap of a second
+	gathering.End()
 	if err != nil {
 		return nil, &Error{Code: media.Internal, Reason: "the batch cannot be gathered", Err: err}
 	}
-	output, err := driver.Infer(ctx, Request{Inputs: inputs, Pieces: space.pieces, Outputs: terms.outputs, Frames: frames, Keep: space.keep})
+	output, err := infer(ctx, driver, Request{Inputs: inputs, Pieces: space.pieces, Outputs: terms.outputs, Frames: frames, Keep: space.keep})
 	if err != nil {
 		return nil, attribute(ctx, driver, err)
 	}
@@ -132,6 +137,20 @@ func (m *Model) run(ctx context.Context, driver Driver, terms *terms, frames []F
 	remember(terms, tensors, frames, m.config.Windows.Hop)
 	reply.tensors = tensors[:terms.read]
 	return reply, nil
+}
+
+// infer has a driver run a batch, whose call is a span of its own where the batch is traced.
+func infer(ctx context.Context, driver Driver, request Request) (Output, error) {
+	calling, call := trace.Part(ctx, "backend", oteltrace.SpanKindClient)
+	output, err := driver.Infer(calling, request)
+	if call.IsRecording() {
+		call.SetAttributes(trace.TargetKey.String(driver.Target()), trace.BatchSizeKey.Int(len(request.Frames)))
+		if err != nil {
+			call.SetStatus(codes.Error, CodeOf(attribute(ctx, driver, err)).String())
+		}
+		call.End()
+	}
+	return output, err
 }
 
 // attribute makes an *Error of whatever a driver gave: with the target's name, and with the context's end as the reason where that is one.

@@ -19,6 +19,7 @@ type Config struct {
 	Models []Model         `yaml:"models"`
 	Admin  Admin           `yaml:"admin"`
 	Log    Log             `yaml:"log"`
+	Trace  config.Trace    `yaml:"trace"`
 	Drain  config.Duration `yaml:"drain" help:"how long the router goes on after SIGTERM for edges that find no other one"`
 }
 
@@ -123,6 +124,7 @@ func Default() Config {
 		ONNX:   ONNX{Library: "libonnxruntime.so"},
 		Admin:  Admin{Listen: "127.0.0.1:8082"},
 		Log:    Log{Level: slog.LevelInfo, Format: "text"},
+		Trace:  config.Trace{Sample: config.DefaultSample},
 		Drain:  config.Duration(8 * time.Second),
 	}
 }

@@ -67,6 +67,9 @@ func (c *Config) validate() error {
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		wrong.add("log.format", "%q is none of text, json", c.Log.Format)
 	}
+	if err := c.Trace.Validate("trace"); err != nil {
+		wrong = append(wrong, err)
+	}
 	if time.Duration(c.Drain) > maxDrain {
 		wrong.add("drain", "%v is more than %v", time.Duration(c.Drain), maxDrain)
 	}

@@ -29,6 +29,8 @@ type flight struct {
 	givenUp bool
 	// settled is true once every job has its outcome or has moved on. The model's lock guards it.
 	settled bool
+	// traced is true when one of its frames is.
+	traced bool
 	// again is what it was before, for a batch that runs again.
 	again *rerun
 	// ended is what the policy is told of it, once landed is closed; charged says that it has been kept back as a charge against the instance.
@@ -109,6 +111,7 @@ func (m *model) rest(f *flight) {
 // board gives a job a place in a batch. The caller holds the lock.
 func (m *model) board(f *flight, j *job) {
 	j.reading = true
+	f.traced = f.traced || j.frame.Span != nil
 	at := j.frame.lane()
 	f.seats = append(f.seats, seat{job: j, lane: at})
 	if j.state == nil {
@@ -141,7 +144,12 @@ func (m *model) fly(ctx context.Context, f *flight) {
 	defer m.wake()
 	defer close(f.landed)
 	defer f.cancel()
-	answers := m.ask(ctx, f.instance, f.frames)
+	var answers []reply.Answer
+	if f.traced {
+		answers = m.askTraced(ctx, f)
+	} else {
+		answers = m.ask(ctx, f.instance, f.frames)
+	}
 	m.settle(f, answers, time.Now())
 	for i := range f.seats {
 		if !f.seats[i].moved {

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
@@ -33,6 +35,8 @@ type Frame struct {
 	Arrived time.Time
 	// Share is the session's.
 	Share media.Share
+	// Span is open until the last outcome, which is for the owner to end it at; nil for frames that are not traced.
+	Span oteltrace.Span
 
 	home  *Frames      // nil for a frame that does not go back
 	users atomic.Int32 // models, outcomes on their way out and holders that may still read the frame or its payload

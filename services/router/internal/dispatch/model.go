@@ -270,6 +270,9 @@ func (m *model) deliver(ends []end) {
 	for i := range ends {
 		e := &ends[i]
 		m.metrics.ended(e.outcome)
+		if e.frame.Span != nil {
+			traceEnd(e.frame, e.outcome)
+		}
 		m.observe(e.outcome)
 		e.frame.Owner.Ended(e.frame, e.outcome)
 		e.frame.Release()

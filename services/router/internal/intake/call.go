@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/trace"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
@@ -44,6 +45,7 @@ type call struct {
 	wanted  []string // models by name; empty for all
 	share   media.Share
 	started time.Time
+	traces  trace.Session
 	view    atomic.Pointer[view] // of the models; changed under the service's lock
 	books   *books
 	out     *outbox
@@ -51,7 +53,7 @@ type call struct {
 
 func newCall(s *Service, session string, wanted []string) *call {
 	return &call{
-		service: s, session: session, wanted: wanted, started: time.Now(),
+		service: s, session: session, wanted: wanted, started: time.Now(), traces: trace.Of(session),
 		books: newBooks(s.cfg.Streams), out: newOutbox(s.cfg.Outbox, s.metrics.undelivered),
 	}
 }
@@ -66,6 +68,9 @@ func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
 	c.out.add(o)
 	if c.books.ended(f, o) {
 		c.out.credit(creditKey{f.Stream, f.InputID})
+		if f.Span != nil {
+			f.Span.End()
+		}
 	}
 }
 
@@ -165,6 +170,7 @@ func (c *call) accept(request *wire.Request, now time.Time) error {
 		c.service.cfg.Dispatcher.Forget(c, idle)
 	}
 	c.service.metrics.frames.Inc()
+	c.trace(f, now)
 	switch {
 	case full:
 		c.service.cfg.Dispatcher.Drop(f, media.Overloaded)
@@ -174,6 +180,23 @@ func (c *call) accept(request *wire.Request, now time.Time) error {
 		c.service.cfg.Dispatcher.Submit(f)
 	}
 	return nil
+}
+
+// trace begins a frame's span if the edge traces it, or if it is traced here. Its checks are over.
+func (c *call) trace(f *dispatch.Frame, now time.Time) {
+	tracer := c.service.cfg.Tracer
+	if tracer == nil {
+		return
+	}
+	const name = "frame"
+	if f.Trace.Valid() {
+		f.Span = tracer.Continue(f.Trace, name, now, append(trace.Unit(c.session, f.Stream, f.Sequence), trace.Models(f.Due))...)
+	} else if unit := c.traces.Unit(f.Stream, f.Sequence); tracer.Takes(unit) {
+		f.Span = tracer.Begin(unit, name, now, append(trace.Unit(c.session, f.Stream, f.Sequence), trace.Models(f.Due))...)
+	}
+	if f.Span != nil {
+		trace.Stage(f.Span, "intake", now, time.Now())
+	}
 }
 
 // finish ends a half-closed call: what is left ends by its deadline, and its outcomes go out.

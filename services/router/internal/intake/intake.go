@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/trace"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 )
@@ -43,7 +44,9 @@ type Config struct {
 	// Outbox is the number of outcomes that wait for a slow session before the oldest is lost, at least 1.
 	Outbox int
 	// Streams is the number of streams that a call may have with frames outstanding, at least 1. Idle ones are forgotten to make room.
-	Streams  int
+	Streams int
+	// Tracer traces frames: those that the edge traces, and its share of the others. nil traces none.
+	Tracer   *trace.Tracer
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
 }

@@ -10,9 +10,11 @@ import (
 	"log/slog"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"golang.org/x/time/rate"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/trace"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 )
 
@@ -75,7 +77,9 @@ func (r *Reader) Run(ctx context.Context, instance int, frames []backend.Frame) 
 		return All(len(frames), backend.CodeOf(err)) // the backend has logged it
 	}
 	defer outputs.Release()
+	_, reading := trace.Part(ctx, "reply", oteltrace.SpanKindInternal)
 	answers, err := Unbatch(frames, outputs, r.decoder)
+	reading.End()
 	if err != nil {
 		r.misread.Do(func() {
 			r.logger.WarnContext(ctx, "a model's answer cannot be read; the batch fails", "frames", len(frames), "error", err)

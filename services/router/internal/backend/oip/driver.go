@@ -12,12 +12,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/tensor"
@@ -156,7 +158,7 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 	defer d.gate.Leave()
 	request := &question{d.request(batch), batch.Pieces, batch.Keep, d.lender}
 	var reply answer
-	ctx, seen := watchTrailer(ctx)
+	ctx, seen := watchTrailer(traced(ctx))
 	err := d.conn.Invoke(ctx, inference.GRPCInferenceService_ModelInfer_FullMethodName, request, &reply,
 		grpc.ForceCodecV2(codec{d.config.Codec}), grpc.MaxCallRecvMsgSize(d.limit(len(batch.Frames), batch.Outputs)))
 	if err != nil {
@@ -167,6 +169,15 @@ func (d *Driver) Infer(ctx context.Context, batch backend.Request) (backend.Outp
 		return backend.Output{}, backend.Fail(media.BackendProtocol, "the answer breaks the protocol", err.Error())
 	}
 	return backend.Output{Tensors: tensors, Compute: reply.compute()}, nil
+}
+
+// traced tells the server of the span that is open where the batch is traced (W3C Trace Context section 3.2).
+func traced(ctx context.Context) context.Context {
+	span := oteltrace.SpanContextFromContext(ctx)
+	if !span.IsSampled() {
+		return ctx
+	}
+	return metadata.AppendToOutgoingContext(ctx, "traceparent", media.Trace{ID: span.TraceID(), Span: span.SpanID()}.String())
 }
 
 func (d *Driver) request(batch backend.Request) *inference.ModelInferRequest {
