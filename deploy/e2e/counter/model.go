@@ -41,6 +41,8 @@ type Options struct {
 	Pace *Pace
 	// Ballast is how many long numbers follow in each answer, of 17 bytes as JSON: answers of a size that fills a slow reader's buffers.
 	Ballast int
+	// Asked, if not nil, is told of every batch, from any goroutine, with the call's context.
+	Asked func(ctx context.Context)
 }
 
 // Pace is a duration that may change while a model runs. The zero value is none. It is safe for concurrent use.
@@ -123,6 +125,9 @@ func (m *model) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) 
 	const size = modelWidth * modelHeight * pixelBytes
 	if r.GetModelName() != modelName || len(r.GetRawInputContents()) != 1 || len(r.GetRawInputContents()[0])%size != 0 {
 		return nil, status.Error(codes.InvalidArgument, "one raw tensor of whole pictures is wanted")
+	}
+	if m.options.Asked != nil {
+		m.options.Asked(ctx)
 	}
 	pictures := r.GetRawInputContents()[0]
 	if err := m.work(ctx); err != nil {
