@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,8 +30,8 @@ func documented(t *testing.T) []docs.Example {
 	return examples
 }
 
-// TestDocumentedCommands runs what the documentation has a reader type beside `make run`, as it stands there, but for the time that clips are published: in a network namespace where the
-// ports of `make run` are free, with a session going on.
+// TestDocumentedCommands runs what the documentation has a reader type beside `make run`, as it stands there, but for the time that clips are published, and with a real session, stream and unit in
+// the place of the example's: in a network namespace where the ports of `make run` are free, with a session going on.
 func TestDocumentedCommands(t *testing.T) {
 	beside(t, 1)
 	const documentedTime, shortTime = "--duration 20s", "--duration 3s"
@@ -40,11 +41,29 @@ func TestDocumentedCommands(t *testing.T) {
 	background := stack.Run(t, place, stack.Binary(t, "sluicectl"), "publish", clip, "--duration", "5m")
 	background.Foreign = true // ended in the middle
 	for _, e := range documented(t) {
-		script := "cd " + stack.Root(t) + "\n" + strings.ReplaceAll(e.Text, documentedTime, shortTime)
+		session, stream, sequence := anyOutcome(t, place)
+		actual := strings.NewReplacer(documentedTime, shortTime, "SESSION", session, `"…"`, `"`+session+`"`, "camera", stream, "1042", sequence)
+		script := "cd " + stack.Root(t) + "\n" + actual.Replace(e.Text)
 		if out, err := stack.TryCommand(t, place, 90*time.Second, "bash", "-euo", "pipefail", "-c", script); err != nil {
 			t.Errorf("%s: %v\n%s\nit printed %q", e, err, e.Text, out)
 		}
 	}
+}
+
+// anyOutcome names a unit that has just ended at the edge of a `make run`.
+func anyOutcome(t *testing.T, namespace string) (session, stream, sequence string) {
+	t.Helper()
+	out := stack.Command(t, namespace, 30*time.Second, stack.Tool(t, "grpcurl"), "-plaintext", "-d", `{"limit":1}`, "localhost:50052", "sluice.v1.InspectService/WatchOutcomes")
+	var watched struct {
+		Outcome struct {
+			Session, Stream string
+			Sequence        int
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &watched); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	return watched.Outcome.Session, watched.Outcome.Stream, fmt.Sprint(watched.Outcome.Sequence)
 }
 
 // TestDocumentedConfigurations has the services read every piece of configuration in the documentation. Pieces of a list of models get the key above it.
