@@ -48,8 +48,8 @@ type Options struct {
 	Video string
 	// Opus adds a track of sound.
 	Opus bool
-	// Label names a data channel without a protocol; empty for none.
-	Label string
+	// Label names a data channel; empty for none. Protocol is that of its messages; empty leaves it to their first bytes.
+	Label, Protocol string
 	// Messages asks for a data channel that carries the session's messages; Bye needs it.
 	Messages bool
 	// OnMessage, if not nil, is called with everything that the edge sends on the data channels, from one goroutine for each of them.
@@ -133,7 +133,7 @@ func New(options Options) (_ *Client, err error) {
 		}
 	}
 	if options.Label != "" {
-		if c.Channel, err = c.open(options.Label, ""); err != nil {
+		if c.Channel, err = c.open(options.Label, options.Protocol); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	"github.com/sluice-dev/sluice/pkg/wire/wiretest"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
@@ -80,7 +81,7 @@ func BenchmarkTransport(b *testing.B) {
 					grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.ForceCodecV2(c.Codec)), grpc.WithWriteBufferSize(32 << 10),
 				}
 			}
-			pool, err := newPool(Config{Target: "passthrough:///" + address}, options...)
+			pool, err := newPool(Config{Target: "passthrough:///" + address}, serve.DNS(), options...)
 			if err != nil {
 				b.Fatal(err)
 			}

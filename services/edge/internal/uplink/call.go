@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
@@ -29,7 +30,9 @@ type call struct {
 	demands map[demanded]struct{} // in force
 	owed    owed
 	born    time.Time // when it was opened
+	router  string    // its address, known when it has said something
 	drains  bool
+	moves   bool      // it is to be left if a less busy router is found
 	by      time.Time // when patience with the call's present state ends; zero for never
 }
 
@@ -46,8 +49,9 @@ const maxFramerate = 1e6
 type event struct {
 	call *call
 	kind eventKind
-	// response is set for received, err for ended.
+	// response and the router's address are set for received, err for ended.
 	response *sluicev1.StreamResponse
+	router   string
 	err      error
 }
 
@@ -120,12 +124,18 @@ func (c *call) send(ctx context.Context, stream sluicev1.RouterService_StreamCli
 
 // receive hands on what arrives. Nothing in it waits for the sender.
 func (c *call) receive(stream sluicev1.RouterService_StreamClient, events chan<- event) error {
+	router := ""
 	for {
 		m, err := stream.Recv()
 		if err != nil {
 			return err
 		}
-		events <- event{call: c, kind: received, response: m}
+		if router == "" { // Not before: gRPC may take an unanswered call to another router.
+			if p, ok := peer.FromContext(stream.Context()); ok {
+				router = p.Addr.String()
+			}
+		}
+		events <- event{call: c, kind: received, response: m, router: router}
 	}
 }
 

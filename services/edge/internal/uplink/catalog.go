@@ -34,7 +34,7 @@ type Catalog struct {
 // Catalog gives what the routers serve, without asking them.
 func (p *Pool) Catalog() Catalog { return *p.catalog.Load() }
 
-// Run keeps the catalog up to date until ctx ends, and returns nil then. It is called once.
+// Run keeps the catalog up to date, and the sessions spread over the routers, until ctx ends, and returns nil then. It is called once.
 func (p *Pool) Run(ctx context.Context) error {
 	client := sluicev1.NewInspectServiceClient(p.catalogConn)
 	for first := true; ; first = false {
@@ -48,6 +48,7 @@ func (p *Pool) Run(ctx context.Context) error {
 			p.unreachable(err, first)
 		default:
 			p.learn(resp)
+			p.spread(time.Now())
 		}
 		select {
 		case <-ctx.Done():

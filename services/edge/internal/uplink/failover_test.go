@@ -37,7 +37,7 @@ type drainable struct {
 }
 
 func (n *network) startDrainable(address string) *drainable {
-	d := &drainable{drain: make(chan struct{}), closed: make(chan error, 16)}
+	d := &drainable{drain: make(chan struct{}), closed: make(chan error, 256)}
 	d.router = n.start(address, func(c *conversation) error {
 		select {
 		case <-d.drain:

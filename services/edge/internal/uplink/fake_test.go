@@ -17,7 +17,6 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
-	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -61,8 +60,19 @@ func (n *network) dial(ctx context.Context, address string) (net.Conn, error) {
 	if l == nil {
 		return nil, fmt.Errorf("%s: connection refused", address)
 	}
-	return l.DialContext(ctx)
+	conn, err := l.DialContext(ctx)
+	return addressed{conn, address}, err
 }
+
+// addressed is a connection that tells its routers apart.
+type addressed struct {
+	net.Conn
+	address string
+}
+
+func (a addressed) RemoteAddr() net.Addr { return a }
+func (addressed) Network() string        { return "memory" }
+func (a addressed) String() string       { return a.address }
 
 // pool makes a pool of the routers at the addresses. It is closed after every Uplink of a later t.Cleanup.
 func (n *network) pool(addresses ...string) *Pool {
@@ -74,9 +84,8 @@ func (n *network) pool(addresses ...string) *Pool {
 // named makes a pool whose target's name stands for the addresses, until tell is called with others.
 func (n *network) named(addresses ...string) (p *Pool, tell func(addresses ...string)) {
 	n.t.Helper()
-	builder := manual.NewBuilderWithScheme("fake")
-	builder.InitialState(found(addresses))
-	p, err := newPool(Config{Target: "fake:///routers"}, grpc.WithResolvers(builder), grpc.WithContextDialer(n.dial))
+	builder := &book{addresses: addresses, readers: map[*reader]struct{}{}}
+	p, err := newPool(Config{Target: "fake:///routers"}, builder, grpc.WithContextDialer(n.dial))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -85,15 +94,56 @@ func (n *network) named(addresses ...string) (p *Pool, tell func(addresses ...st
 			n.t.Error(err)
 		}
 	})
-	return p, func(addresses ...string) { builder.UpdateState(found(addresses)) }
+	return p, builder.tell
 }
 
-// found is what a resolver says when a name stands for the addresses.
-func found(addresses []string) (state resolver.State) {
+// book is the DNS of a network: a resolver.Builder, whose name stands for addresses that change.
+type book struct {
+	mu        sync.Mutex
+	addresses []string             // guarded by mu
+	readers   map[*reader]struct{} // guarded by mu
+}
+
+// reader is the resolver of one connection.
+type reader struct {
+	*book
+	cc resolver.ClientConn
+}
+
+func (*book) Scheme() string { return "fake" }
+
+func (b *book) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := &reader{b, cc}
+	b.readers[r] = struct{}{}
+	r.tell(b.addresses)
+	return r, nil
+}
+
+func (b *book) tell(addresses ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.addresses = addresses
+	for r := range b.readers {
+		r.tell(addresses)
+	}
+}
+
+func (r *reader) tell(addresses []string) {
+	var state resolver.State
 	for _, a := range addresses {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: a})
 	}
-	return state
+	_ = r.cc.UpdateState(state) // The next one says it again.
+}
+
+func (*reader) ResolveNow(resolver.ResolveNowOptions) {}
+
+func (r *reader) Close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.readers, r)
 }
 
 // router is a fake one. Its script is run for every call, after Open.

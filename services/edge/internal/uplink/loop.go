@@ -3,11 +3,7 @@ package uplink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
@@ -45,6 +41,8 @@ var (
 //	         Opened            Drain, then next is Opened          router finishes
 //	next ──────────► current ───────────────────────────► leaving ────────────────► gone
 //	  └── fails: again after a pause     └── fails: Lost, next is opened
+//
+// A call that moves does so as one that drains, but it stays where the next one is no better, or fails.
 type loop struct {
 	*Uplink
 	events  chan event
@@ -91,6 +89,7 @@ func (l *loop) end() {
 	drops := l.waiting.clear(media.Draining)
 	l.mu.Unlock()
 	l.giveUp(drops)
+	l.pool.place(l.Uplink, "")
 	for l.live > 0 {
 		if e := <-l.events; e.kind == ended {
 			l.gone(e.call)
@@ -104,11 +103,15 @@ func (l *loop) step(ctx context.Context, now time.Time) (at time.Time) {
 	drops := l.waiting.expire(now)
 	forgotten := l.forgotten
 	l.forgotten = nil
+	if l.moves && l.current != nil {
+		l.current.moves = true
+	}
+	l.moves = false
 	l.mu.Unlock()
 	l.giveUp(drops)
 	l.forget(forgotten)
 	l.losePatience(now)
-	if l.next == nil && (l.current == nil || l.current.drains) {
+	if l.next == nil && (l.current == nil || l.current.drains || l.current.moves) {
 		if !now.Before(l.openAt) {
 			l.open(ctx, now)
 		}
@@ -216,7 +219,7 @@ func (l *loop) handle(e event, now time.Time) {
 		c.busy = false
 	case received:
 		if _, leaving := l.leaving[c]; leaving || c == l.current || c == l.next {
-			c.owed.heard = now
+			c.owed.heard, c.router = now, e.router
 			l.receive(c, e.response, now)
 		}
 	case ended:
@@ -278,6 +281,11 @@ func stay(within float64, deadline time.Duration) time.Duration {
 
 // opened puts a call in use, or gives the call in use its new needs.
 func (l *loop) opened(c *call, m *sluicev1.Opened, now time.Time) {
+	if c == l.next && l.current != nil && !l.current.drains && !l.pool.improves(l.Uplink, c.router) {
+		l.current.moves, l.next = false, nil
+		c.cancel()
+		return
+	}
 	n, left, err := l.forms.read(m)
 	if err != nil {
 		l.abandon(c, err, now)
@@ -289,6 +297,7 @@ func (l *loop) opened(c *call, m *sluicev1.Opened, now time.Time) {
 	c.refit(n)
 	if c == l.next {
 		before := l.current
+		l.pool.place(l.Uplink, c.router)
 		l.current, l.next = c, nil
 		c.born, c.by = now, time.Time{}
 		if before != nil {
@@ -317,70 +326,6 @@ func (l *loop) outcome(c *call, m *sluicev1.Outcome) {
 	default:
 		o.Session = l.session
 		l.handler.Outcome(o)
-	}
-}
-
-// leave half-closes a call that still has to answer for what it got.
-func (l *loop) leave(c *call, now time.Time) {
-	if len(l.leaving) >= maxLeaving {
-		c.cancel()
-		return
-	}
-	close(c.out)
-	c.by, c.owed.look = now.Add(finishWithin), time.Time{}
-	l.leaving[c] = struct{}{}
-}
-
-// abandon gives up a call that failed. Another one is opened after a pause.
-func (l *loop) abandon(c *call, reason error, now time.Time) {
-	c.cancel()
-	if c == l.next {
-		l.next = nil
-		l.again(reason, now)
-		return
-	}
-	l.lost(c, reason, now)
-}
-
-// lost ends the use of the current call.
-func (l *loop) lost(c *call, reason error, now time.Time) {
-	l.current = nil
-	l.undemand(c, everything)
-	l.settle(c, now)
-	l.mu.Lock()
-	l.needs = nil
-	drops := l.waiting.clear(media.NoRouter)
-	l.mu.Unlock()
-	l.giveUp(drops)
-	l.pool.metrics.lost.Inc()
-	l.handler.Lost(fmt.Errorf("call to the router: %w", reason))
-	if l.next == nil {
-		l.again(reason, now)
-	}
-}
-
-// settle lets a call that was good for a while end the row of failed attempts.
-func (l *loop) settle(c *call, now time.Time) {
-	if !c.drains && now.Sub(c.born) >= steady {
-		l.pause.reset()
-	}
-}
-
-// again has a call opened, at once for the first time and then after a pause that grows.
-func (l *loop) again(reason error, now time.Time) {
-	if l.pause.attempts == 1 && refusal(reason) {
-		l.pool.logger.Warn("the router refuses the session; trying again", "session", l.session, "reason", reason)
-	}
-	l.openAt = now.Add(l.pause.next())
-}
-
-// refusal tells whether an error is one that time alone does not heal.
-func refusal(err error) bool {
-	switch status.Code(err) {
-	case codes.InvalidArgument, codes.NotFound, codes.FailedPrecondition, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
-		return true
-	default:
-		return errors.Is(err, errProtocol)
 	}
 }
 

@@ -10,9 +10,9 @@ import (
 
 // metrics count what the pool's uplinks do. None has a label of a session or stream.
 type metrics struct {
-	connections, calls prometheus.Gauge
-	sent, lost         prometheus.Counter
-	drops, refused     *prometheus.CounterVec
+	connections, calls, routers prometheus.Gauge
+	sent, lost                  prometheus.Counter
+	drops, refused              *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics and registers them, if there is a registry.
@@ -27,6 +27,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		connections: gauge("connections", "Connections for frames to routers; with several routers behind the target, connections to all of them."),
 		calls:       gauge("calls", "Calls to routers, those being opened or finished included."),
+		routers:     gauge("routers", "Addresses that the routers' target stands for."),
 		sent:        prometheus.NewCounter(counter("frames_sent_total", "Frames handed to a router.")),
 		lost:        prometheus.NewCounter(counter("calls_lost_total", "Calls that ended without another one in their place.")),
 		drops: prometheus.NewCounterVec(counter("drops_total",
@@ -41,7 +42,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.connections, m.calls, m.sent, m.lost, m.drops, m.refused} {
+	for _, c := range []prometheus.Collector{m.connections, m.calls, m.routers, m.sent, m.lost, m.drops, m.refused} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/health" // lets a connection leave out routers that say NOT_SERVING
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
 
 	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/pkg/wire"
@@ -59,6 +60,7 @@ type Config struct {
 // Pool is a set of connections to routers, with at most 200 calls on each. It is safe for concurrent use.
 type Pool struct {
 	target  string
+	names   resolver.Builder
 	options []grpc.DialOption
 	logger  *slog.Logger
 	metrics *metrics
@@ -66,8 +68,9 @@ type Pool struct {
 	catalog     atomic.Pointer[Catalog]
 	catalogConn *grpc.ClientConn // apart, so that asking does not count against the calls of the others
 
-	mu    sync.Mutex
-	links []*link // guarded by mu
+	mu     sync.Mutex
+	links  []*link // guarded by mu
+	roster roster  // guarded by mu
 }
 
 // link is one connection for frames. With several routers behind the target it is one to each of them, which changes nothing in the
@@ -79,9 +82,9 @@ type link struct {
 }
 
 // NewPool makes a pool. It connects to nothing yet; an error means that the configuration is wrong.
-func NewPool(cfg Config) (*Pool, error) { return newPool(cfg) }
+func NewPool(cfg Config) (*Pool, error) { return newPool(cfg, serve.DNS()) }
 
-func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
+func newPool(cfg Config, names resolver.Builder, more ...grpc.DialOption) (*Pool, error) {
 	if cfg.Target == "" {
 		return nil, errors.New("router: no target is set; give one like dns:///127.0.0.1:50051")
 	}
@@ -89,7 +92,7 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{target: cfg.Target, logger: logger}
+	p := &Pool{target: cfg.Target, names: names, logger: logger, roster: newRoster()}
 	p.catalog.Store(&Catalog{})
 	p.options = append([]grpc.DialOption{
 		grpc.WithDefaultServiceConfig(balancing),
@@ -99,10 +102,10 @@ func newPool(cfg Config, more ...grpc.DialOption) (*Pool, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithMaxHeaderListSize(maxHeaders),
 		grpc.WithUserAgent("sluice-edge"),
-		grpc.WithResolvers(serve.DNS()),
 	}, append(transport(cfg.Credentials), more...)...)
 	var err error
-	if p.catalogConn, err = p.dial(); err != nil {
+	// All connections find the same; one of them tells the pool, the one that is always used.
+	if p.catalogConn, err = p.dial(telling{names, p.found}); err != nil {
 		return nil, err
 	}
 	if p.metrics, err = newMetrics(cfg.Registry); err != nil {
@@ -121,8 +124,8 @@ func transport(secure credentials.TransportCredentials) []grpc.DialOption {
 }
 
 // dial makes a connection, which connects when it is first used.
-func (p *Pool) dial() (*grpc.ClientConn, error) {
-	conn, err := grpc.NewClient(p.target, p.options...)
+func (p *Pool) dial(names resolver.Builder) (*grpc.ClientConn, error) {
+	conn, err := grpc.NewClient(p.target, append(slices.Clip(p.options), grpc.WithResolvers(names))...)
 	if err != nil {
 		return nil, fmt.Errorf("router target %q: %w", p.target, err)
 	}
@@ -135,7 +138,7 @@ func (p *Pool) acquire() (*link, error) {
 	defer p.mu.Unlock()
 	i := slices.IndexFunc(p.links, func(l *link) bool { return l.calls < framesPerConnection })
 	if i < 0 {
-		conn, err := p.dial()
+		conn, err := p.dial(p.names)
 		if err != nil {
 			return nil, err
 		}

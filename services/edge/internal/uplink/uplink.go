@@ -47,6 +47,7 @@ type Uplink struct {
 	waiting   slots    // guarded by mu
 	needs     *needs   // guarded by mu; nil while no router takes frames
 	forgotten []string // guarded by mu; streams that the loop has yet to forget
+	moves     bool     // guarded by mu; the loop is to look for a less busy router
 	closed    bool     // guarded by mu
 }
 
