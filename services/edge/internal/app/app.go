@@ -4,6 +4,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,8 +45,9 @@ type edge struct {
 	registry *prometheus.Registry
 
 	http, grpc, admin net.Listener
-	certificate       *front.Certificate
 	traces            *serve.Traces
+	identities        *serve.Identities
+	secure            *tls.Config // of http; nil for plaintext
 	pool              *uplink.Pool
 	endpoint          *peer.Endpoint
 	feed              *inspect.Feed
@@ -148,7 +150,11 @@ func (e *edge) trace() (err error) {
 
 // connect prepares the way to the routers. That none can be reached yet is no reason not to start.
 func (e *edge) connect() error {
-	secure, err := routerCredentials(e.cfg.Router.TLS)
+	var err error
+	if e.identities, err = serve.NewIdentities("sluice_edge", e.logger, e.registry); err != nil {
+		return err
+	}
+	secure, err := routerCredentials(e.cfg.Router.TLS, e.identities)
 	if err != nil {
 		return err
 	}
@@ -191,10 +197,11 @@ func (e *edge) manage() error {
 	e.manager = manager
 	e.closers = append(e.closers, func() error { manager.Close(); return nil })
 	if e.cfg.HTTP.TLS.Cert != "" {
-		e.certificate, err = front.LoadCertificate(string(e.cfg.HTTP.TLS.Cert), string(e.cfg.HTTP.TLS.Key), e.logger, e.registry)
+		identity, err := e.identities.Load(httpTLS(e.cfg.HTTP.TLS))
 		if err != nil {
 			return err
 		}
+		e.secure = identity.Server(tls.VersionTLS12, []string{"h2", "http/1.1"})
 	}
 	settings := frontConfig(e.cfg, e.logger, e.registry)
 	if err := join(&settings, e.cfg.Cluster, e.certificate); err != nil {
@@ -222,9 +229,9 @@ func (e *edge) serve(ctx context.Context) error {
 	group.Go(func() error { return serve.HTTP(life, admin, e.admin, stopGrace) })
 	group.Go(func() error { return e.inspection.Serve(life, e.grpc) })
 	group.Go(func() error { return e.pool.Run(life) })
-	group.Go(func() error { return e.front.Serve(life, e.http, e.certificate) })
+	group.Go(func() error { return e.front.Serve(life, e.http, e.secure) })
 	group.Go(func() error { e.followReadiness(failed); return nil })
-	e.logger.Info("the edge serves", "http", e.http.Addr(), "tls", e.certificate != nil, "ice", e.endpoint.Addresses(),
+	e.logger.Info("the edge serves", "http", e.http.Addr(), "tls", e.secure != nil, "ice", e.endpoint.Addresses(),
 		"grpc", e.grpc.Addr(), "admin", e.admin.Addr(), "router", e.cfg.Router.Target, "version", serve.Version())
 	select {
 	case <-ctx.Done():

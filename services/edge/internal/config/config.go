@@ -83,6 +83,7 @@ type RouterTLS struct {
 	CA   config.Path `yaml:"ca" help:"certificates that sign the routers', PEM; empty: plaintext"`
 	Cert config.Path `yaml:"cert" help:"the edge's own certificate chain, PEM"`
 	Key  config.Path `yaml:"key" help:"private key of the certificate, PEM"`
+	Name string      `yaml:"name" help:"what the routers' certificates are for; empty: the target's host"`
 }
 
 // Cluster says which other edges stand behind the same address. Each finds by a session's id which of them has it. Without a name the edge is alone.

@@ -126,6 +126,7 @@ func TestValidate(t *testing.T) {
 		}, "ice.servers[0]"},
 		"no target":          {func(c *Config) { c.Router.Target = "" }, "router.target"},
 		"router key alone":   {func(c *Config) { c.Router.TLS.Key = "k.pem" }, "router.tls"},
+		"router name, no CA": {func(c *Config) { c.Router.TLS = RouterTLS{Name: "router"} }, "router.tls.name"},
 		"router pair, no CA": {func(c *Config) { c.Router.TLS = RouterTLS{Cert: "c", Key: "k"} }, "router.tls.ca"},
 		"no sessions":        {func(c *Config) { c.Limits.Sessions = 0 }, "limits.sessions"},
 		"negative channels":  {func(c *Config) { c.Limits.Channels = -1 }, "limits.channels"},

@@ -170,6 +170,9 @@ func (r *Router) validate(wrong *complaints) {
 	if r.TLS.CA == "" && r.TLS.Cert != "" {
 		wrong.add("router.tls.ca", "is empty: a client certificate needs the routers' CA too")
 	}
+	if r.TLS.CA == "" && r.TLS.Name != "" {
+		wrong.add("router.tls.name", "is of no use on a plaintext connection: give the routers' CA too")
+	}
 }
 
 func (c *Cluster) validate(wrong *complaints) {

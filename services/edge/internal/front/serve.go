@@ -30,14 +30,14 @@ const (
 	stopTimeout = 5 * time.Second
 )
 
-// Serve answers requests on listener, with TLS when certificate is not nil, until ctx ends. Then it ends what is under way, bounded by a few
+// Serve answers requests on listener, with TLS when secure is not nil, until ctx ends. Then it ends what is under way, bounded by a few
 // seconds, and returns nil; it returns an error when the listener fails. It closes the listener.
-func (f *Front) Serve(ctx context.Context, listener net.Listener, certificate *Certificate) error {
+func (f *Front) Serve(ctx context.Context, listener net.Listener, secure *tls.Config) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	listener = netutil.LimitListener(listener, maxConnections)
-	if certificate != nil {
-		listener = tls.NewListener(listener, certificate.Config())
+	if secure != nil {
+		listener = tls.NewListener(listener, secure)
 	}
 	err := serve.HTTP(ctx, f.server(ctx), listener, stopTimeout)
 	stop() // ends the WebSockets too where the listener failed

@@ -9,22 +9,16 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
@@ -127,7 +121,7 @@ func TestServerHasLimits(t *testing.T) {
 }
 
 // serveTCP serves a front on a real port until the test ends.
-func serveTCP(t *testing.T, f *Front, certificate *Certificate) (address string) {
+func serveTCP(t *testing.T, f *Front, secure *tls.Config) (address string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,7 +129,7 @@ func serveTCP(t *testing.T, f *Front, certificate *Certificate) (address string)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- f.Serve(ctx, listener, certificate) }()
+	go func() { served <- f.Serve(ctx, listener, secure) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -145,102 +139,27 @@ func serveTCP(t *testing.T, f *Front, certificate *Certificate) (address string)
 	return listener.Addr().String()
 }
 
-// writePair puts a new self-signed certificate and its key into files, which are replaced in one step as Kubernetes does.
-func writePair(t *testing.T, directory string, serial int64) (certPath, keyPath string) {
+// selfSigned gives a certificate for edge.example, and its key.
+func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "edge"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"edge.example"},
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "edge"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"edge.example"},
 	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certPath, keyPath = filepath.Join(directory, "cert.pem"), filepath.Join(directory, "key.pem")
-	replace(t, certPath, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
-	replace(t, keyPath, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	return certPath, keyPath
-}
-
-func replace(t *testing.T, path string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(path+".new", content, 0o400); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// serialOf makes a handshake and gives the serial number of the server's certificate.
-func serialOf(t *testing.T, address string, version uint16) (int64, error) {
-	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) // the serial number is all that is asked
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = conn.Close() }()
-	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64(), nil
-}
-
-func TestCertificateFollowsItsFiles(t *testing.T) {
-	t.Parallel()
-	directory := t.TempDir()
-	certPath, keyPath := writePair(t, directory, 1)
-	certificate, err := LoadCertificate(certPath, keyPath, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var elapsed atomic.Int64 // of a clock that the test turns
-	certificate.clock = func() time.Time { return time.Unix(1, elapsed.Load()) }
-	f, _ := fixture(t, nil)
-	address := serveTCP(t, f, certificate)
-	check := func(what string, want int64, failures float64) {
-		t.Helper()
-		elapsed.Add(int64(recheckEvery))
-		for range 2 { // the second one within a second
-			if got, err := serialOf(t, address, tls.VersionTLS13); err != nil || got != want {
-				t.Errorf("%s: serial %d, %v; want %d", what, got, err, want)
-			}
-		}
-		if got := testutil.ToFloat64(certificate.failures); got != failures {
-			t.Errorf("%s: %v failures counted, want %v", what, got, failures)
-		}
-	}
-	check("at the start", 1, 0)
-	writePair(t, directory, 2)
-	check("after a change", 2, 0)
-	replace(t, certPath, []byte("broken"))
-	check("with a broken file", 2, 1)
-	check("with the same broken file", 2, 1)
-	if err := os.Remove(keyPath); err != nil {
-		t.Fatal(err)
-	}
-	check("without a key", 2, 2)
-	writePair(t, directory, 3)
-	check("mended", 3, 2)
-
-	if _, err := serialOf(t, address, tls.VersionTLS11); err == nil {
-		t.Error("TLS 1.1 is spoken")
-	}
+	return tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: key}
 }
 
 func TestTLSAnswers(t *testing.T) {
 	t.Parallel()
-	certPath, keyPath := writePair(t, t.TempDir(), 1)
-	certificate, err := LoadCertificate(certPath, keyPath, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
 	f, _ := fixture(t, nil)
-	address := serveTCP(t, f, certificate)
+	address := serveTCP(t, f, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12})
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} // self-signed
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://"+address+"/whip", strings.NewReader(offerSDP))
@@ -257,20 +176,6 @@ func TestTLSAnswers(t *testing.T) {
 	location := response.Header.Get("Location")
 	if response.StatusCode != http.StatusCreated || response.ProtoMajor != 2 || location != fmt.Sprintf("https://%s/whip/SECRETsession1", address) {
 		t.Errorf("status %d, HTTP/%d, Location %q", response.StatusCode, response.ProtoMajor, location)
-	}
-}
-
-func TestLoadCertificateRefuses(t *testing.T) {
-	t.Parallel()
-	directory := t.TempDir()
-	certPath, keyPath := writePair(t, directory, 1)
-	_, otherKey := writePair(t, t.TempDir(), 2)
-	for name, pair := range map[string][2]string{
-		"no file": {filepath.Join(directory, "none.pem"), keyPath}, "another's key": {certPath, otherKey}, "swapped": {keyPath, certPath},
-	} {
-		if _, err := LoadCertificate(pair[0], pair[1], slog.New(slog.DiscardHandler), prometheus.NewRegistry()); err == nil || !strings.Contains(err.Error(), "http.tls") {
-			t.Errorf("%s: got %v, want an error about http.tls", name, err)
-		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +39,7 @@ func command(environ []string, hangups <-chan os.Signal, logs io.Writer) *cobra.
 		Short: "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale",
 		Long: "Takes frames from Sluice edges to ML models, batched across sessions, and answers before they are stale.\n\n" +
 			"SIGTERM drains and ends it, a second one ends it at once. SIGHUP has it read the configuration again: models are added, changed and removed\n" +
-			"while sessions go on. What --check-config refuses, SIGHUP refuses too, and all stays as it was.",
+			"while sessions go on. What --check-config refuses, SIGHUP refuses too, and all stays as it was. With --watch it looks by itself whether the file has changed.",
 		Version:       serve.Version(),
 		Args:          cobra.NoArgs,
 		SilenceUsage:  true,
@@ -51,17 +52,20 @@ func command(environ []string, hangups <-chan os.Signal, logs io.Writer) *cobra.
 				}
 				return &c, c.CheckFiles()
 			}
+			again := &reloads{load: load, hangups: hangups, file: file}
+			_, _ = again.seen.Changed(file) // Whether it is there, load tells.
 			c, err := load()
 			if err != nil {
 				return err
 			}
+			again.every = time.Duration(c.Watch)
 			if check {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), "the configuration is valid")
 				return err
 			}
 			log := logger(c.Log, logs)
 			slog.SetDefault(log) // for libraries that log by themselves
-			return start(cmd.Context(), c, reloads{load: load, hangups: hangups}, log)
+			return start(cmd.Context(), c, again, log)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (YAML)")
@@ -71,7 +75,7 @@ func command(environ []string, hangups <-chan os.Signal, logs io.Writer) *cobra.
 }
 
 // start opens what the configuration names and runs the router until ctx ends and it has drained.
-func start(ctx context.Context, c *config.Config, again reloads, logger *slog.Logger) error {
+func start(ctx context.Context, c *config.Config, again *reloads, logger *slog.Logger) error {
 	grpc, err := serve.Listen("listen", c.Listen)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,9 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/credentials"
-
 	"github.com/sluice-dev/sluice/pkg/detect"
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/oip"
 	"github.com/sluice-dev/sluice/services/router/internal/backend/onnx"
@@ -37,8 +37,9 @@ type opened struct {
 
 // models are the models in service.
 type models struct {
-	runtime *onnx.Runtime // nil without onnx backends
-	logger  *slog.Logger
+	runtime    *onnx.Runtime // nil without onnx backends
+	identities *serve.Identities
+	logger     *slog.Logger
 
 	mu  sync.Mutex
 	all []*opened
@@ -47,8 +48,8 @@ type models struct {
 }
 
 // openModels opens the backends of all models. No model server is called yet.
-func openModels(c *config.Config, logger *slog.Logger) (_ *models, err error) {
-	m := &models{logger: logger}
+func openModels(c *config.Config, identities *serve.Identities, logger *slog.Logger) (_ *models, err error) {
+	m := &models{identities: identities, logger: logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, m.close())
@@ -119,18 +120,18 @@ func (m *models) drivers(runtime config.ONNX, model *config.Model) ([]backend.Dr
 		return drivers, 1, err
 	}
 	if model.Backend.WebSocket != nil {
-		drivers, err := bridges(model)
+		drivers, err := m.bridges(model)
 		return drivers, model.Backend.WebSocket.Instances, err
 	}
 	served := model.Backend.OIP
-	secure, err := serverTLS(served.TLS)
+	identity, err := serverIdentity("backend.oip.tls", served.TLS, m.identities)
 	if err != nil {
-		return nil, 0, fmt.Errorf("backend.oip.%w", err)
+		return nil, 0, err
 	}
 	drivers, err := openAll(len(served.Targets), func(i int) (backend.Driver, error) {
 		c := oip.Config{Target: served.Targets[i], Model: served.Model, Version: served.Version, Correlate: served.Correlate}
-		if secure != nil {
-			c.Credentials = credentials.NewTLS(secure)
+		if identity != nil {
+			c.Credentials = identity.ClientCredentials(leastServerTLS, "")
 		}
 		return oip.Open(c)
 	})
@@ -153,13 +154,16 @@ func (m *models) embedded(library config.ONNX, model *config.ONNXBackend) ([]bac
 }
 
 // bridges opens a model on servers that speak WebSocket.
-func bridges(model *config.Model) ([]backend.Driver, error) {
+func (m *models) bridges(model *config.Model) ([]backend.Driver, error) {
 	served := model.Backend.WebSocket
-	secure, err := serverTLS(served.TLS)
+	identity, err := serverIdentity("backend.websocket.tls", served.TLS, m.identities)
 	if err != nil {
-		return nil, fmt.Errorf("backend.websocket.%w", err)
+		return nil, err
 	}
-	c := websocket.Config{Model: served.Model, TLS: secure}
+	c := websocket.Config{Model: served.Model}
+	if identity != nil {
+		c.TLS = func() *tls.Config { return identity.Client(leastServerTLS, "") }
+	}
 	c.Described.Inputs, c.Described.Outputs = model.Described()
 	if served.Token != "" {
 		c.Token = func() (string, error) {

@@ -47,7 +47,7 @@ func TestInstancesOfEmbeddedModels(t *testing.T) {
 	}
 	c := loaded(t, string(text))
 	c.Models = c.Models[:1]
-	m, err := openModels(c, slog.New(slog.DiscardHandler))
+	m, err := openModels(c, identities(t), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

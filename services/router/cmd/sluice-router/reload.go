@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"reflect"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/services/router/internal/config"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 )
@@ -22,6 +24,41 @@ type reloads struct {
 	load func() (*config.Config, error)
 	// hangups holds a value when it is to be read. A nil channel never does.
 	hangups <-chan os.Signal
+	// file is also looked at every so often, if that is not zero, and read when it is another than seen.
+	file  string
+	every time.Duration
+	seen  serve.Watched
+}
+
+// follow puts a value into wanted, which holds one, with each hangup and each change of the file, until ctx ends.
+func (r *reloads) follow(ctx context.Context, wanted chan<- struct{}, logger *slog.Logger) {
+	var look <-chan time.Time
+	if r.every > 0 {
+		tick := time.NewTicker(r.every)
+		defer tick.Stop()
+		look = tick.C
+	}
+	gone := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.hangups:
+		case <-look:
+			changed, err := r.seen.Changed(r.file)
+			if err != nil && !gone {
+				logger.Warn("the configuration file cannot be looked at; all stays as it is", "error", err)
+			}
+			gone = err != nil
+			if !changed {
+				continue
+			}
+		}
+		select {
+		case wanted <- struct{}{}:
+		default:
+		}
+	}
 }
 
 const (
@@ -37,7 +74,7 @@ const (
 func newReloaded(registry prometheus.Registerer) (*prometheus.CounterVec, error) {
 	reloaded := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_router_config_reloads_total",
-		Help: "Times that the configuration was read again after SIGHUP. result is applied, refused, with everything as before, or superseded by a later SIGHUP " +
+		Help: "Times that the configuration was read again, after SIGHUP or a change of the file. result is applied, refused, with everything as before, or superseded by a later one " +
 			"while a changed model's server was waited for.",
 	}, []string{"result"})
 	for _, result := range []string{reloadApplied, reloadRefused, reloadSuperseded} {
@@ -49,10 +86,12 @@ func newReloaded(registry prometheus.Registerer) (*prometheus.CounterVec, error)
 	return reloaded, nil
 }
 
-// tend keeps the models' readiness current and reads the configuration again with each hangup, until ctx ends.
+// tend keeps the models' readiness current and reads the configuration again when that is wanted, until ctx ends.
 func (r *router) tend(ctx context.Context) {
 	var watches sync.WaitGroup
 	defer watches.Wait()
+	wanted := make(chan struct{}, 1)
+	watches.Go(func() { r.again.follow(ctx, wanted, r.logger) })
 	type watch struct {
 		end   context.CancelFunc
 		ended chan struct{}
@@ -93,17 +132,17 @@ func (r *router) tend(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-r.again.hangups:
+		case <-wanted:
 		}
-		for r.reload(ctx) {
+		for r.reload(ctx, wanted) {
 			r.reloaded.WithLabelValues(reloadSuperseded).Inc()
 		}
 	}
 }
 
-// reload reads the configuration and puts its models in service; where that is not possible, everything stays as it is. It returns true when another hangup came before it
+// reload reads the configuration and puts its models in service; where that is not possible, everything stays as it is. It returns true when it was wanted again before it
 // was done.
-func (r *router) reload(ctx context.Context) (superseded bool) {
+func (r *router) reload(ctx context.Context, wanted <-chan struct{}) (superseded bool) {
 	refuse := func(err error) bool {
 		r.reloaded.WithLabelValues(reloadRefused).Inc()
 		r.logger.Error("the configuration is refused, and the models stay as they are", "error", err)
@@ -117,7 +156,7 @@ func (r *router) reload(ctx context.Context) (superseded bool) {
 	if err != nil {
 		return refuse(err)
 	}
-	superseded, err = r.await(ctx, plan)
+	superseded, err = r.await(ctx, plan, wanted)
 	if err == nil && !superseded && ctx.Err() == nil {
 		err = r.apply(ctx, plan)
 		if err == nil {
@@ -203,7 +242,7 @@ func unapplied(a, b *config.Config) (keys []string) {
 
 // await checks the new models until each that takes another's place is ready: so long the other one serves. New names do not have to be ready, as at the start. A model that
 // serves something else than is configured is an error.
-func (r *router) await(ctx context.Context, p *plan) (superseded bool, err error) {
+func (r *router) await(ctx context.Context, p *plan, wanted <-chan struct{}) (superseded bool, err error) {
 	for told := false; ; {
 		bounded, cancel := context.WithTimeout(ctx, firstCheck)
 		err := r.models.check(bounded, p.fresh)
@@ -219,7 +258,7 @@ func (r *router) await(ctx context.Context, p *plan) (superseded bool, err error
 		again := time.NewTimer(checkAgain)
 		select {
 		case <-ctx.Done():
-		case <-r.again.hangups:
+		case <-wanted:
 			superseded = true
 		case <-again.C:
 		}

@@ -65,9 +65,11 @@ func newReloading(t *testing.T, models ...string) *reloading {
 	return r
 }
 
+// write puts a configuration in the place of the one before, in one step.
 func (r *reloading) write(other string, models ...string) {
 	r.t.Helper()
-	if err := os.WriteFile(r.file, []byte(other+"\nmodels:"+strings.Join(models, "")+"\n"), 0o600); err != nil {
+	text := other + "\nmodels:" + strings.Join(models, "") + "\n"
+	if err := errors.Join(os.WriteFile(r.file+".new", []byte(text), 0o600), os.Rename(r.file+".new", r.file)); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -384,4 +386,45 @@ func TestReloadUnderLoad(t *testing.T) {
 		}
 	}
 	stopped(t, r.running)
+}
+
+// TestWatchedFile changes the file, as Kubernetes does with a link to it, without a signal.
+func TestWatchedFile(t *testing.T) {
+	t.Parallel()
+	const watch = "watch: 100ms"
+	r := &reloading{t: t, file: filepath.Join(t.TempDir(), "router.yaml")}
+	first, second := signs(t, "first", "1", nil), signs(t, "second", "2", nil)
+	r.write(watch, first)
+	link := filepath.Join(t.TempDir(), "link.yaml")
+	lead := func() {
+		t.Helper()
+		if err := errors.Join(os.Symlink(r.file, link+".new"), os.Rename(link+".new", link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead()
+	r.running = launch(t, "--config", link)
+	if got := r.models(); !slices.Equal(got, []string{"first"}) {
+		t.Errorf("models %v at first", got)
+	}
+	r.write(watch, first, second)
+	r.counted("applied", 1)
+	if got := r.models(); !slices.Equal(got, []string{"first", "second"}) {
+		t.Errorf("models %v after the file changed", got)
+	}
+	r.write("models: [")
+	r.counted("refused", 1)
+	r.file = filepath.Join(t.TempDir(), "next.yaml")
+	r.write(watch, second)
+	lead()
+	r.counted("applied", 2)
+	if got := r.models(); !slices.Equal(got, []string{"second"}) {
+		t.Errorf("models %v after the link led to another file", got)
+	}
+	if err := os.Remove(r.file); err != nil {
+		t.Fatal(err)
+	}
+	r.await("the file is missed", func() bool { return strings.Contains(r.logs.String(), "cannot be looked at") })
+	r.write(watch, first, second)
+	r.counted("applied", 3)
 }

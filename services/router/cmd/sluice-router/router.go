@@ -63,20 +63,24 @@ type router struct {
 	intake     *intake.Service
 	feed       *inspect.Feed
 	grpc       *serve.GRPC
-	again      reloads
+	again      *reloads
 	reloaded   *prometheus.CounterVec
 	largest    int                   // message that is taken, in bytes
 	state      atomic.Pointer[error] // why the router is not ready, whatever its models are; nil when it is
 }
 
 // newRouter builds a router. run must be called: it frees what the router holds.
-func newRouter(c *config.Config, again reloads, logger *slog.Logger) (_ *router, err error) {
+func newRouter(c *config.Config, again *reloads, logger *slog.Logger) (_ *router, err error) {
 	r := &router{config: c, again: again, logger: logger, registry: serve.NewRegistry(), feed: inspect.NewFeed()}
 	r.state.Store(&errStarting)
 	if r.traces, err = serve.NewTraces(serve.TracesConfig{Trace: c.Trace, Service: "sluice-router", Logger: logger, Registry: r.registry}); err != nil {
 		return nil, err
 	}
-	if r.models, err = openModels(c, logger); err != nil {
+	identities, err := serve.NewIdentities("sluice_router", logger, r.registry)
+	if err != nil {
+		return nil, errors.Join(err, r.traces.Close())
+	}
+	if r.models, err = openModels(c, identities, logger); err != nil {
 		return nil, errors.Join(err, r.traces.Close())
 	}
 	defer func() {
@@ -101,7 +105,7 @@ func newRouter(c *config.Config, again reloads, logger *slog.Logger) (_ *router,
 	}); err != nil {
 		return nil, err
 	}
-	secure, err := listenerCredentials(c.TLS)
+	secure, err := listenerCredentials(c.TLS, identities)
 	if err != nil {
 		return nil, err
 	}

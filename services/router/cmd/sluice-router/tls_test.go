@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -26,6 +27,7 @@ import (
 
 	sharedconfig "github.com/sluice-dev/sluice/pkg/config"
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/pkg/tensor"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 	"github.com/sluice-dev/sluice/services/router/internal/backend"
@@ -130,13 +132,69 @@ func TestMutualTLS(t *testing.T) {
 	}
 }
 
+// TestRotatedCertificates replaces the files of a running router, authority and all: connections that are there go on, and new ones are held to the new files.
+func TestRotatedCertificates(t *testing.T) {
+	t.Parallel()
+	before, now := newAuthority(t, "before"), newAuthority(t, "now")
+	dir := t.TempDir()
+	put := func(a authority) {
+		t.Helper()
+		cert, key, ca := a.sign(t)
+		for name, file := range map[string]string{"ca.pem": ca, "key.pem": key, "cert.pem": cert} {
+			if err := os.Rename(file, filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(before)
+	r := launch(t, "--config", shipped(t, "", ""), "--tls.cert", filepath.Join(dir, "cert.pem"), "--tls.key", filepath.Join(dir, "key.pem"),
+		"--tls.client_ca", filepath.Join(dir, "ca.pem"), "--tls.client_names", "gateway,localhost")
+	ask := func(conn *grpc.ClientConn) codes.Code {
+		_, err := sluicev1.NewInspectServiceClient(conn).ListModels(t.Context(), &sluicev1.ListModelsRequest{})
+		return status.Code(err)
+	}
+	dial := func(a authority) *grpc.ClientConn {
+		t.Helper()
+		cert, key, ca := a.sign(t)
+		identity, err := identities(t).Load("tls", serve.TLSFiles{Cert: cert, Key: key, CA: ca})
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := grpc.NewClient(r.conn.Target(), grpc.WithTransportCredentials(identity.ClientCredentials(tls.VersionTLS13, "localhost")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		return conn
+	}
+	old := dial(before)
+	if got := ask(old); got != codes.OK {
+		t.Fatalf("before: %v", got)
+	}
+	put(now)
+	deadline := time.After(time.Minute)
+	for ask(dial(now)) != codes.OK {
+		select {
+		case <-deadline:
+			t.Fatalf("nobody of the new authority is let in after a minute\n%s", r.logs)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	if got := ask(dial(before)); got != codes.Unavailable {
+		t.Errorf("one of the authority of before: %v, want UNAVAILABLE", got)
+	}
+	if got := ask(old); got != codes.OK {
+		t.Errorf("the connection of before: %v, want that it goes on", got)
+	}
+}
+
 // TestTLSToModelServers asks a model server that lets in only those whose certificate the configured authority signed.
 func TestTLSToModelServers(t *testing.T) {
 	t.Parallel()
 	ours, theirs := newAuthority(t, "ours"), newAuthority(t, "theirs")
 	cert, key, ca := ours.sign(t)
 	strangeCert, strangeKey, strangeCA := theirs.sign(t)
-	secure, err := listenerCredentials(config.TLS{Cert: sharedconfig.Path(cert), Key: sharedconfig.Path(key), ClientCA: sharedconfig.Path(ca)})
+	secure, err := listenerCredentials(config.TLS{Cert: sharedconfig.Path(cert), Key: sharedconfig.Path(key), ClientCA: sharedconfig.Path(ca)}, identities(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +218,7 @@ models:
     backend: {oip: {targets: ["%s"], tls: %s}}
     input: {width: 2, height: 2, fit: stretch, color: RGB, layout: NCHW, dtype: FP32}
     output: {decoder: tensors}
-`, address, c.tls)), slog.New(slog.DiscardHandler))
+`, address, c.tls)), identities(t), slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -189,11 +247,20 @@ models:
     backend: {oip: {targets: ["127.0.0.1:1"], tls: %s}}
     input: {kind: document}
     output: {decoder: json}
-`, c.tls)), slog.New(slog.DiscardHandler))
+`, c.tls)), identities(t), slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error with %q", name, err, c.want)
 		}
 	}
+}
+
+func identities(t *testing.T) *serve.Identities {
+	t.Helper()
+	i, err := serve.NewIdentities("test", slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
 }
 
 // loaded reads a configuration.

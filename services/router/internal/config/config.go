@@ -20,6 +20,7 @@ type Config struct {
 	Admin  Admin           `yaml:"admin"`
 	Log    Log             `yaml:"log"`
 	Trace  config.Trace    `yaml:"trace"`
+	Watch  config.Duration `yaml:"watch" help:"how often to look whether the configuration file has changed, and read it again if so; 0: at SIGHUP only"`
 	Drain  config.Duration `yaml:"drain" help:"how long the router goes on after SIGTERM for edges that find no other one"`
 }
 
@@ -28,6 +29,8 @@ type TLS struct {
 	Cert     config.Path `yaml:"cert" help:"certificate chain, PEM; empty: plaintext"`
 	Key      config.Path `yaml:"key" help:"private key of the certificate, PEM"`
 	ClientCA config.Path `yaml:"client_ca" help:"certificates that sign the edges', PEM; empty: edges need none"`
+	// ClientNames are DNS names and URIs as certificates hold them.
+	ClientNames []string `yaml:"client_names" help:"names for any of which an edge's certificate must be; empty: any that client_ca signed"`
 }
 
 // ONNX says where the ONNX Runtime is that runs onnx backends.

@@ -69,7 +69,7 @@ func TestSample(t *testing.T) {
 	}
 	sampleSpeech(t, c.Models[1])
 	want := Default()
-	want.Models, want.ONNX = c.Models, c.ONNX
+	want.Models, want.ONNX, want.TLS.ClientNames = c.Models, c.ONNX, []string{}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("the sample gives\n%+v\nwant the defaults\n%+v", c, want)
 	}
@@ -260,6 +260,9 @@ func TestRefuses(t *testing.T) {
 		"client CA alone":      {"\nmodels:", "\ntls: {client_ca: a.pem}\nmodels:", "tls.client_ca", "cert and key"},
 		"log format":           {"\nmodels:", "\nlog: {format: xml}\nmodels:", "log.format", "text, json"},
 		"drain":                {"\nmodels:", "\ndrain: 1h\nmodels:", "drain", "10m"},
+		"watch":                {"\nmodels:", "\nwatch: 1ms\nmodels:", "watch", "100ms"},
+		"names without a CA":   {"\nmodels:", "\ntls: {cert: c, key: k, client_names: [edge]}\nmodels:", "tls.client_names", "client_ca"},
+		"an empty name":        {"\nmodels:", "\ntls: {cert: c, key: k, client_ca: a, client_names: [\"\"]}\nmodels:", "tls.client_names", "empty"},
 		"unknown key":          {"backend:", "backends:", "", `did you mean "backend"?`},
 	} {
 		t.Run(name, func(t *testing.T) {

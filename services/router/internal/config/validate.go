@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ const (
 	maxDrain     = 10 * time.Minute
 	maxRate      = 1000
 	maxLine      = 4096 // windows of a stream that wait
+	leastWatch   = 100 * time.Millisecond
 )
 
 // complaints collects what is wrong, each with the key it is about.
@@ -63,6 +65,15 @@ func (c *Config) validate() error {
 	}
 	if c.TLS.ClientCA != "" && c.TLS.Cert == "" {
 		wrong.add("tls.client_ca", "edges can show certificates over TLS only: give cert and key too")
+	}
+	if len(c.TLS.ClientNames) > 0 && c.TLS.ClientCA == "" {
+		wrong.add("tls.client_names", "edges are asked for certificates with client_ca only: give it too")
+	}
+	if slices.Contains(c.TLS.ClientNames, "") {
+		wrong.add("tls.client_names", "a name is empty")
+	}
+	if w := time.Duration(c.Watch); w != 0 && w < leastWatch {
+		wrong.add("watch", "%v is less than %v: a file does not change so often", w, leastWatch)
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		wrong.add("log.format", "%q is none of text, json", c.Log.Format)
@@ -200,25 +211,12 @@ func (m *Model) Detect() detect.Config {
 	}
 }
 
-// Files gives the paths of the files that the model is made of, but for tokens, which are read again whenever they are needed.
+// Files gives the paths of the files that the model is made of, but for tokens and those of TLS, which are read again whenever they are needed.
 func (m *Model) Files() []string {
-	var paths []string
-	add := func(files ...config.Path) {
-		for _, f := range files {
-			if f != "" {
-				paths = append(paths, string(f))
-			}
-		}
+	if m.Backend.ONNX == nil {
+		return nil
 	}
-	switch b := m.Backend; {
-	case b.ONNX != nil:
-		add(b.ONNX.Path)
-	case b.OIP != nil:
-		add(b.OIP.TLS.CA, b.OIP.TLS.Cert, b.OIP.TLS.Key)
-	case b.WebSocket != nil:
-		add(b.WebSocket.TLS.CA, b.WebSocket.TLS.Cert, b.WebSocket.TLS.Key)
-	}
-	return paths
+	return []string{string(m.Backend.ONNX.Path)}
 }
 
 // CheckFiles tells which of the files that the configuration names are not there.

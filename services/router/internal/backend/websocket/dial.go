@@ -108,7 +108,10 @@ func (d *Driver) dial(ctx context.Context) (*connection, error) {
 }
 
 func (d *Driver) tls() *tls.Config {
-	settings := d.config.TLS.Clone()
+	var settings *tls.Config
+	if d.config.TLS != nil {
+		settings = d.config.TLS().Clone()
+	}
 	if settings == nil {
 		settings = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

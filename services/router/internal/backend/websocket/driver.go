@@ -25,8 +25,8 @@ type Config struct {
 	Model string
 	// Described is what the server takes and gives; without outputs the server is asked.
 	Described backend.Description
-	// TLS secures wss; nil trusts the system's authorities.
-	TLS *tls.Config
+	// TLS gives what secures a new connection to wss. Nil, and what gives nil, trust the system's authorities.
+	TLS func() *tls.Config
 	// Token gives the bearer token for each handshake; nil sends none, and without one that is not empty nothing is asked.
 	Token func() (string, error)
 	// MaxReply bounds an answer whose size the model does not declare, in bytes; 0 means 64 MiB.

@@ -227,7 +227,7 @@ func TestTLS(t *testing.T) {
 		"no certificate": {&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, media.BackendUnavailable, "cannot be reached"},
 		"no authority":   {nil, media.BackendUnavailable, "not trusted: give the authority"},
 	} {
-		driver, err := websocket.Open(websocket.Config{URL: url, Model: "model", TLS: c.tls})
+		driver, err := websocket.Open(websocket.Config{URL: url, Model: "model", TLS: func() *tls.Config { return c.tls }})
 		if err != nil {
 			t.Fatal(err)
 		}
