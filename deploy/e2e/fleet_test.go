@@ -55,10 +55,10 @@ func newFleet(t *testing.T, router string) *fleet {
 func (f *fleet) tell(addresses ...string) { f.names.Set(routersName, addresses...) }
 
 // startRouter starts a router at an address and waits until it is ready. Nobody is told.
-func (f *fleet) startRouter(t *testing.T, address string) {
+func (f *fleet) startRouter(t *testing.T, address string, flags ...string) {
 	t.Helper()
 	m := &member{calls: net.JoinHostPort(address, fmt.Sprint(f.port)), admin: loopback(t)}
-	m.Process = stack.Run(t, "", stack.Binary(t, "sluice-router"), "--config", f.config, "--listen", m.calls, "--admin.listen", m.admin)
+	m.Process = stack.Run(t, "", stack.Binary(t, "sluice-router"), append([]string{"--config", f.config, "--listen", m.calls, "--admin.listen", m.admin}, flags...)...)
 	m.await(t)
 	f.routers[address] = m
 }

@@ -145,7 +145,7 @@ var errNoCertificate = errors.New("a server needs a certificate")
 // Server gives the configuration of a TLS server with the identity, of which each handshake has what the files hold then. version is the least one spoken, and protocols are what
 // it offers by ALPN. With authorities, clients need a certificate that one of them signed, and with names one for any of these DNS names and URIs besides, letter for letter.
 func (i *Identity) Server(version uint16, protocols []string, names ...string) *tls.Config {
-	c := &tls.Config{MinVersion: version, NextProtos: protocols} //nolint:gosec // The callers' versions are 1.2 and 1.3.
+	c := &tls.Config{MinVersion: version, NextProtos: protocols}
 	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if now := i.now(); now.certificate != nil {
 			return now.certificate, nil
@@ -193,7 +193,7 @@ func admit(certificate *x509.Certificate, names []string) error {
 // for name, or, where that is empty, for the name that the connection was made to.
 func (i *Identity) Client(version uint16, name string) *tls.Config {
 	now := i.now()
-	c := &tls.Config{MinVersion: version, RootCAs: now.authorities, ServerName: name} //nolint:gosec // The callers' versions are 1.2 and 1.3.
+	c := &tls.Config{MinVersion: version, RootCAs: now.authorities, ServerName: name}
 	if now.certificate != nil {
 		c.Certificates = []tls.Certificate{*now.certificate}
 	}

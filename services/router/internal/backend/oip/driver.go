@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/sluice-dev/sluice/pkg/media"
+	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/pkg/tensor"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	"github.com/sluice-dev/sluice/proto/gen/inference"
@@ -30,7 +31,7 @@ import (
 
 // Config says where a model is served.
 type Config struct {
-	// Target is a gRPC target, such as dns:///triton:8001. Calls go round all addresses that it resolves to.
+	// Target is a gRPC target, such as dns:///triton:8001. Calls go round all addresses that it resolves to; see serve.DNS for names.
 	Target string
 	// Model is the model's name on the server.
 	Model string
@@ -94,6 +95,7 @@ func Open(config Config) (*Driver, error) {
 	conn, err := grpc.NewClient(config.Target, append(secure,
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`),
 		grpc.WithDisableServiceConfig(), // how calls are made is this program's business, not DNS's
+		grpc.WithResolvers(serve.DNS()),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 2 * time.Second,
