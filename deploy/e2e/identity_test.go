@@ -105,6 +105,7 @@ func (s secrets) edgeFlags() []string {
 // TestIdentitiesChange has edge and router prove to each other who they are, replaces everything that they prove it with, authority included, while sessions send, and then the
 // router: no frame is lost. Who has a certificate of the authority but is no edge is turned away.
 func TestIdentitiesChange(t *testing.T) {
+	beside(t, 0.4)
 	f := newFleet(t, echo.Serve(t, echo.Options{Takes: echoTakes, Deadline: echoDeadline}))
 	before, now := newAuthority(t, "before"), newAuthority(t, "now")
 	router, edge, other := secrets(t.TempDir()), secrets(t.TempDir()), secrets(t.TempDir())

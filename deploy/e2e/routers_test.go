@@ -28,6 +28,7 @@ const (
 // TestRollingRestartOfRouters replaces the only router by another one of which DNS tells seconds later, adds two more, over which the sessions spread, and takes one away. All that
 // time sessions send, and no frame is lost to it.
 func TestRollingRestartOfRouters(t *testing.T) {
+	beside(t, 0.5)
 	f := newFleet(t, echo.Serve(t, echo.Options{Takes: echoTakes, Deadline: echoDeadline}))
 	f.startRouter(t, "127.0.0.1")
 	f.tell("127.0.0.1")
@@ -88,6 +89,7 @@ func (f *fleet) retire(address string) *member {
 // TestKilledRouters kills the busiest of three routers with SIGKILL, again and again, while sessions send through two edges: the invariants 1 to 3 hold, and the sessions of the router have results
 // again within moments. KILLS=n for more kills than it takes to see that it works.
 func TestKilledRouters(t *testing.T) {
+	beside(t, 0.5)
 	kills, sessions := 2, 12
 	if text := os.Getenv("KILLS"); text != "" {
 		var err error
@@ -171,6 +173,7 @@ func newTwoByThree(t *testing.T) *fleet {
 // TestKilledEdge kills one of two edges with SIGKILL: the sessions of the other one notice nothing, its own have results again as soon as they have gone to the other one, and nothing of them is
 // left on the routers.
 func TestKilledEdge(t *testing.T) {
+	beside(t, 0.5)
 	f := newTwoByThree(t)
 	var victims, others []*caller
 	for i := range 4 {
