@@ -204,7 +204,7 @@ func (e *edge) manage() error {
 		e.secure = identity.Server(tls.VersionTLS12, []string{"h2", "http/1.1"})
 	}
 	settings := frontConfig(e.cfg, e.logger, e.registry)
-	if err := join(&settings, e.cfg.Cluster, e.certificate); err != nil {
+	if err := join(&settings, e.cfg.Cluster, e.secure); err != nil {
 		return err
 	}
 	e.front, err = front.New(settings, sessions{manager}, catalog{e.pool})

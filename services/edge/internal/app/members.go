@@ -11,18 +11,18 @@ import (
 	"github.com/sluice-dev/sluice/services/edge/internal/front"
 )
 
-// join makes the front one of several, where the configuration says so. certificate is the edge's own, nil without TLS.
-func join(settings *front.Config, cfg config.Cluster, certificate *front.Certificate) error {
+// join makes the front one of several, where the configuration says so. secure is the edge's own public side, nil without TLS.
+func join(settings *front.Config, cfg config.Cluster, secure *tls.Config) error {
 	if cfg.Name == "" {
 		return nil
 	}
-	members, err := cluster.New(cluster.Config{Name: cfg.Name, Domain: cfg.Domain, Port: cfg.Port, Secure: certificate != nil, Members: cfg.Members})
+	members, err := cluster.New(cluster.Config{Name: cfg.Name, Domain: cfg.Domain, Port: cfg.Port, Secure: secure != nil, Members: cfg.Members})
 	if err != nil {
 		return err
 	}
 	settings.Cluster = members
-	if certificate != nil {
-		settings.ClusterTLS = func() (*tls.Config, error) { return memberTLS(certificate.Config()) }
+	if secure != nil {
+		settings.ClusterTLS = func() (*tls.Config, error) { return memberTLS(secure) }
 	}
 	return nil
 }

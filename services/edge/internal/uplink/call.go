@@ -87,7 +87,7 @@ func (c *call) converse(ctx context.Context, open *sluicev1.Open, events chan<- 
 	var sender sync.WaitGroup
 	sender.Go(func() { c.send(ctx, stream, events) })
 	err = c.receive(stream, events) //nolint:contextcheck // the stream has the context, and in it whose it is
-	cancel() // the sender may be blocked by flow control, or wait for a frame
+	cancel()                        // the sender may be blocked by flow control, or wait for a frame
 	sender.Wait()
 	return err
 }
