@@ -12,8 +12,7 @@ import (
 
 const (
 	// loudest is how often a second one warning or error is logged, whatever its attributes, after a burst.
-	loudest   rate.Limit = 1
-	loudBurst            = 10
+	loudest, loudBurst = rate.Limit(1), 10
 	// maxTexts bounds the texts that are told apart. Those of the program are constants, and fewer.
 	maxTexts = 512
 )

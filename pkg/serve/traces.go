@@ -141,16 +141,19 @@ func (s SpanIDs) NewIDs(ctx context.Context) (oteltrace.TraceID, oteltrace.SpanI
 		return t.ID, t.Span
 	}
 	var id oteltrace.TraceID
-	binary.BigEndian.PutUint64(id[:8], rand.Uint64())
-	binary.BigEndian.PutUint64(id[8:], rand.Uint64()|1)
+	binary.BigEndian.PutUint64(id[:8], random())
+	binary.BigEndian.PutUint64(id[8:], random())
 	return id, s.NewSpanID(ctx, id)
 }
 
 // NewSpanID implements sdktrace.IDGenerator.
 func (SpanIDs) NewSpanID(context.Context, oteltrace.TraceID) (id oteltrace.SpanID) {
-	binary.BigEndian.PutUint64(id[:], rand.Uint64()|1) // never zero
+	binary.BigEndian.PutUint64(id[:], random())
 	return id
 }
+
+// random gives a number that is not zero.
+func random() uint64 { return rand.Uint64() | 1 } //nolint:gosec // ids are no secrets
 
 // spanCounts counts spans. What ended, was not sent and does not wait is lost.
 type spanCounts struct{ ended, sent prometheus.Counter }
