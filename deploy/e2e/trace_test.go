@@ -121,6 +121,7 @@ func (a *asked) note(ctx context.Context) {
 // TestOneTraceOfOneFrame sends pictures through an edge and a router, half of which are traced, to a model server: exactly those have a trace, whose id follows from what the client was
 // told, with all its spans from both services, and the model server is told of it. Nobody logs frames.
 func TestOneTraceOfOneFrame(t *testing.T) {
+	beside(t, 0.4)
 	const half = .5
 	o, endpoint := collectTraces(t)
 	server := &asked{parents: make(map[string]bool)}
