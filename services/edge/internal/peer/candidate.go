@@ -1,8 +1,11 @@
 package peer
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pion/ice/v4"
@@ -33,4 +36,29 @@ func reachable(ip net.IP, loopback bool) bool {
 	default:
 		return true
 	}
+}
+
+// preferredFirst puts the candidates of a description in the order of their priorities. The agent gathers them all at once, so that they come in any order, and there are clients that look at
+// the first one only: FFmpeg's WHIP gives up when that is one for TCP.
+func preferredFirst(description string) string {
+	lines := strings.SplitAfter(description, "\n")
+	for rest := lines; len(rest) > 0; {
+		others := slices.IndexFunc(rest, func(line string) bool { return !strings.HasPrefix(line, "a=candidate:") })
+		if others < 0 {
+			others = len(rest)
+		}
+		slices.SortStableFunc(rest[:others], func(a, b string) int { return cmp.Compare(candidatePriority(b), candidatePriority(a)) })
+		rest = rest[min(others+1, len(rest)):]
+	}
+	return strings.Join(lines, "")
+}
+
+// candidatePriority reads a candidate's priority, its fourth word; 0 where there is none.
+func candidatePriority(line string) uint64 {
+	words := strings.Fields(line)
+	if len(words) < 4 {
+		return 0
+	}
+	priority, _ := strconv.ParseUint(words[3], 10, 32) // what is no number is the least
+	return priority
 }

@@ -186,7 +186,7 @@ func (p *Peer) negotiate(ctx context.Context, o offer, check func(answer string)
 	case <-ctx.Done():
 		return "", fmt.Errorf("gather candidates: %w", ctx.Err())
 	}
-	return p.pc.LocalDescription().SDP, nil
+	return preferredFirst(p.pc.LocalDescription().SDP), nil
 }
 
 // AddCandidate takes one of the client's candidates. One that the edge never talks to is ignored, as is one of another ICE generation and
