@@ -35,8 +35,13 @@ type published struct {
 		Latency                                      struct{ P50, P95, P99 float64 }
 		Summary                                      struct{ Streams []streamCounts }
 		Failure                                      string
-		SoundSent, Lost                              int
-		Speech                                       []struct {
+		Gap                                          float64
+		Sessions                                     []struct {
+			Session, Cause string
+			Summary        struct{ Streams []streamCounts }
+		}
+		SoundSent, Lost int
+		Speech          []struct {
 			Model   string
 			Windows int
 			Spans   []span

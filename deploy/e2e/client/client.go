@@ -349,6 +349,9 @@ func (c *Client) Delete(ctx context.Context) error {
 	return nil
 }
 
+// Resource is the address that controls the session, known after Post.
+func (c *Client) Resource() string { return c.resource }
+
 // Kill cuts the client off: nothing that it says from now on reaches the edge, not even that it goes.
 func (c *Client) Kill() { c.socket.silent.Store(true) }
 

@@ -165,7 +165,7 @@ func (p *publisher) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return v.run(ctx) //nolint:contextcheck // The session is ended also when ctx is what ended.
+	return v.run(ctx)
 }
 
 // next gives the edge to ask next.

@@ -20,6 +20,9 @@ import (
 const (
 	drainLimit  = 5 * time.Second
 	silentLimit = 500 * time.Millisecond
+	// settle is what the last frames of a session that others follow get to their outcomes: what is on its way at a session's end is dropped as DRAINING, which would look like a
+	// loss of the moving.
+	settle = 500 * time.Millisecond
 )
 
 // errHungUp is why a session ended that its publisher would have gone on with.
@@ -77,11 +80,17 @@ func (e *event) happen() { e.once.Do(func() { close(e.happened) }) }
 
 // run sends until the duration is over or ctx ends, and then ends the session.
 func (v *visit) run(ctx context.Context) error {
-	defer v.connection.close()
+	defer v.connection.close() //nolint:contextcheck // The session is ended also when ctx is what ended.
 	if err := v.send(ctx); err != nil {
 		return err
 	}
 	v.sent.happen()
+	if v.publisher.cfg.Reconnect {
+		select {
+		case <-time.After(settle):
+		case <-v.connection.down:
+		}
+	}
 	// Bye lets the edge finish what is in flight and say how it ended; deleting the session at once would cut the last outcomes off.
 	if err := v.connection.channel.SendText(`{"bye":{}}`); err != nil {
 		return fmt.Errorf("the session ended before it was said good-bye to: %w", err)

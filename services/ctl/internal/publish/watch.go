@@ -72,5 +72,5 @@ func (v *visit) lose(cause string) {
 
 // ping asks the edge for a sign of life. Its id is the time, so that nothing has to be remembered.
 func (v *visit) ping(now time.Time) {
-	_ = v.connection.channel.SendText(fmt.Sprintf(`{"ping":{"id":%d}}`, uint32(now.UnixMilli()))) //nolint:gosec // it may wrap
+	_ = v.connection.channel.SendText(fmt.Sprintf(`{"ping":{"id":%d}}`, uint32(now.UnixMilli())))
 }

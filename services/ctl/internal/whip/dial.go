@@ -57,7 +57,7 @@ func shuffled(addresses []netip.Addr) []netip.Addr {
 		}
 	}
 	swap := func(list []netip.Addr) func(i, j int) { return func(i, j int) { list[i], list[j] = list[j], list[i] } }
-	rand.Shuffle(len(first), swap(first))
-	rand.Shuffle(len(others), swap(others))
+	rand.Shuffle(len(first), swap(first))   //nolint:gosec // to spread requests, not to hide anything
+	rand.Shuffle(len(others), swap(others)) //nolint:gosec // as above
 	return append(first, others...)
 }

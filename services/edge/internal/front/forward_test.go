@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -68,8 +69,8 @@ func (s *several) at(t *testing.T, i int) *url.URL {
 	return u
 }
 
-// ask makes a request to one of the edges, as a client that knows both by one address. The answer's body must be closed.
-func (s *several) ask(t *testing.T, i int, r request) *http.Response {
+// ask makes a request to one of the edges, as a client that knows both by one address. The answer's body is closed with the test.
+func (s *several) ask(t *testing.T, i int, r request) answer {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), r.method, s.server[i].URL+r.path, strings.NewReader(r.body))
 	if err != nil {
@@ -87,14 +88,14 @@ func (s *several) ask(t *testing.T, i int, r request) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response
+	t.Cleanup(func() { _ = response.Body.Close() })
+	return answer{response}
 }
 
 // publish makes a session at the second edge and gives its resource's path.
 func (s *several) publish(t *testing.T, header map[string]string) string {
 	t.Helper()
 	response := s.ask(t, 1, request{method: http.MethodPost, path: "/whip", body: offerSDP, header: header})
-	defer func() { _ = response.Body.Close() }()
 	location, err := response.Location()
 	if err != nil || response.StatusCode != http.StatusCreated {
 		t.Fatalf("status %d, %v", response.StatusCode, err)
@@ -108,15 +109,10 @@ func (s *several) publish(t *testing.T, header map[string]string) string {
 	return location.Path
 }
 
-// finish reads what an edge answered, and closes it.
-func finish(t *testing.T, response *http.Response) (int, string) {
+// finish reads all that an edge answered.
+func finish(t *testing.T, response answer) (int, string) {
 	t.Helper()
-	defer func() { _ = response.Body.Close() }()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return response.StatusCode, string(body)
+	return response.StatusCode, bodyOf(t, response)
 }
 
 const restartFragment = "a=ice-ufrag:second\r\na=ice-pwd:0123456789012345678901\r\n"
@@ -162,7 +158,6 @@ func TestForwardEvents(t *testing.T) {
 	session := s.sessions[1].get(t, "edge-b-session1")
 	results := request{method: http.MethodGet, path: "/sessions/edge-b-session1/results"}
 	response := s.ask(t, 0, results)
-	defer func() { _ = response.Body.Close() }()
 	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || kind != "text/event-stream" {
 		t.Fatalf("status %d, type %s", response.StatusCode, kind)
 	}
@@ -174,7 +169,6 @@ func TestForwardEvents(t *testing.T) {
 	}
 	results.header = map[string]string{"Last-Event-ID": "2"}
 	again := s.ask(t, 0, results)
-	defer func() { _ = again.Body.Close() }()
 	resumed := bufio.NewReader(again.Body)
 	expectBlock(t, resumed, "retry: 1000")
 	expectBlock(t, resumed, outcomeBlock(3, 3))
@@ -212,10 +206,8 @@ func TestForwardAcrossOrigins(t *testing.T) {
 	t.Parallel()
 	s := newSeveral(t, nil)
 	path := s.publish(t, nil)
-	get := func(origin string) *http.Response {
-		response := s.ask(t, 0, request{method: http.MethodGet, path: path, header: map[string]string{"Origin": origin}})
-		_ = response.Body.Close()
-		return response
+	get := func(origin string) answer {
+		return s.ask(t, 0, request{method: http.MethodGet, path: path, header: map[string]string{"Origin": origin}})
 	}
 	if response := get("https://stranger.example"); response.StatusCode != http.StatusForbidden {
 		t.Errorf("a foreign page got %d", response.StatusCode)
@@ -229,7 +221,7 @@ func TestForwardAcrossOrigins(t *testing.T) {
 // Requests that no other edge can answer.
 func TestForwardRefuses(t *testing.T) {
 	t.Parallel()
-	s := newSeveral(t, func(cfg *Config) { cfg.Connections = 1 })
+	s := newSeveral(t, func(cfg *Config) { cfg.Connections = 64 })
 	gone := httptest.NewServer(http.NotFoundHandler())
 	s.known[0].members["edge-gone"], _ = url.Parse(gone.URL)
 	gone.Close()
@@ -253,19 +245,20 @@ func TestForwardRefuses(t *testing.T) {
 		"too large":          {request{method: http.MethodPatch, path: path, header: fragment, body: strings.Repeat("a", maxOffer+1)}, 413, codeBodyTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response := s.ask(t, 0, tc.request)
-			defer func() { _ = response.Body.Close() }()
-			checkProblem(t, answer{response}, tc.status, tc.code)
+			checkProblem(t, s.ask(t, 0, tc.request), tc.status, tc.code)
 		})
 	}
-	release, err := s.front[0].admit()
-	if err != nil {
-		t.Fatal(err)
+	for len(s.front[0].connections) > 0 { // A place is given back a moment after the answer.
+		runtime.Gosched()
+	}
+	for range cap(s.front[0].connections) {
+		if _, err := s.front[0].admit(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if status, body := finish(t, s.ask(t, 0, request{method: http.MethodDelete, path: path})); status != 503 || !strings.Contains(body, string(codeTooManyConnections)) {
 		t.Errorf("with all connections taken: %d %s", status, body)
 	}
-	release()
 	if n := testutil.ToFloat64(s.front[1].forwarder.handed.WithLabelValues("/whip/{secret}", "answered")); n != 0 {
 		t.Errorf("the second edge handed %g requests on", n)
 	}
