@@ -23,7 +23,7 @@ func BenchmarkUnit(b *testing.B) {
 		dues[1] = media.Due{Model: "classes", Deadline: now.Add(500 * time.Millisecond)}
 		n, _ := l.Receive("camera", Unit{Arrival: now}, dues)
 		for _, d := range dues {
-			l.Sent("camera", n, d.Model)
+			l.Sent("camera", n, d.Model, "r", now)
 			if n > 8 {
 				l.Finalise(media.Outcome{Stream: "camera", Sequence: n - 8, Model: d.Model, Result: result}, now)
 			}

@@ -21,6 +21,8 @@ const (
 	kept = 512
 	// keptAfterEnd is how long the units of an ended stream are kept.
 	keptAfterEnd = 60 * time.Second
+	// keptDeliveries is the number of sinks that are remembered for an outcome.
+	keptDeliveries = 16
 	// maxStreams bounds the names that one session can open over its life; their counts are kept for the summary.
 	maxStreams = 64
 )
@@ -32,7 +34,9 @@ var ErrTooManyStreams = errors.New("ledger: the session has opened 64 streams al
 type Unit struct {
 	// Arrival is when the unit's first packet arrived. Timings.Total of its outcomes runs from here.
 	Arrival time.Time
-	RTP     media.RTP
+	// Judged is when it was decided for which models the unit is due: it was whole then, or known to be lost. Zero when not known.
+	Judged time.Time
+	RTP    media.RTP
 	// Captured is zero when not known.
 	Captured time.Time
 	Clock    media.Clock
@@ -102,26 +106,40 @@ func (l *Ledger) Receive(name string, u Unit, due []media.Due) (sequence uint32,
 		}
 		s.models[model].Accepted++
 		s.models[model].InFlight++
-		r.pairs = append(r.pairs, pair{stream: s, record: s.last, model: model, until: d.Deadline.Add(l.grace)})
-		l.agenda.add(&r.pairs[len(r.pairs)-1])
+		p := r.add()
+		p.stream, p.record, p.model, p.until = s, s.last, model, d.Deadline.Add(l.grace)
+		l.agenda.add(p)
 	}
 	return s.last, forced
 }
 
-// Prepared notes how long the stages before sending took for a pair, for outcomes that do not carry it themselves. Unknown and final pairs
-// are ignored.
-func (l *Ledger) Prepared(name string, sequence uint32, model string, t media.Timings) {
+// Prepared notes how long the stages before sending took for a pair, for outcomes that do not carry it themselves, and that they are over.
+// Unknown and final pairs are ignored.
+func (l *Ledger) Prepared(name string, sequence uint32, model string, t media.Timings, now time.Time) {
 	if p := l.find(name, sequence, model); p != nil && !p.final() {
-		p.timings = t
+		p.timings, p.prepared = t, max(1, l.after(p, now)) // zero is never
 	}
 }
 
-// Sent notes that a pair was sent to a router: if nothing comes back, the router lost it. For a pair that is final already it means that
-// the router's answer will be Late. Unknown pairs are ignored.
-func (l *Ledger) Sent(name string, sequence uint32, model string) {
+// Sent notes that a pair was sent to a router, which has a name for people: if nothing comes back, the router lost it. For a pair that is final
+// already it means that the router's answer will be Late. Unknown pairs are ignored.
+func (l *Ledger) Sent(name string, sequence uint32, model, router string, now time.Time) {
 	if p := l.find(name, sequence, model); p != nil {
-		p.sent = true
+		p.sent, p.sentAt, p.router = true, max(1, l.after(p, now)), router
 	}
+}
+
+// Delivered notes that a sink, which has a name for people, was handed the outcome of a pair. Of a pair the first 16 are kept; unknown and open pairs
+// are ignored.
+func (l *Ledger) Delivered(name string, sequence uint32, model, sink string, now time.Time) {
+	if p := l.find(name, sequence, model); p != nil && p.final() && len(p.deliveries) < keptDeliveries {
+		p.deliveries = append(p.deliveries, Delivery{Sink: sink, After: l.after(p, now)})
+	}
+}
+
+// after gives the time since a pair's unit arrived.
+func (l *Ledger) after(p *pair, now time.Time) time.Duration {
+	return max(0, now.Sub(p.stream.record(p.record).Arrival))
 }
 
 // Finalise makes a pair's outcome final. Of o it reads Stream, Sequence and Model, what became of the unit, BatchSize and Timings; the
@@ -223,7 +241,7 @@ func unsent(p *pair) bool { return !p.sent }
 func (l *Ledger) close(p *pair, now time.Time) media.Outcome {
 	l.agenda.remove(p)
 	r := p.stream.record(p.record)
-	p.timings.Total = max(0, now.Sub(r.Arrival))
+	p.timings.Total = l.after(p, now)
 	p.stream.models[p.model].countEnd(p)
 	out := l.outcome(r, p)
 	p.result = kernel(p.result)

@@ -68,7 +68,7 @@ func TestAnOutcomeIsFilledInFromTheLedger(t *testing.T) {
 	open(t, l, "camera", "faces")
 	u := Unit{Arrival: at(0), RTP: media.RTP{Valid: true, SSRC: 7, Timestamp: 9}, Captured: at(-5), Clock: media.ClockSenderReport}
 	sequence, _ := l.Receive("camera", u, due(250, "faces"))
-	l.Prepared("camera", sequence, "faces", media.Timings{Receive: 1, Decode: 2, Convert: 3})
+	l.Prepared("camera", sequence, "faces", media.Timings{Receive: 1, Decode: 2, Convert: 3}, at(1))
 	result := &media.Result{Classes: []media.Classification{{Label: "x", Score: 1}}}
 	got, ok := l.Finalise(media.Outcome{
 		Session: "another session's", Stream: "camera", Sequence: sequence, Model: "faces", BatchSize: 4, Result: result,
@@ -117,7 +117,7 @@ func TestASecondOutcomeIsLateAndAMadeUpOneIsNothing(t *testing.T) {
 	l := New("s", grace)
 	open(t, l, "a", "m", "other")
 	receive(t, l, "a", 0, due(100, "m"))
-	l.Sent("a", 1, "m")
+	l.Sent("a", 1, "m", "r", at(1))
 	answer := media.Outcome{Stream: "a", Sequence: 1, Model: "m", Result: &media.Result{}}
 	if _, ok := l.Finalise(answer, at(1)); !ok {
 		t.Fatal("the first outcome was refused")
@@ -155,7 +155,7 @@ func TestOnlyWhatARouterSaysIsLate(t *testing.T) {
 	if n := late(); n != 0 {
 		t.Errorf("%d late for a unit that two stages of the edge gave up", n)
 	}
-	l.Sent("a", 1, "m") // it was on its way while it expired
+	l.Sent("a", 1, "m", "r", at(1)) // it was on its way while it expired
 	if n := late(); n != 1 {
 		t.Errorf("%d late for a unit that a router had", n)
 	}
@@ -170,8 +170,8 @@ func TestExpire(t *testing.T) {
 	}
 	receive(t, l, "a", 0, append(due(300, "slow"), due(100, "fast")...))
 	receive(t, l, "a", 30, due(130, "fast"))
-	l.Sent("a", 1, "fast")
-	l.Sent("a", 9, "fast") // nobody knows it
+	l.Sent("a", 1, "fast", "r", at(1))
+	l.Sent("a", 9, "fast", "r", at(1)) // nobody knows it
 	for _, c := range []struct {
 		now, next int
 		want      string
@@ -207,7 +207,7 @@ func TestStreamsOpenCloseAndOpenAgain(t *testing.T) {
 	open(t, l, "a", "m")
 	receive(t, l, "a", 0, due(100, "m"))
 	receive(t, l, "a", 10, due(110, "m"))
-	l.Sent("a", 1, "m")
+	l.Sent("a", 1, "m", "r", at(1))
 	check(t, "CloseStream", brief(l.CloseStream("a", at(20))...), "a/2 m DRAINING@10ms")
 	check(t, "CloseStream again", brief(l.CloseStream("a", at(21))...), "")
 	if n, _ := l.Receive("a", Unit{}, nil); n != 0 {

@@ -14,6 +14,9 @@ type pair struct {
 	model  int    // index in stream.models
 	until  time.Time
 	sent   bool
+	// When it was prepared and sent, after its unit's arrival: zero for never. The router is the one that it was sent to.
+	prepared, sentAt time.Duration
+	router           string
 	// place is the pair's position in the agenda plus one; zero means that the pair is final.
 	place int
 
@@ -23,6 +26,8 @@ type pair struct {
 	drop    media.DropReason
 	error   media.ErrorCode
 	timings media.Timings
+	// deliveries are in the order of handing.
+	deliveries []Delivery
 }
 
 func (p *pair) final() bool { return p.place == 0 }

@@ -105,7 +105,7 @@ func (w *world) finalise(t *rapid.T) {
 
 func (w *world) send(t *rapid.T) {
 	stream, sequence, model := w.pick(t)
-	w.l.Sent(stream, sequence, model)
+	w.l.Sent(stream, sequence, model, "r", w.now)
 	w.sent[key(stream, sequence, model)] = true
 }
 

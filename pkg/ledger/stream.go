@@ -138,6 +138,14 @@ func (a *account) countEnd(p *pair) {
 	}
 }
 
+// add gives the place of another pair, with nothing in it but room for deliveries that a former unit's pair has left. There must be room.
+func (r *record) add() *pair {
+	r.pairs = r.pairs[:len(r.pairs)+1]
+	p := &r.pairs[len(r.pairs)-1]
+	*p = pair{deliveries: p.deliveries[:0]}
+	return p
+}
+
 func (r *record) pair(model int) *pair {
 	for i := range r.pairs {
 		if r.pairs[i].model == model {

@@ -192,3 +192,24 @@ type StreamCounts struct {
 	Received, NotDue, Accepted uint32
 	Models                     []ModelCounts
 }
+
+// StreamActivity tells how busy a stream is. Rates are a second's share of the last ten seconds, or of all of a younger stream's life.
+type StreamActivity struct {
+	Stream string
+	// Units that arrived a second.
+	Units float64
+	// Newest is when the newest of them arrived, zero for never.
+	Newest time.Time
+	Models []ModelActivity // by name, those that had an outcome
+}
+
+// ModelActivity tells what a stream gets of a model.
+type ModelActivity struct {
+	Model string
+	// Outcomes a second, by kind.
+	Results, Drops, Errors float64
+	// Newest is when the newest result was there, zero for never.
+	Newest time.Time
+	// P50 and P95 are quantiles of how long the newest 128 results took, zero for none.
+	P50, P95 time.Duration
+}

@@ -254,3 +254,24 @@ func TestInputOfAnotherFormIsMalformed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestActivityToProto(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1000, 0)
+	m := ActivityToProto([]media.StreamActivity{
+		{Stream: "camera", Units: 30, Newest: now.Add(-time.Second), Models: []media.ModelActivity{
+			{Model: "faces", Results: 14, Drops: 1, Newest: now.Add(-2 * time.Second), P50: 20 * time.Millisecond, P95: 40 * time.Millisecond}, {Model: "poses", Errors: 2},
+		}},
+		{Stream: "silent"},
+	}, now)
+	faces, poses := m[0].GetModels()[0], m[0].GetModels()[1]
+	if m[0].GetUnitRate() != 30 || m[0].GetUnitAge() != 1 || m[1].GetStream() != "silent" || m[1].UnitRate == nil || m[1].UnitAge != nil {
+		t.Errorf("streams %v", m)
+	}
+	if faces.GetResultRate() != 14 || faces.GetDropRate() != 1 || faces.ErrorRate == nil || faces.GetResultAge() != 2 || faces.GetLatencyP50() != 0.02 || faces.GetLatencyP95() != 0.04 {
+		t.Errorf("faces %v", faces)
+	}
+	if poses.GetErrorRate() != 2 || poses.ResultAge != nil || poses.LatencyP50 != nil || poses.LatencyP95 != nil {
+		t.Errorf("poses %v", poses)
+	}
+}

@@ -984,10 +984,11 @@ type Step struct {
 	Stage *Life_Stage `protobuf:"varint,1,opt,name=stage,proto3,enum=sluice.v1.Life_Stage,oneof" json:"stage,omitempty"`
 	// When it began, after the arrival of the unit's first packet.
 	Begin *float64 `protobuf:"fixed64,2,opt,name=begin,proto3,oneof" json:"begin,omitempty"`
-	// How long it took.
+	// How long it took. Absent while the unit is there.
 	Duration *float64 `protobuf:"fixed64,3,opt,name=duration,proto3,oneof" json:"duration,omitempty"`
-	// Clocks of edge and router are never compared: what is known is how long the unit was away and how long it was in the queue and in the
-	// model. Of the rest, half is taken to be the way there and half the way back, and such times are marked here.
+	// The clocks of edge and router are never compared: what is known is how long the unit was away and how long it was in the queue and in the
+	// model. Of the rest, half is taken to be the way there and half the way back. Of a unit that the router gave up, all of it is taken to be the
+	// queue's. Such times are marked here.
 	Estimated     *bool `protobuf:"varint,4,opt,name=estimated,proto3,oneof" json:"estimated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,4 +1,4 @@
-// Command sluicectl publishes clips to a Sluice edge and follows outcomes.
+// Command sluicectl publishes clips to a Sluice edge, follows outcomes, shows how busy sessions are and explains what became of a unit.
 package main
 
 import (

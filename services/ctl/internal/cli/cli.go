@@ -31,7 +31,7 @@ func Command(out, screen io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(screen)
-	root.AddCommand(publishCommand(out, screen), watchCommand(out))
+	root.AddCommand(publishCommand(out, screen), watchCommand(out), topCommand(out), explainCommand(out))
 	return root
 }
 
@@ -159,10 +159,7 @@ func watchCommand(out io.Writer) *cobra.Command {
   sluicectl watch --session 4jq2m --json --limit 20`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
-			cfg.Address = "127.0.0.1:50052"
-			if len(args) == 1 {
-				cfg.Address = args[0]
-			}
+			cfg.Address = address(args)
 			return watch.Run(command.Context(), cfg)
 		},
 	}

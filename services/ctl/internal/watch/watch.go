@@ -8,13 +8,9 @@ import (
 	"io"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
-
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
+	"github.com/sluice-dev/sluice/services/ctl/internal/service"
 )
 
 // Config says what to follow; empty selections follow everything.
@@ -31,11 +27,11 @@ type Config struct {
 
 // Run writes outcomes until ctx ends or the limit is reached.
 func Run(ctx context.Context, cfg Config) error {
-	conn, err := grpc.NewClient(cfg.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	inspection, err := service.Connect(cfg.Address)
 	if err != nil {
-		return fmt.Errorf("%q is no gRPC address: write host:port: %w", cfg.Address, err)
+		return err
 	}
-	defer func() { _ = conn.Close() }()
+	defer inspection.Close()
 	request := &sluicev1.WatchOutcomesRequest{}
 	setIfGiven(&request.Session, cfg.Session)
 	setIfGiven(&request.Stream, cfg.Stream)
@@ -43,9 +39,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Limit > 0 {
 		request.Limit = new(cfg.Limit)
 	}
-	stream, err := sluicev1.NewInspectServiceClient(conn).WatchOutcomes(ctx, request)
+	stream, err := inspection.WatchOutcomes(ctx, request)
 	if err != nil {
-		return explain(cfg.Address, err)
+		return inspection.Explain(err)
 	}
 	for {
 		m, err := stream.Recv()
@@ -53,7 +49,7 @@ func Run(ctx context.Context, cfg Config) error {
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
 			return nil
 		case err != nil:
-			return explain(cfg.Address, err)
+			return inspection.Explain(err)
 		}
 		if err := write(cfg, m); err != nil {
 			return err
@@ -65,13 +61,6 @@ func setIfGiven(field **string, text string) {
 	if text != "" {
 		*field = new(text)
 	}
-}
-
-func explain(address string, err error) error {
-	if status.Code(err) == codes.Unavailable {
-		return fmt.Errorf("no answer at %s: is the service running, and is this its gRPC address (edge 50052, router 50051)? %w", address, err)
-	}
-	return fmt.Errorf("watch %s: %w", address, err)
 }
 
 func write(cfg Config, m *sluicev1.WatchOutcomesResponse) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/serve"
 	"github.com/sluice-dev/sluice/services/edge/internal/config"
@@ -120,7 +121,8 @@ func (s source) Sessions() []inspect.Session {
 	list := s.manager.List()
 	views := make([]inspect.Session, 0, len(list))
 	for _, one := range list {
-		views = append(views, inspect.Session{ID: one.ID(), Start: one.Started(), State: string(one.State()), Streams: one.Counts()})
+		counts, activity := one.Activity()
+		views = append(views, inspect.Session{ID: one.ID(), Start: one.Started(), State: string(one.State()), Streams: counts, Activity: activity})
 	}
 	return views
 }
@@ -132,7 +134,6 @@ func (s source) Models() ([]media.Model, []media.Input) {
 	return now.Models, now.Inputs
 }
 
-func (s source) Explain(id, stream string, sequence uint32) (inspect.Unit, bool) {
-	life, ok := s.manager.Explain(id, stream, sequence)
-	return inspect.Unit{Arrival: life.Arrival, NotSampled: !life.Due(), Outcomes: life.Outcomes, InFlight: life.InFlight}, ok
+func (s source) Explain(id, stream string, sequence uint32) (ledger.Life, bool) {
+	return s.manager.Explain(id, stream, sequence)
 }

@@ -57,7 +57,7 @@ type Message struct {
 	delivered func(sink string)
 }
 
-// Delivered is to be called, with the kind of sink, when the message has been written to a client.
+// Delivered is to be called, with a name of the sink for people, when the message has been written to a client.
 func (m Message) Delivered(sink string) {
 	if m.delivered != nil {
 		m.delivered(sink)
@@ -79,7 +79,7 @@ func NewHub() *Hub {
 // that is not UTF-8), and with ErrClosed after Close. The message is not kept.
 func (h *Hub) Publish(m *sluicev1.ServerMessage) error { return h.PublishTold(m, nil) }
 
-// PublishTold is Publish for those who want to know when the message was written to clients: delivered, unless it is nil, is called for each of them, with the kind of sink, from
+// PublishTold is Publish for those who want to know when the message was written to clients: delivered, unless it is nil, is called for each of them, with the name of the sink, from
 // any goroutine. It must not block.
 func (h *Hub) PublishTold(m *sluicev1.ServerMessage, delivered func(sink string)) error {
 	body := bodyOf(m)

@@ -125,7 +125,7 @@ func (s *eventStream) follow(ctx context.Context, sink *downlink.Sink) {
 		if s.send() != nil {
 			return // the client is gone
 		}
-		message.Delivered("events")
+		message.Delivered("event stream")
 	}
 }
 

@@ -253,7 +253,7 @@ func (s *socket) relay(ctx context.Context, sink *downlink.Sink) {
 			_ = s.conn.CloseNow()
 			return
 		}
-		message.Delivered("websocket")
+		message.Delivered("WebSocket")
 	}
 }
 

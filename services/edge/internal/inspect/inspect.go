@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/pkg/wire"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
@@ -29,8 +30,8 @@ type Source interface {
 	Totals() []media.ModelCounts
 	// Models gives the models that can be asked for, and their inputs.
 	Models() ([]media.Model, []media.Input)
-	// Explain gives one unit's life; false when the session is unknown or the unit no longer kept.
-	Explain(session, stream string, sequence uint32) (Unit, bool)
+	// Explain gives what is known of a unit; false when the session is unknown or the unit no longer kept.
+	Explain(session, stream string, sequence uint32) (ledger.Life, bool)
 }
 
 // Session is one client's connection.
@@ -41,17 +42,8 @@ type Session struct {
 	// State is connecting, connected, disconnected or draining.
 	State   string
 	Streams []media.StreamCounts
-}
-
-// Unit is what is known of one unit.
-type Unit struct {
-	// Arrival is when its first packet arrived.
-	Arrival time.Time
-	// NotSampled tells that it was due for no model.
-	NotSampled bool
-	Outcomes   []media.Outcome
-	// InFlight names the models without an outcome yet.
-	InFlight []string
+	// Activity tells, in the same order, how busy they are.
+	Activity []media.StreamActivity
 }
 
 // Register adds the service to a gRPC server, which validates requests by the rules of the proto.
@@ -69,10 +61,11 @@ func (s *service) ListSessions(context.Context, *sluicev1.ListSessionsRequest) (
 	sessions, totals := slices.Clone(s.source.Sessions()), slices.Clone(s.source.Totals())
 	slices.SortFunc(sessions, func(a, b Session) int { return a.Start.Compare(b.Start) })
 	slices.SortFunc(totals, func(a, b media.ModelCounts) int { return strings.Compare(a.Model, b.Model) })
-	resp := &sluicev1.ListSessionsResponse{}
+	resp, now := &sluicev1.ListSessionsResponse{}, time.Now()
 	for _, one := range sessions {
 		resp.Sessions = append(resp.Sessions, &sluicev1.Session{
 			Session: new(one.ID), StartTime: timestamppb.New(one.Start), State: new(one.State), Streams: wire.CountsToProto(one.Streams),
+			Activity: wire.ActivityToProto(one.Activity, now),
 		})
 	}
 	for _, c := range totals {
@@ -101,14 +94,7 @@ func (s *service) Explain(_ context.Context, req *sluicev1.ExplainRequest) (*slu
 			"unit %d of stream %q in session %q is not kept: the last 512 units of a stream are, until 60 s after its end",
 			req.GetSequence(), req.GetStream(), req.GetSession())
 	}
-	resp := &sluicev1.ExplainResponse{InFlight: unit.InFlight, NotSampled: new(unit.NotSampled)}
-	if !unit.Arrival.IsZero() {
-		resp.ArrivalTime = timestamppb.New(unit.Arrival)
-	}
-	for _, o := range unit.Outcomes {
-		resp.Outcomes = append(resp.Outcomes, wire.OutcomeToProto(o))
-	}
-	return resp, nil
+	return explain(unit), nil
 }
 
 func (s *service) WatchOutcomes(req *sluicev1.WatchOutcomesRequest, stream grpc.ServerStreamingServer[sluicev1.WatchOutcomesResponse]) error {

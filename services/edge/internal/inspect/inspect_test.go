@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	sluicev1 "github.com/sluice-dev/sluice/proto/gen/sluice/v1"
 )
@@ -44,11 +45,12 @@ func (fixed) Models() ([]media.Model, []media.Input) {
 	return []media.Model{{Name: "faces", InputID: 1, Rate: 15, Deadline: time.Second / 4, Ready: true}}, []media.Input{{ID: 1, Form: media.PictureForm(form)}}
 }
 
-func (f fixed) Explain(session, stream string, sequence uint32) (Unit, bool) {
-	return Unit{
-		Arrival:  f.start,
+func (f fixed) Explain(session, stream string, sequence uint32) (ledger.Life, bool) {
+	return ledger.Life{
+		Unit:     ledger.Unit{Arrival: f.start},
 		Outcomes: []media.Outcome{{Session: session, Stream: stream, Sequence: sequence, Model: "faces", Drop: media.Expired}},
 		InFlight: []string{"poses"},
+		Ways:     []ledger.Way{{Model: "faces", Deadline: time.Second / 4}, {Model: "poses", Deadline: time.Second / 4}},
 	}, session == "older" && sequence == 7
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluice-dev/sluice/pkg/activity"
 	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/spans"
@@ -25,6 +26,7 @@ type book struct {
 
 	mu     sync.Mutex
 	ledger *ledger.Ledger
+	pulse  activity.Board
 	ended  map[string]bool // streams; those that the ledger knows, so that it bounds them
 	closed bool
 }
@@ -49,10 +51,13 @@ func (b *book) open(stream string, models []string) error {
 // receive numbers a unit; 0 means that the stream is closed.
 func (b *book) receive(stream string, u ledger.Unit, due []media.Due) uint32 {
 	b.mu.Lock()
+	u.Judged = time.Now()
 	sequence, forced := b.ledger.Receive(stream, u, due)
 	if sequence != 0 {
 		b.spans.Begin(stream, sequence, u.Arrival, due)
+		b.pulse.Unit(stream, u.Judged)
 	}
+	b.note(u.Judged, forced...)
 	b.mu.Unlock()
 	b.tell(forced)
 	if len(due) > 0 {
@@ -68,23 +73,44 @@ func (b *book) receive(stream string, u ledger.Unit, due []media.Due) uint32 {
 func (b *book) prepared(stream string, sequence uint32, due []media.Due, t media.Timings) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now()
 	for _, d := range due {
-		b.ledger.Prepared(stream, sequence, d.Model, t)
+		b.ledger.Prepared(stream, sequence, d.Model, t, now)
 	}
 }
 
-func (b *book) sent(stream string, sequence uint32, models []string) {
+// sent notes that a unit went to a router, which has a name for people.
+func (b *book) sent(stream string, sequence uint32, models []string, router string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	now := time.Now()
 	for _, model := range models {
-		b.ledger.Sent(stream, sequence, model)
+		b.ledger.Sent(stream, sequence, model, router, now)
+	}
+}
+
+// delivered notes that a sink, which has a name for people, was handed an outcome.
+func (b *book) delivered(stream string, sequence uint32, model, sink string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ledger.Delivered(stream, sequence, model, sink, time.Now())
+}
+
+// note enters what became final into the stream's activity; the caller holds the lock.
+func (b *book) note(now time.Time, outcomes ...media.Outcome) {
+	for i := range outcomes {
+		b.pulse.Outcome(&outcomes[i], outcomes[i].Timings.Total, now)
 	}
 }
 
 // finalise makes an outcome final, unless it is already or nobody knows the unit.
 func (b *book) finalise(o media.Outcome) {
 	b.mu.Lock()
-	final, ok := b.ledger.Finalise(o, time.Now())
+	now := time.Now()
+	final, ok := b.ledger.Finalise(o, now)
+	if ok {
+		b.note(now, final)
+	}
 	b.noteQuiet()
 	b.mu.Unlock()
 	if ok {
@@ -122,7 +148,9 @@ func (b *book) settle(limit time.Duration) {
 func (b *book) closeStream(stream string) {
 	b.mu.Lock()
 	b.ended[stream] = true
-	out := b.ledger.CloseStream(stream, time.Now())
+	now := time.Now()
+	out := b.ledger.CloseStream(stream, now)
+	b.note(now, out...)
 	b.mu.Unlock()
 	b.tell(out)
 }
@@ -140,6 +168,18 @@ func (b *book) counts() []media.StreamCounts {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ledger.Counts()
+}
+
+// state gives the counts of every stream and, in the same order, how busy it is.
+func (b *book) state() (counts []media.StreamCounts, activity []media.StreamActivity) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	counts = b.ledger.Counts()
+	now := time.Now()
+	for _, s := range counts {
+		activity = append(activity, b.pulse.Stream(s.Stream, now))
+	}
+	return counts, activity
 }
 
 func (b *book) explain(stream string, sequence uint32) (ledger.Life, bool) {
@@ -186,6 +226,7 @@ func (b *book) next() (at time.Time, open bool) {
 func (b *book) expire(now time.Time) (next time.Time) {
 	b.mu.Lock()
 	out := b.ledger.Expire(now)
+	b.note(now, out...)
 	b.noteQuiet()
 	next, open := b.ledger.Next()
 	b.mu.Unlock()

@@ -253,7 +253,7 @@ func TestWhatTheUplinkSendsWhileAStreamEndsCounts(t *testing.T) {
 	held := make(chan struct{})
 	r.holds = func() { close(held) }
 	r.forget = func(u *fakeUplink) {
-		u.handler.Sent("m", 1, []string{"faces"})
+		u.handler.Sent("m", 1, []string{"faces"}, "a router")
 		u.handler.Outcome(media.Outcome{Stream: "m", Sequence: 1, Model: "faces", Result: &media.Result{}})
 	}
 	var d *webrtc.DataChannel

@@ -15,7 +15,13 @@ type outcomes struct {
 // deliver tells everybody who listens that an outcome is final. It is called once for each and never blocks.
 func (s *Session) deliver(o media.Outcome) {
 	final := s.spans.Final(o)
-	s.publishTold(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(o)}}, final.Delivered())
+	stream, sequence, model, traced := o.Stream, o.Sequence, o.Model, final.Delivered()
+	s.publishTold(&sluicev1.ServerMessage{Body: &sluicev1.ServerMessage_Outcome{Outcome: wire.OutcomeToProto(o)}}, func(sink string) {
+		s.book.delivered(stream, sequence, model, sink)
+		if traced != nil {
+			traced(sink)
+		}
+	})
 	final.Told()
 	s.outcomes.metrics.observe(o)
 	if s.outcomes.watch != nil {

@@ -73,8 +73,8 @@ func (s fromUplink) Opened(models []media.Model, inputs []media.Input) {
 
 func (s fromUplink) Outcome(o media.Outcome) { s.book.finalise(o) }
 
-func (s fromUplink) Sent(stream string, sequence uint32, models []string) {
-	s.book.sent(stream, sequence, models)
+func (s fromUplink) Sent(stream string, sequence uint32, models []string, router string) {
+	s.book.sent(stream, sequence, models, router)
 	s.spans.Sent(stream, sequence, models)
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"sync"
 
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
@@ -102,7 +103,7 @@ func (o *outlets) startOwn(ctx context.Context, after uint64) {
 func (o *outlets) start(ctx context.Context, c *peer.Channel, after uint64, filter func(downlink.Message) bool) {
 	sink := o.hub.Attach(after, filter) // the peer bounds the channels
 	o.running[c] = sink
-	r := relay{sink: sink, to: c, logger: o.logger}
+	r := relay{sink: sink, to: c, name: "data channel " + strconv.Quote(c.Label), logger: o.logger}
 	o.relays.Go(func() { r.run(ctx) })
 }
 

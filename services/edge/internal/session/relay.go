@@ -20,6 +20,7 @@ type writer interface {
 type relay struct {
 	sink   *downlink.Sink
 	to     writer
+	name   string // of the channel, for people
 	logger *slog.Logger
 }
 
@@ -36,7 +37,7 @@ func (r *relay) run(ctx context.Context) {
 		}
 		switch err := r.to.WriteText(m.JSON, time.Now().Add(patience)); {
 		case err == nil:
-			m.Delivered("channel")
+			m.Delivered(r.name)
 		case ctx.Err() != nil:
 			return
 		case peer.IsTimeout(err):

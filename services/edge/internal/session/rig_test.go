@@ -229,7 +229,7 @@ func (u *fakeUplink) Offer(f media.Frame) {
 		return
 	}
 	for _, d := range f.Due {
-		u.handler.Sent(f.Stream, f.Sequence, []string{d.Model})
+		u.handler.Sent(f.Stream, f.Sequence, []string{d.Model}, "a router")
 		o := media.Outcome{
 			Stream: f.Stream, Sequence: f.Sequence, Model: d.Model, BatchSize: 1,
 			Result: &media.Result{Detections: []media.Detection{{Label: "face", Score: 0.9, Box: media.Box{Width: 0.5, Height: 0.5}}}},

@@ -182,6 +182,11 @@ func (s *Session) Close(reason string) {
 // Counts gives the counts of each stream so far.
 func (s *Session) Counts() []media.StreamCounts { return s.book.counts() }
 
+// Activity gives the counts of each stream so far and, in the same order, how busy it is.
+func (s *Session) Activity() (counts []media.StreamCounts, activity []media.StreamActivity) {
+	return s.book.state()
+}
+
 // end asks the supervising goroutine to end the session. It does not wait.
 func (s *Session) end(reason string) {
 	select {

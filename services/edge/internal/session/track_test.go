@@ -57,11 +57,13 @@ func (b *bench) RequestKeyFrame() {
 // bookOnly is what a bench's uplink tells.
 type bookOnly struct{ book *book }
 
-func (h bookOnly) Opened([]media.Model, []media.Input)           {}
-func (h bookOnly) Outcome(o media.Outcome)                       { h.book.finalise(o) }
-func (h bookOnly) Sent(stream string, s uint32, models []string) { h.book.sent(stream, s, models) }
-func (h bookOnly) Demand(media.Demand)                           {}
-func (h bookOnly) Lost(error)                                    {}
+func (h bookOnly) Opened([]media.Model, []media.Input) {}
+func (h bookOnly) Outcome(o media.Outcome)             { h.book.finalise(o) }
+func (h bookOnly) Sent(stream string, s uint32, models []string, router string) {
+	h.book.sent(stream, s, models, router)
+}
+func (h bookOnly) Demand(media.Demand) {}
+func (h bookOnly) Lost(error)          {}
 
 var _ uplink.Handler = bookOnly{}
 

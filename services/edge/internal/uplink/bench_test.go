@@ -64,7 +64,7 @@ type counter struct {
 
 func (c *counter) Opened(_ []media.Model, inputs []media.Input) { c.opened <- inputs }
 func (c *counter) Outcome(o media.Outcome)                      { c.outcomes <- o }
-func (c *counter) Sent(string, uint32, []string)                { c.sent <- struct{}{} }
+func (c *counter) Sent(string, uint32, []string, string)        { c.sent <- struct{}{} }
 func (c *counter) Demand(media.Demand)                          {}
 func (c *counter) Lost(error)                                   {}
 

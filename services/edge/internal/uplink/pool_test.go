@@ -78,11 +78,11 @@ type silentHandler struct {
 	opened func()
 }
 
-func (h silentHandler) Opened([]media.Model, []media.Input) { h.opened() }
-func (h silentHandler) Outcome(media.Outcome)               {}
-func (h silentHandler) Sent(string, uint32, []string)       {}
-func (h silentHandler) Demand(media.Demand)                 {}
-func (h silentHandler) Lost(error)                          {}
+func (h silentHandler) Opened([]media.Model, []media.Input)   { h.opened() }
+func (h silentHandler) Outcome(media.Outcome)                 {}
+func (h silentHandler) Sent(string, uint32, []string, string) {}
+func (h silentHandler) Demand(media.Demand)                   {}
+func (h silentHandler) Lost(error)                            {}
 
 // No connection ever has more than 200 calls, gRPC's own watch over health included, and connections go when calls go.
 func TestCallsPerConnection(t *testing.T) {

@@ -81,8 +81,11 @@ func (s *session) Outcome(o media.Outcome) {
 	})
 }
 
-func (s *session) Sent(stream string, sequence uint32, models []string) {
+func (s *session) Sent(stream string, sequence uint32, models []string, router string) {
 	s.note(func() {
+		if router != "fake" {
+			s.t.Errorf("unit %d was sent to router %q", sequence, router)
+		}
 		for _, m := range models {
 			at := unit{stream, sequence, m}
 			if _, twice := s.sent[at]; twice {

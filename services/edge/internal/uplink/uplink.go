@@ -20,9 +20,9 @@ type Handler interface {
 	// Outcome tells what became of one unit for one model: what a router said, or a drop of the Uplink's own (SUPERSEDED, EXPIRED,
 	// NO_ROUTER, DRAINING). A router may say it late or twice; telling these apart is the ledger's. The Session is filled in.
 	Outcome(o media.Outcome)
-	// Sent tells that a frame is now on its way to a router and will be answered by that router or by nobody. It is called once for each
-	// frame sent, before any answer to it.
-	Sent(stream string, sequence uint32, models []string)
+	// Sent tells that a frame is now on its way to a router, which has a name for people, and will be answered by that router or by nobody. It is
+	// called once for each frame sent, before any answer to it.
+	Sent(stream string, sequence uint32, models []string, router string)
 	// Demand tells what a model, or with an empty name all of them, can use of a stream from now on. What a router demanded ends, with a demand without limits,
 	// when the stream does, when the model is no longer needed and when another router takes over.
 	Demand(d media.Demand)

@@ -4,6 +4,7 @@ package inspect
 import (
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -43,7 +44,7 @@ func New(sessions Sessions, models Models, feed *Feed) *Service {
 
 // ListSessions implements InspectService.ListSessions.
 func (s *Service) ListSessions(context.Context, *sluicev1.ListSessionsRequest) (*sluicev1.ListSessionsResponse, error) {
-	resp := &sluicev1.ListSessionsResponse{}
+	resp, now := &sluicev1.ListSessionsResponse{}, time.Now()
 	for _, session := range s.sessions.Sessions() {
 		state := "open"
 		if session.Draining {
@@ -51,6 +52,7 @@ func (s *Service) ListSessions(context.Context, *sluicev1.ListSessionsRequest) (
 		}
 		resp.Sessions = append(resp.Sessions, &sluicev1.Session{
 			Session: new(session.ID), StartTime: timestamppb.New(session.Started), State: new(state), Streams: wire.CountsToProto(session.Streams),
+			Activity: wire.ActivityToProto(session.Activity, now),
 		})
 	}
 	for _, c := range s.models.Totals() {

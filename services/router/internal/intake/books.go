@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/sluice-dev/sluice/pkg/activity"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/router/internal/dispatch"
 )
@@ -17,6 +19,7 @@ type books struct {
 
 	mu      sync.Mutex
 	streams map[string]*streamBook
+	pulse   activity.Board
 	open    map[*dispatch.Frame]int // models without an outcome
 	age     uint64                  // rises with every frame; tells which stream is idle longest
 	settled chan struct{}           // closed when open is empty, if somebody waits for that
@@ -78,6 +81,7 @@ func (b *books) receive(f *dispatch.Frame, window int) (idle string, full bool, 
 	}
 	b.age++
 	s.age = b.age
+	b.pulse.Unit(f.Stream, f.Arrived)
 	s.counts.Received++
 	s.counts.Accepted++
 	for _, due := range f.Due {
@@ -105,13 +109,15 @@ func (b *books) evict() (name string, none bool) {
 		return "", true
 	}
 	delete(b.streams, oldest.counts.Stream)
+	b.pulse.Forget(oldest.counts.Stream)
 	return oldest.counts.Stream, false
 }
 
-// ended enters an outcome and tells whether it was the frame's last.
-func (b *books) ended(f *dispatch.Frame, o media.Outcome) bool {
+// ended enters an outcome that is there now and tells whether it was the frame's last.
+func (b *books) ended(f *dispatch.Frame, o media.Outcome, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.pulse.Outcome(&o, now.Sub(f.Arrived), now)
 	if s := b.streams[f.Stream]; s != nil {
 		m := s.model(o.Model)
 		m.InFlight--
@@ -183,11 +189,11 @@ func (b *books) names() []string {
 	return names
 }
 
-// counts gives the counts of the streams, by name.
-func (b *books) counts() []media.StreamCounts {
+// state gives the counts of the streams, by name, and how busy each is, in the same order.
+func (b *books) state(now time.Time) (counts []media.StreamCounts, busy []media.StreamActivity) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	counts := make([]media.StreamCounts, 0, len(b.streams))
+	counts = make([]media.StreamCounts, 0, len(b.streams))
 	for _, s := range b.streams {
 		c := s.counts
 		c.Models = slices.Clone(c.Models)
@@ -195,7 +201,10 @@ func (b *books) counts() []media.StreamCounts {
 		counts = append(counts, c)
 	}
 	slices.SortFunc(counts, func(a, b media.StreamCounts) int { return cmp.Compare(a.Stream, b.Stream) })
-	return counts
+	for _, c := range counts {
+		busy = append(busy, b.pulse.Stream(c.Stream, now))
+	}
+	return counts, busy
 }
 
 // model gives the counts of a model.

@@ -66,7 +66,7 @@ func shareOf(open *sluicev1.Open) media.Share {
 // Ended implements dispatch.Owner.
 func (c *call) Ended(f *dispatch.Frame, o media.Outcome) {
 	c.out.add(o)
-	if c.books.ended(f, o) {
+	if c.books.ended(f, o, time.Now()) {
 		c.out.credit(creditKey{f.Stream, f.InputID})
 		if f.Span != nil {
 			f.Span.End()

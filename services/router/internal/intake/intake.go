@@ -72,6 +72,8 @@ type Session struct {
 	Draining bool
 	// Streams are the counts of the streams that have not been forgotten, by name. Received counts frames, so that one unit in two forms counts twice.
 	Streams []media.StreamCounts
+	// Activity tells, in the same order, how busy they are.
+	Activity []media.StreamActivity
 }
 
 // New makes the service.
@@ -184,8 +186,10 @@ func (s *Service) Sessions() []Session {
 	s.mu.Unlock()
 	slices.SortFunc(calls, func(a, b *call) int { return a.started.Compare(b.started) })
 	sessions := make([]Session, 0, len(calls))
+	now := time.Now()
 	for _, c := range calls {
-		sessions = append(sessions, Session{ID: c.session, Started: c.started, Draining: draining, Streams: c.books.counts()})
+		counts, busy := c.books.state(now)
+		sessions = append(sessions, Session{ID: c.session, Started: c.started, Draining: draining, Streams: counts, Activity: busy})
 	}
 	return sessions
 }
