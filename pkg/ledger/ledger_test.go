@@ -313,6 +313,50 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+func TestExplainTellsTheWay(t *testing.T) {
+	t.Parallel()
+	l := New("s", grace)
+	open(t, l, "a", "m", "n")
+	l.Receive("a", Unit{Arrival: at(0), Judged: at(4)}, append(due(100, "m"), due(200, "n")...))
+	early := media.Timings{Receive: 3, Decode: 2}
+	l.Prepared("a", 1, "m", early, at(6))
+	l.Prepared("a", 1, "n", early, at(0)) // in no time, but it was
+	l.Sent("a", 1, "m", "r1", at(8))
+	l.Delivered("a", 1, "m", "too soon", at(8))
+	l.Finalise(media.Outcome{Stream: "a", Sequence: 1, Model: "m", Result: &media.Result{}, Timings: media.Timings{Queue: 5}}, at(20))
+	l.Prepared("a", 1, "m", media.Timings{}, at(21)) // final already
+	l.Delivered("a", 1, "m", "first", at(22))
+	for range 2 * keptDeliveries {
+		l.Delivered("a", 1, "m", "another", at(23))
+	}
+	l.Delivered("a", 2, "m", "made up", at(24))
+	life, _ := l.Explain("a", 1)
+	if !life.Judged.Equal(at(4)) || len(life.Ways) != 2 {
+		t.Fatalf("Explain(a, 1) = %+v", life)
+	}
+	m, n := life.Ways[0], life.Ways[1]
+	ms := time.Millisecond
+	if m.Model != "m" || m.Deadline != 100*ms || m.Prepared != 6*ms || m.Sent != 8*ms || m.Router != "r1" {
+		t.Errorf("the way to m: %+v", m)
+	}
+	if want := (media.Timings{Receive: 3, Decode: 2, Queue: 5, Total: 20 * ms}); m.Timings != want {
+		t.Errorf("timings %+v, want %+v", m.Timings, want)
+	}
+	if len(m.Deliveries) != keptDeliveries || m.Deliveries[0] != (Delivery{"first", 22 * ms}) || m.Deliveries[1].Sink != "another" {
+		t.Errorf("deliveries %v", m.Deliveries)
+	}
+	if n.Model != "n" || n.Deadline != 200*ms || n.Prepared <= 0 || n.Sent != 0 || n.Router != "" || n.Deliveries != nil || n.Timings != early {
+		t.Errorf("the way to n: %+v", n)
+	}
+	for range kept { // the unit's place is another one's in the end
+		receive(t, l, "a", 30, nil)
+	}
+	l.Receive("a", Unit{Arrival: at(30)}, due(500, "m"))
+	if life, ok := l.Explain("a", kept+2); !ok || len(life.Ways) != 1 || life.Ways[0].Deliveries != nil || life.Ways[0].Prepared != 0 || life.Ways[0].Router != "" {
+		t.Errorf("a unit in the place of another: %+v", life)
+	}
+}
+
 func TestExplainKeepsTheLastUnitsAndForgetsAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	l := New("s", grace)

@@ -41,7 +41,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return inspection.Explain(err)
 	}
-	text := Draw(cfg, m)
+	text := draw(cfg, m)
 	if cfg.JSON {
 		b, err := wire.JSON(m)
 		if err != nil {
@@ -53,8 +53,8 @@ func Run(ctx context.Context, cfg Config) error {
 	return err
 }
 
-// Draw gives a unit's life as lines of text: for each model what became of the unit and why, a bar for each stage, and who was handed the outcome.
-func Draw(cfg Config, m *sluicev1.ExplainResponse) string {
+// draw gives a unit's life as lines of text: for each model what became of the unit and why, a bar for each stage, and who was handed the outcome.
+func draw(cfg Config, m *sluicev1.ExplainResponse) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "unit %d of stream %s in session %s", cfg.Sequence, cfg.Stream, cfg.Session)
 	if at := m.GetArrivalTime(); at != nil {

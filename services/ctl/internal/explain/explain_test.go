@@ -103,7 +103,7 @@ func TestDrawing(t *testing.T) {
 
 func TestAUnitThatWasNotDue(t *testing.T) {
 	t.Parallel()
-	text := Draw(Config{Session: "abc", Stream: "camera", Sequence: 8}, &sluicev1.ExplainResponse{
+	text := draw(Config{Session: "abc", Stream: "camera", Sequence: 8}, &sluicev1.ExplainResponse{
 		NotSampled: new(true), Why: new("It was due for no model."), Advice: new("Raise its rate."),
 	})
 	if want := "unit 8 of stream camera in session abc\n  why: It was due for no model.\n  what to do: Raise its rate.\n"; text != want {

@@ -119,6 +119,12 @@ func TestPictureThroughTheEdge(t *testing.T) {
 	if err != nil || len(life.GetOutcomes()) != 1 || life.GetNotSampled() {
 		t.Errorf("Explain: %v, %v", life, err)
 	}
+	if way := life.GetLives(); len(way) != 1 || way[0].GetVerdict() != "RESULT" || len(way[0].GetSteps()) < 3 || way[0].GetModel() != "faces" {
+		t.Errorf("Explain tells of %v", way)
+	}
+	if busy := list.GetSessions()[0].GetActivity(); len(busy) != 1 || !(busy[0].GetUnitRate() > 0) || !(busy[0].GetModels()[0].GetLatencyP95() > 0) {
+		t.Errorf("ListSessions tells of %v", busy)
+	}
 
 	remove, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, c.location, nil)
 	if err != nil {

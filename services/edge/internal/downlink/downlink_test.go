@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -232,5 +233,21 @@ func TestNextEndsWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := s.Next(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want context.Canceled", err)
+	}
+}
+
+func TestDelivered(t *testing.T) {
+	t.Parallel()
+	var told []string
+	h := NewHub(func(m Message, sink string) {
+		told = append(told, fmt.Sprintf("%s/%d %s by %s", m.Stream, m.Sequence, m.Model, sink))
+	})
+	publish(t, h, outcome("camera", 7), report(1), outcome("camera", 8))
+	h.Close()
+	for _, m := range rest(t, subscribe(t, h, 0)) {
+		subscribe(t, h, 0).Delivered(m, "WebSocket")
+	}
+	if want := []string{"camera/7 faces by WebSocket", "camera/8 faces by WebSocket"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

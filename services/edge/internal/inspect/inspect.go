@@ -91,7 +91,7 @@ func (s *service) Explain(_ context.Context, req *sluicev1.ExplainRequest) (*slu
 	unit, ok := s.source.Explain(req.GetSession(), req.GetStream(), req.GetSequence())
 	if !ok {
 		return nil, status.Errorf(codes.NotFound,
-			"unit %d of stream %q in session %q is not kept: the last 512 units of a stream are, until 60 s after its end",
+			"unit %d of stream %q in session %q is not kept: the last 512 units of a stream are, until 60 s after its end, and of as many ended sessions as may live at once",
 			req.GetSequence(), req.GetStream(), req.GetSession())
 	}
 	return explain(unit), nil

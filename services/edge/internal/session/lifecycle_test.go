@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-dev/sluice/pkg/ledger"
 	"github.com/sluice-dev/sluice/pkg/media"
 	"github.com/sluice-dev/sluice/services/edge/internal/downlink"
 	"github.com/sluice-dev/sluice/services/edge/internal/uplink"
@@ -292,8 +293,15 @@ func TestMetricsAreTheLedger(t *testing.T) {
 	if o := wait(t, watched, "watched outcome"); o.Session != c.session.ID() || o.Result == nil {
 		t.Errorf("watched: %+v", o)
 	}
-	if life, ok := r.manager.Explain(c.session.ID(), "m", 1); !ok || len(life.Outcomes) != 1 {
-		t.Errorf("explained: %+v, %v", life, ok)
+	life := handed(t, r.manager, c.session.ID(), "m", 1)
+	if len(life.Outcomes) != 1 || life.Ways[0].Router != "a router" || life.Ways[0].Prepared < 1 || life.Ways[0].Sent < life.Ways[0].Prepared {
+		t.Errorf("explained: %+v", life)
+	}
+	if sinks := life.Ways[0].Deliveries; len(sinks) != 1 || sinks[0].Sink != `data channel "m"` {
+		t.Errorf("handed to %v, want its channel", sinks)
+	}
+	if counts, busy := c.session.Activity(); len(counts) != 1 || len(busy) != 1 || busy[0].Stream != "m" || !(busy[0].Units > 0) || !(busy[0].Models[0].Results > 0) {
+		t.Errorf("busy %+v", busy)
 	}
 	for _, state := range []string{"live", "ended"} {
 		families, err := registry.Gather()
@@ -318,5 +326,24 @@ func TestMetricsAreTheLedger(t *testing.T) {
 			}
 		}
 		c.session.Close("test")
+	}
+}
+
+// handed gives a unit's life once its outcome has been handed to somebody, which is noted a moment after he has it.
+func handed(t *testing.T, m *Manager, session, stream string, sequence uint32) ledger.Life {
+	t.Helper()
+	limit, tick := time.NewTimer(soon), time.NewTicker(time.Millisecond)
+	defer limit.Stop()
+	defer tick.Stop()
+	for {
+		life, ok := m.Explain(session, stream, sequence)
+		if ok && len(life.Ways) > 0 && len(life.Ways[0].Deliveries) > 0 {
+			return life
+		}
+		select {
+		case <-limit.C:
+			t.Fatalf("the outcome was handed to nobody: %+v, %v", life, ok)
+		case <-tick.C:
+		}
 	}
 }
