@@ -34,6 +34,14 @@ const (
 // provoking is a tensor that the faulty models misbehave at; routers try a model with zeros first.
 func provoking() []byte { return bytes.Repeat([]byte{0x3f}, 4*4) }
 
+// harmless is a message of a type that nothing goes wrong with: zeros, or what looks like a picture and is none.
+func harmless(protocol string) []byte {
+	if protocol == tensorType {
+		return make([]byte, 4*4)
+	}
+	return emptyPNG(64)
+}
+
 // calmCauses are the ends that neither stop nor kill anything, so that all of them may come about at once.
 func calmCauses() []cause {
 	order, queue := []sluicev1.Life_Stage{sluicev1.Life_ORDER}, []sluicev1.Life_Stage{sluicev1.Life_QUEUE, sluicev1.Life_INFER}
@@ -52,7 +60,7 @@ func calmCauses() []cause {
 			<-time.After(2 * faultDeadline) // the pace of a sender that is too slow
 			e.send(t, halves[1])
 		}, false},
-		{"OVERLOADED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "pictures", picture, func(t *testing.T, e *explained) { e.send(t, emptyPNG(8000)) }, false},
+		{"OVERLOADED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "pictures", picture, func(t *testing.T, e *explained) { e.send(t, emptyPNG(6000)) }, false},
 		{"DAMAGED", order, "echo", tensorType, func(t *testing.T, e *explained) {
 			// Of two messages at most the chunks are kept: a third one makes room.
 			for id := range uint32(3) {
@@ -65,10 +73,10 @@ func calmCauses() []cause {
 			}
 		}, false},
 		{"TOO_LARGE", order, "echo", tensorType, func(t *testing.T, e *explained) { e.send(t, chunks(1, make([]byte, 1200<<10))...) }, false},
-		{"DRAINING", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "hangs on", tensorType, func(t *testing.T, e *explained) {
+		{"DRAINING", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "hangs-on", tensorType, func(t *testing.T, e *explained) {
 			e.send(t, provoking())
 			stack.Eventually(t, outcomeLimit, "the frame is away", func() error {
-				request := fmt.Sprintf(`{"session": %q, "stream": "hangs on", "sequence": 1}`, e.ID)
+				request := fmt.Sprintf(`{"session": %q, "stream": "hangs-on", "sequence": %d}`, e.ID, e.sent)
 				out, err := stack.TryCommand(t, "", explainLimit, stack.Tool(t, "grpcurl"), "-plaintext", "-d", request, e.stack.EdgeGRPC, "sluice.v1.InspectService/Explain")
 				if err == nil && !containsAll(out, `"OUTWARD"`, `"inFlight"`) {
 					err = errors.New(out)
@@ -135,7 +143,7 @@ func serveFaults(t *testing.T) (models string) {
 		server   string
 		deadline time.Duration
 	}{
-		"echo": {address, faultDeadline}, "slow": {address, longFault}, "hangs": {address, faultDeadline}, "hangs on": {address, longFault},
+		"echo": {address, faultDeadline}, "slow": {address, longFault}, "hangs": {address, faultDeadline}, "hangs-on": {address, longFault},
 		"garbles": {address, faultDeadline}, "refuses": {address, faultDeadline}, "away": {nobody.Addr().String(), faultDeadline},
 	} {
 		models += fmt.Sprintf(`
@@ -207,7 +215,7 @@ func (faults) ModelInfer(ctx context.Context, r *inference.ModelInferRequest) (*
 		name = ""
 	}
 	switch name {
-	case "hangs", "hangs on":
+	case "hangs", "hangs-on":
 		<-ctx.Done()
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case "slow":
@@ -266,15 +274,20 @@ func (r failingRouter) Stream(stream sluicev1.RouterService_StreamServer) error 
 		if err != nil {
 			return err
 		}
-		response := &sluicev1.StreamResponse{Body: &sluicev1.StreamResponse_Opened{Opened: opened}}
+		responses := []*sluicev1.StreamResponse{{Body: &sluicev1.StreamResponse_Opened{Opened: opened}}}
 		if f := m.GetFrame(); f != nil {
 			failure := &sluicev1.Outcome_Error{Error: &sluicev1.Error{Code: sluicev1.Error_INTERNAL.Enum()}}
-			response.Body = &sluicev1.StreamResponse_Outcome{Outcome: &sluicev1.Outcome{
-				Stream: f.Stream, Sequence: f.Sequence, Model: f.GetDue()[0].Model, End: failure,
-			}}
+			responses = []*sluicev1.StreamResponse{
+				{Body: &sluicev1.StreamResponse_Outcome{Outcome: &sluicev1.Outcome{
+					Stream: f.Stream, Sequence: f.Sequence, Model: f.GetDue()[0].Model, End: failure,
+				}}},
+				{Body: &sluicev1.StreamResponse_Credit{Credit: &sluicev1.Credit{Stream: f.Stream, InputId: f.InputId, Frames: new(uint32(1))}}},
+			}
 		}
-		if err := stream.Send(response); err != nil {
-			return err
+		for _, response := range responses {
+			if err := stream.Send(response); err != nil {
+				return err
+			}
 		}
 	}
 }

@@ -348,6 +348,7 @@ func TestExplainTellsTheWay(t *testing.T) {
 	if n.Model != "n" || n.Deadline != 200*ms || n.Prepared <= 0 || n.Sent != 0 || n.Router != "" || n.Deliveries != nil || n.Timings != early {
 		t.Errorf("the way to n: %+v", n)
 	}
+	l.Expire(at(400))
 	for range kept { // the unit's place is another one's in the end
 		receive(t, l, "a", 30, nil)
 	}

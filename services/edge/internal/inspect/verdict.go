@@ -37,7 +37,8 @@ func ofDrop(reason media.DropReason, at sluicev1.Life_Stage) text {
 		return overloaded(at)
 	case media.Damaged:
 		return text{
-			"Packets that its picture depends on were lost on the way from the client and did not come in time, or the stream began in the middle and no key frame had come yet.",
+			"Packets that its picture depends on were lost on the way from the client and did not come in time, or the stream began in the middle and no key frame had come yet; or of " +
+				"a message in chunks not all came.",
 			"Look at the loss between client and edge: a few lost packets are asked for again, many are not. After a loss the edge asks for a key frame; a sender that ignores " +
 				"that should send one every second or two.",
 		}
