@@ -239,15 +239,18 @@ func TestNextEndsWithItsContext(t *testing.T) {
 func TestDelivered(t *testing.T) {
 	t.Parallel()
 	var told []string
-	h := NewHub(func(m Message, sink string) {
-		told = append(told, fmt.Sprintf("%s/%d %s by %s", m.Stream, m.Sequence, m.Model, sink))
-	})
-	publish(t, h, outcome("camera", 7), report(1), outcome("camera", 8))
+	h := NewHub()
+	for _, name := range []string{"first", "second"} {
+		if err := h.PublishTold(outcome("camera", 7), func(sink string) { told = append(told, name+" by "+sink) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, h, report(1))
 	h.Close()
 	for _, m := range rest(t, subscribe(t, h, 0)) {
-		subscribe(t, h, 0).Delivered(m, "WebSocket")
+		m.Delivered("WebSocket")
 	}
-	if want := []string{"camera/7 faces by WebSocket", "camera/8 faces by WebSocket"}; !slices.Equal(told, want) {
+	if want := []string{"first by WebSocket", "second by WebSocket"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 }
