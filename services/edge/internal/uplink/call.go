@@ -25,7 +25,7 @@ type call struct {
 	out  chan media.Frame
 	busy bool
 
-	router  string // its name for itself, for people
+	name    string // the router's for itself, for people
 	needs   *needs // nil until Opened
 	credits map[slot]uint32
 	demands map[demanded]struct{} // in force

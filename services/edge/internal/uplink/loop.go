@@ -203,7 +203,7 @@ func (l *loop) pump() {
 	for i, d := range f.Due {
 		models[i] = d.Model
 	}
-	l.handler.Sent(f.Stream, f.Sequence, models, c.router)
+	l.handler.Sent(f.Stream, f.Sequence, models, c.name)
 	l.pool.metrics.sent.Inc()
 	c.hand(f)
 }
@@ -295,7 +295,7 @@ func (l *loop) opened(c *call, m *sluicev1.Opened, now time.Time) {
 		l.pool.logger.Warn("a model cannot be used", "session", l.session, "router", m.GetRouter(), "reason", why)
 	}
 	c.refit(n)
-	c.router = m.GetRouter()
+	c.name = m.GetRouter()
 	if c == l.next {
 		before := l.current
 		l.pool.place(l.Uplink, c.router)
