@@ -42,24 +42,25 @@ type prometheus struct {
 	base    string
 }
 
-// startPrometheus runs it with the project's own rules.
+// startPrometheus runs it as the documentation says, with the project's own configuration and rules, but for the ports and for how often it looks.
 func startPrometheus(t *testing.T, s *stack.Stack) *prometheus {
 	t.Helper()
 	directory, port := t.TempDir(), stack.FreePort(t)
-	config := fmt.Sprintf(`
-global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [%q]
-scrape_configs:
-  - {job_name: sluice-edge, static_configs: [{targets: [%q]}]}
-  - {job_name: sluice-router, static_configs: [{targets: [%q]}]}
-`, filepath.Join(stack.Root(t), "deploy", "observe", "rules", "*.yml"), s.EdgeAdmin, s.RouterAdmin)
+	shipped := filepath.Join("deploy", "observe", "prometheus.yml")
+	text, err := os.ReadFile(filepath.Join(stack.Root(t), shipped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := strings.NewReplacer("127.0.0.1:8081", s.EdgeAdmin, "127.0.0.1:8082", s.RouterAdmin, "_interval: 10s", "_interval: 1s",
+		"rules/*.yml", filepath.Join(stack.Root(t), "deploy", "observe", "rules", "*.yml")).Replace(string(text))
 	file := filepath.Join(directory, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	example := documented(t)[0].Text
+	command := strings.Fields(strings.NewReplacer(shipped, file, "/tmp/sluice-prometheus", filepath.Join(directory, "data")).Replace(example))
 	p := &prometheus{base: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	p.process = stack.Run(t, "", "prometheus", "--config.file", file, "--storage.tsdb.path", filepath.Join(directory, "data"),
-		"--web.listen-address", fmt.Sprintf("127.0.0.1:%d", port), "--log.level", "warn")
+	p.process = stack.Run(t, "", command[0], append(command[1:], "--web.listen-address", fmt.Sprintf("127.0.0.1:%d", port), "--log.level", "warn")...)
 	p.process.Foreign = true
 	stack.Eventually(t, watched, "Prometheus is ready", func() error {
 		if p.process.Ended() {
