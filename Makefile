@@ -13,6 +13,7 @@ LDFLAGS := -s -w -X github.com/sluice-dev/sluice/pkg/serve.version=$(VERSION)
 # Downloads and built tools are kept outside of the clone, so that a second clone need not fetch them again. .cache is a link to them.
 SLUICE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sluice
 TOOLS := $(SLUICE_CACHE)/bin/$(shell sha256sum .tools/go.mod | cut -c1-12)
+HELM := $(SLUICE_CACHE)/bin/helm-$(shell sha256sum .tools/helm/go.mod | cut -c1-12)
 
 # The router's configuration of `make run`, and the bounds of the long targets.
 FUZZTIME ?= 20s
@@ -25,6 +26,7 @@ E2E ?=
 K8S ?=
 SOAK ?= 2m
 OVERLAY ?= 3m
+IMAGES ?= edge router
 
 .PHONY: help
 help: ## This list
@@ -79,7 +81,7 @@ bench-go:
 
 .PHONY: oipstub
 oipstub: deps-build
-	@go build -o .build/oipstub ./deploy/e2e/bench/oipstub
+	@CGO_ENABLED=0 go build -o .build/oipstub ./deploy/e2e/bench/oipstub
 
 .PHONY: bench-native
 bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit .build/bench/camera-720p30.ivf
@@ -93,13 +95,17 @@ bench-native: .build/bench/encoder .build/bench/reference .build/bench/limit .bu
 fuzz: deps-test ## Every fuzz target for a while (FUZZTIME=20s)
 	@.tools/fuzz.sh $(FUZZTIME)
 
+.PHONY: images
+images: deps-images build models oipstub ## Build the images of edge and router, without a registry, as archives in .build/images (IMAGES="edge router stub"; LOCKED=1 refuses packages that are not those of packages.lock)
+	@deploy/images/build.sh "$(VERSION)" $(IMAGES)
+
 ##@ What an engineer needs
 
 .PHONY: lint
 lint: deps-lint tools .build/protovalidate sdk-node ## Formatting, linters, types, module files, the protobuf contract, generated code
 	test -z "$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go' ':!proto/gen') | tee /dev/stderr)"
 	for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
-	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak,k8s ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && $(TOOLS)/golangci-lint run --build-tags e2e,soak,k8s,chart ./...) || exit 1; done
 	cd $(SDK) && node_modules/.bin/tsc && node_modules/.bin/tsc -p ../page
 	promtool check config deploy/observe/prometheus.yml
 	promtool check rules deploy/observe/rules/*.yml
@@ -110,6 +116,12 @@ lint: deps-lint tools .build/protovalidate sdk-node ## Formatting, linters, type
 	$(MAKE) generate
 	git diff --exit-code -- proto/gen $(SDK)
 	for m in $(MODULES); do (cd $$m && GOWORK=off go build ./...) || exit 1; done
+	$(MAKE) lint-chart
+
+.PHONY: lint-chart
+lint-chart: chart-tools build models ## Lint the Helm chart, render it with each file of its ci folder, check the objects against Kubernetes' own schemas, and what neither can see
+	.tools/helm/check.sh $(HELM) $(SLUICE_CACHE)
+	HELM=$(HELM)/helm go test -count 1 -tags chart ./deploy/e2e/chart
 
 .PHONY: generate
 generate: tools .build/protovalidate generate-sdk ## Write anew the Go code of the protobuf contract and the browser SDK's module
@@ -137,7 +149,7 @@ $(SDK)/node_modules/.package-lock.json: $(SDK)/package-lock.json
 	@cd $(SDK) && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
-.PHONY: deps-build deps-test deps-lint deps-e2e deps-k8s deps-bench
+.PHONY: deps-build deps-test deps-lint deps-e2e deps-k8s deps-bench deps-images
 deps-build:
 	@.tools/deps.sh build
 deps-test:
@@ -150,6 +162,8 @@ deps-k8s:
 	@.tools/deps.sh build k8s
 deps-bench:
 	@.tools/deps.sh build test bench
+deps-images:
+	@.tools/deps.sh build images
 
 .PHONY: tools
 tools: $(TOOLS)/.built
@@ -157,6 +171,14 @@ $(TOOLS)/.built: .tools/go.mod
 	@echo "Building buf, golangci-lint and grpcurl; the first time this takes some minutes"
 	@mkdir -p $(TOOLS)
 	GOWORK=off GOBIN=$(TOOLS) go -C .tools install tool
+	@touch $@
+
+.PHONY: chart-tools
+chart-tools: $(HELM)/.built
+$(HELM)/.built: .tools/helm/go.mod
+	@echo "Building helm and kubeconform; the first time this takes some minutes"
+	@mkdir -p $(HELM)
+	GOWORK=off GOBIN=$(HELM) CGO_ENABLED=0 go -C .tools/helm install -trimpath -ldflags '-s -w' tool
 	@touch $@
 
 .build/protovalidate: .tools/protovalidate.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # deps.sh GROUP…  Installs what Debian's packages a group of make's targets needs and this machine lacks. Groups: build, test, lint,
-# e2e, k8s, bench.
+# e2e, k8s, bench, images.
 # Asks for root only when something is missing. Elsewhere than on Debian or Ubuntu it names what is missing and stops.
 set -euo pipefail
 
@@ -12,6 +12,7 @@ declare -A packages=(
   [k8s]="etcd-server containerd runc containernetworking-plugins nftables conntrack iproute2 procps curl prometheus"
   [bench]="iproute2 libpython3-dev python3-aiortc python3-aiohttp python3-gi gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-nice gstreamer1.0-libav"
+  [images]="buildah"
 )
 # libpython3-dev stands for the shared library of whatever Python 3 it is, which Triton's Python backend is linked with.
 # The kernel's profiler; Ubuntu has it under names that change with the kernel, and does without.

@@ -1,0 +1,24 @@
+{{/* sluice.network.port takes an address like dns:///triton:8001 or wss://host/path: its port. */}}
+{{- define "sluice.network.port" -}}
+{{- $port := regexFind ":[0-9]+(/|$)" . | trimPrefix ":" | trimSuffix "/" -}}
+{{- $port | default (ternary "443" "80" (regexMatch "^(wss|https)://" .)) -}}
+{{- end -}}
+
+{{/* sluice.network.traces takes a service's configuration: the rule that lets its traces out, if it sends any. */}}
+{{- define "sluice.network.traces" -}}
+{{- with (.trace | default dict).endpoint -}}
+- ports: [{port: {{ include "sluice.network.port" . }}}]
+{{- end -}}
+{{- end -}}
+
+{{/* sluice.network.models takes the models, expanded: the ports of their servers, each once, as a JSON list. */}}
+{{- define "sluice.network.models" -}}
+{{- $ports := list -}}
+{{- range . -}}
+{{- with (.backend | default dict).oip }}{{ range .targets }}{{ $ports = append $ports (include "sluice.network.port" . | int) }}{{ end }}{{ end -}}
+{{- with (.backend | default dict).websocket -}}
+{{- range (.urls | default (list .url)) }}{{ $ports = append $ports (include "sluice.network.port" . | int) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end -}}
