@@ -1,6 +1,6 @@
 {{/* sluice.name is what all objects' names begin with. */}}
 {{- define "sluice.name" -}}
-{{- .Values.nameOverride | default .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Values.nameOverride | default .Release.Name | trunc 38 | trimSuffix "-" -}}
 {{- end -}}
 
 {{- define "sluice.edge.name" -}}{{ include "sluice.name" . }}-edge{{- end -}}

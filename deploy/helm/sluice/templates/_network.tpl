@@ -4,9 +4,9 @@
 {{- $port | default (ternary "443" "80" (regexMatch "^(wss|https)://" .)) -}}
 {{- end -}}
 
-{{/* sluice.network.traces takes a service's configuration: the rule that lets its traces out, if it sends any. */}}
+{{/* sluice.network.traces is the rule that lets traces out, if there are any. */}}
 {{- define "sluice.network.traces" -}}
-{{- with (.trace | default dict).endpoint -}}
+{{- with .Values.trace.endpoint -}}
 - ports: [{port: {{ include "sluice.network.port" . }}}]
 {{- end -}}
 {{- end -}}

@@ -23,14 +23,19 @@
 {{- $http := dict "listen" ":8080" "public_url" $edge.publicURL -}}
 {{- if $edge.tlsSecret }}{{ $_ := set $http "tls" (dict "cert" "/etc/sluice-https/tls.crt" "key" "/etc/sluice-https/tls.key") }}{{ end -}}
 {{- $router := dict "target" (printf "dns:///%s:50051" (include "sluice.router.name" .root)) -}}
-{{- if .root.Values.mtls.enabled }}{{ $_ := set $router "tls" (dict "ca" "/etc/sluice-mtls/ca.crt" "cert" "/etc/sluice-mtls/tls.crt" "key" "/etc/sluice-mtls/tls.key") }}{{ end -}}
+{{- with .root.Values.mtls -}}
+{{- if .enabled }}{{ $_ := set $router "tls" (dict "ca" "/etc/sluice-mtls/ca.crt" "cert" "/etc/sluice-mtls/tls.crt" "key" "/etc/sluice-mtls/tls.key" "name" .routerName) }}{{ end -}}
+{{- end -}}
+{{- $name := include "sluice.edge.name" .root -}}
 {{- $config := dict
   "http" $http
   "ice" (dict "udp" $port "tcp" (ternary $port "" $edge.ice.tcp) "addresses" $addresses)
   "router" $router
+  "cluster" (dict "name" (printf "%s-%d" $name (int .index)) "domain" (printf "%s-members.%s.svc.%s" $name .root.Release.Namespace .root.Values.clusterDomain) "port" 8080)
   "grpc" (dict "listen" ":50052")
   "admin" (dict "listen" ":8081")
   "log" (dict "format" "json")
+  "trace" .root.Values.trace
   "drain" (printf "%ds" (int $edge.drainSeconds))
 -}}
 {{- toYaml (mergeOverwrite $config (deepCopy $edge.config)) -}}

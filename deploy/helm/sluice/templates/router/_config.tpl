@@ -9,10 +9,14 @@
   "listen" ":50051"
   "admin" (dict "listen" ":8082")
   "log" (dict "format" "json")
+  "trace" .Values.trace
+  "watch" "5s"
   "drain" (printf "%ds" (int .Values.router.drainSeconds))
 -}}
-{{- if .Values.mtls.enabled -}}
-{{- $_ := set $config "tls" (dict "cert" "/etc/sluice-mtls/tls.crt" "key" "/etc/sluice-mtls/tls.key" "client_ca" "/etc/sluice-mtls/ca.crt") -}}
+{{- with .Values.mtls -}}
+{{- if .enabled -}}
+{{- $_ := set $config "tls" (dict "cert" "/etc/sluice-mtls/tls.crt" "key" "/etc/sluice-mtls/tls.key" "client_ca" "/etc/sluice-mtls/ca.crt" "client_names" .edgeNames) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $config (deepCopy .Values.router.config)) -}}
 {{- end -}}
