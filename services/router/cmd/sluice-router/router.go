@@ -151,7 +151,7 @@ func (r *router) run(ctx context.Context, calls, admin net.Listener) error {
 	if dispatchErr == nil { // A backend that never came back still uses its model.
 		err = errors.Join(err, r.models.close())
 	}
-	err = errors.Join(err, r.traces.Close())
+	err = errors.Join(err, r.traces.Close()) //nolint:contextcheck // what is left is sent when ctx has ended
 	r.logger.Info("the router has ended")
 	return err
 }

@@ -24,9 +24,9 @@ type tracing struct {
 }
 
 func (o tracing) Ended(f *Frame, outcome media.Outcome) {
-	o.session.mu.Lock()
-	defer o.session.mu.Unlock()
-	o.session.outcomes = append(o.session.outcomes, timed{outcome, time.Since(o.session.start)})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.outcomes = append(o.outcomes, timed{outcome, time.Since(o.start)})
 	if f.Span != nil {
 		f.Span.End()
 	}
