@@ -46,53 +46,53 @@ func harmless(protocol string) []byte {
 func calmCauses() []cause {
 	order, queue := []sluicev1.Life_Stage{sluicev1.Life_ORDER}, []sluicev1.Life_Stage{sluicev1.Life_QUEUE, sluicev1.Life_INFER}
 	infer, picture := []sluicev1.Life_Stage{sluicev1.Life_INFER}, "image/png"
-	one := func(t *testing.T, e *explained) { e.send(t, provoking()) }
+	one := func(e *explained) { e.send(provoking()) }
 	return []cause{
 		{"RESULT", []sluicev1.Life_Stage{sluicev1.Life_HOMEWARD}, "echo", tensorType, one, false},
-		{"SUPERSEDED", []sluicev1.Life_Stage{sluicev1.Life_TURN, sluicev1.Life_SLOT, sluicev1.Life_QUEUE}, "slow", tensorType, func(t *testing.T, e *explained) {
+		{"SUPERSEDED", []sluicev1.Life_Stage{sluicev1.Life_TURN, sluicev1.Life_SLOT, sluicev1.Life_QUEUE}, "slow", tensorType, func(e *explained) {
 			for range 20 {
-				e.send(t, provoking())
+				e.send(provoking())
 			}
 		}, false},
-		{"EXPIRED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "echo", tensorType, func(t *testing.T, e *explained) {
+		{"EXPIRED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "echo", tensorType, func(e *explained) {
 			halves := twoChunks(provoking())
-			e.send(t, halves[0])
+			e.send(halves[0])
 			<-time.After(2 * faultDeadline) // the pace of a sender that is too slow
-			e.send(t, halves[1])
+			e.send(halves[1])
 		}, false},
-		{"OVERLOADED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "pictures", picture, func(t *testing.T, e *explained) { e.send(t, emptyPNG(6000)) }, false},
-		{"DAMAGED", order, "echo", tensorType, func(t *testing.T, e *explained) {
+		{"OVERLOADED", []sluicev1.Life_Stage{sluicev1.Life_TURN}, "pictures", picture, func(e *explained) { e.send(emptyPNG(6000)) }, false},
+		{"DAMAGED", order, "echo", tensorType, func(e *explained) {
 			// Of two messages at most the chunks are kept: a third one makes room.
 			for id := range uint32(3) {
-				e.send(t, chunks(id, make([]byte, 65<<10))[0])
+				e.send(chunks(id, make([]byte, 65<<10))[0])
 			}
 		}, false},
-		{"RATE_LIMITED", order, "echo", tensorType, func(t *testing.T, e *explained) {
+		{"RATE_LIMITED", order, "echo", tensorType, func(e *explained) {
 			for range 12 {
-				e.send(t, make([]byte, 250_000))
+				e.send(make([]byte, 250_000))
 			}
 		}, false},
-		{"TOO_LARGE", order, "echo", tensorType, func(t *testing.T, e *explained) { e.send(t, chunks(1, make([]byte, 1200<<10))...) }, false},
-		{"DRAINING", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "hangs-on", tensorType, func(t *testing.T, e *explained) {
-			e.send(t, provoking())
-			stack.Eventually(t, outcomeLimit, "the frame is away", func() error {
+		{"TOO_LARGE", order, "echo", tensorType, func(e *explained) { e.send(chunks(1, make([]byte, 1200<<10))...) }, false},
+		{"DRAINING", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "hangs-on", tensorType, func(e *explained) {
+			e.send(provoking())
+			stack.Eventually(e.t, outcomeLimit, "the frame is away", func() error {
 				request := fmt.Sprintf(`{"session": %q, "stream": "hangs-on", "sequence": %d}`, e.ID, e.sent)
-				out, err := stack.TryCommand(t, "", explainLimit, stack.Tool(t, "grpcurl"), "-plaintext", "-d", request, e.stack.EdgeGRPC, "sluice.v1.InspectService/Explain")
+				out, err := stack.TryCommand(e.t, "", explainLimit, stack.Tool(e.t, "grpcurl"), "-plaintext", "-d", request, e.stack.EdgeGRPC, "sluice.v1.InspectService/Explain")
 				if err == nil && !containsAll(out, `"OUTWARD"`, `"inFlight"`) {
 					err = errors.New(out)
 				}
 				return err
 			})
-			if err := e.Delete(t.Context()); err != nil {
-				t.Fatal(err)
+			if err := e.Delete(e.t.Context()); err != nil {
+				e.t.Fatal(err)
 			}
 		}, true},
 		{"BACKEND_UNAVAILABLE", queue, "away", tensorType, one, false},
 		{"BACKEND_TIMEOUT", infer, "hangs", tensorType, one, false},
 		{"BACKEND_PROTOCOL", infer, "garbles", tensorType, one, false},
 		{"BACKEND_REJECTED", infer, "refuses", tensorType, one, false},
-		{"DECODER", []sluicev1.Life_Stage{sluicev1.Life_DECODE}, "pictures", picture, func(t *testing.T, e *explained) { e.send(t, emptyPNG(64)) }, false},
-		{"UNSUPPORTED", order, "pictures", picture, func(t *testing.T, e *explained) { e.send(t, hugePNG()) }, false},
+		{"DECODER", []sluicev1.Life_Stage{sluicev1.Life_DECODE}, "pictures", picture, func(e *explained) { e.send(emptyPNG(64)) }, false},
+		{"UNSUPPORTED", order, "pictures", picture, func(e *explained) { e.send(hugePNG()) }, false},
 	}
 }
 

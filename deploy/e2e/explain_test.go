@@ -31,6 +31,7 @@ const (
 // explained is a session with one data channel, whose outcomes come back on it.
 type explained struct {
 	*client.Client
+	t        *testing.T
 	stack    *stack.Stack
 	outcomes chan *sluicev1.Outcome
 	sent     uint32 // messages
@@ -39,7 +40,7 @@ type explained struct {
 // explainable connects a session of a model. The channel is named like the model.
 func explainable(t *testing.T, s *stack.Stack, model, protocol string) *explained {
 	t.Helper()
-	e := &explained{stack: s, outcomes: make(chan *sluicev1.Outcome, 1024)}
+	e := &explained{t: t, stack: s, outcomes: make(chan *sluicev1.Outcome, 1024)}
 	c, err := client.New(client.Options{
 		Edge: s.HTTP, Models: []string{model}, Label: model, Protocol: protocol, HTTP: &http.Client{Timeout: outcomeLimit},
 		OnMessage: func(b []byte) {
@@ -70,11 +71,11 @@ func explainable(t *testing.T, s *stack.Stack, model, protocol string) *explaine
 }
 
 // send sends messages on the session's channel.
-func (e *explained) send(t *testing.T, messages ...[]byte) {
-	t.Helper()
+func (e *explained) send(messages ...[]byte) {
+	e.t.Helper()
 	for _, m := range messages {
 		if err := e.Channel.Send(m); err != nil {
-			t.Fatal(err)
+			e.t.Fatal(err)
 		}
 		e.sent++
 	}
@@ -84,7 +85,7 @@ func (e *explained) send(t *testing.T, messages ...[]byte) {
 func (e *explained) ready(t *testing.T, message []byte) {
 	t.Helper()
 	stack.Eventually(t, outcomeLimit, "the session's models are known", func() error {
-		e.send(t, message)
+		e.send(message)
 		if e.outcomeSoon() == nil {
 			return errors.New("no outcome")
 		}
@@ -152,7 +153,7 @@ type cause struct {
 	// model is that of the session, protocol that of its channel.
 	model, protocol string
 	// provoke makes a unit come to its end.
-	provoke func(t *testing.T, e *explained)
+	provoke func(e *explained)
 	// gone is true where the client is not there any more for the outcome of the last message that was sent.
 	gone bool
 }
@@ -162,7 +163,7 @@ func (c *cause) check(t *testing.T, s *stack.Stack) {
 	t.Helper()
 	e := explainable(t, s, c.model, c.protocol)
 	e.ready(t, harmless(c.protocol))
-	c.provoke(t, e)
+	c.provoke(e)
 	stream, sequence := c.model, e.sent
 	if !c.gone {
 		o := e.outcome(t, c.verdict)
@@ -239,7 +240,7 @@ func TestExplain(t *testing.T) {
 			return err
 		})
 		internal := cause{
-			"INTERNAL", []sluicev1.Life_Stage{sluicev1.Life_QUEUE}, "broken", tensorType, func(t *testing.T, e *explained) { e.send(t, provoking()) }, false,
+			"INTERNAL", []sluicev1.Life_Stage{sluicev1.Life_QUEUE}, "broken", tensorType, func(e *explained) { e.send(provoking()) }, false,
 		}
 		internal.check(t, alone)
 	})
@@ -257,9 +258,10 @@ func TestExplain(t *testing.T) {
 
 // checkTools asks sluicectl about a session that lives.
 func checkTools(t *testing.T, s *stack.Stack) {
+	t.Helper()
 	e := explainable(t, s, "echo", tensorType)
 	e.ready(t, harmless(tensorType))
-	e.send(t, provoking())
+	e.send(provoking())
 	e.outcome(t, "RESULT")
 	ctl := stack.Binary(t, "sluicectl")
 	for _, address := range []string{s.EdgeGRPC, s.RouterGRPC} {
@@ -289,17 +291,17 @@ func checkTools(t *testing.T, s *stack.Stack) {
 // routerCauses are the ends that come of a router's: it is stopped, and then killed, so they are the last.
 func routerCauses(s *stack.Stack) []cause {
 	return []cause{
-		{"ROUTER_LOST", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "echo", tensorType, func(t *testing.T, e *explained) {
+		{"ROUTER_LOST", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "echo", tensorType, func(e *explained) {
 			if err := syscall.Kill(s.Router.PID(), syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
+				e.t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = syscall.Kill(s.Router.PID(), syscall.SIGCONT) })
-			e.send(t, provoking())
+			e.t.Cleanup(func() { _ = syscall.Kill(s.Router.PID(), syscall.SIGCONT) })
+			e.send(provoking())
 		}, false},
-		{"NO_ROUTER", []sluicev1.Life_Stage{sluicev1.Life_TURN, sluicev1.Life_SLOT}, "echo", tensorType, func(t *testing.T, e *explained) {
-			s.Router.Kill(t)
-			stack.Eventually(t, outcomeLimit, "a frame finds no router", func() error {
-				e.send(t, provoking())
+		{"NO_ROUTER", []sluicev1.Life_Stage{sluicev1.Life_TURN, sluicev1.Life_SLOT}, "echo", tensorType, func(e *explained) {
+			s.Router.Kill(e.t)
+			stack.Eventually(e.t, outcomeLimit, "a frame finds no router", func() error {
+				e.send(provoking())
 				o := e.outcomeSoon()
 				if o == nil || verdictOf(o) != "NO_ROUTER" {
 					return fmt.Errorf("outcome %v", o)
