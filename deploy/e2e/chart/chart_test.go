@@ -25,25 +25,27 @@ import (
 
 // TestServicesReachPods looks whether each Service finds the pods of exactly one workload, at a port that they have.
 func TestServicesReachPods(t *testing.T) {
-	eachValues(t, func(t *testing.T, r rendered) {
-		for _, s := range r.services {
-			var found []workload
-			for _, w := range r.workloads {
-				if selects(s.Spec.Selector, w) {
-					found = append(found, w)
+	for name, r := range allRendered(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, s := range r.services {
+				var found []workload
+				for _, w := range r.workloads {
+					if selects(s.Spec.Selector, w) {
+						found = append(found, w)
+					}
+				}
+				if len(found) != 1 {
+					t.Errorf("Service %s finds the pods of %d workloads", s.Metadata.Name, len(found))
+					continue
+				}
+				for _, port := range s.Spec.Ports {
+					if name, named := port.TargetPort.(string); named && !hasPort(found[0], name) {
+						t.Errorf("Service %s leads to the port %q, which %s has not", s.Metadata.Name, name, found[0].Metadata.Name)
+					}
 				}
 			}
-			if len(found) != 1 {
-				t.Errorf("Service %s finds the pods of %d workloads", s.Metadata.Name, len(found))
-				continue
-			}
-			for _, port := range s.Spec.Ports {
-				if name, named := port.TargetPort.(string); named && !hasPort(found[0], name) {
-					t.Errorf("Service %s leads to the port %q, which %s has not", s.Metadata.Name, name, found[0].Metadata.Name)
-				}
-			}
-		}
-	})
+		})
+	}
 }
 
 // selects tells whether a selector finds a workload's pods. A StatefulSet's pods have their names as labels too.
@@ -74,43 +76,45 @@ func hasPort(w workload, name string) bool {
 // TestEachEdgeHasItsPort looks whether each edge listens where its own Service leads, and whether clients find it there: they are told the port that it
 // listens on.
 func TestEachEdgeHasItsPort(t *testing.T) {
-	eachValues(t, func(t *testing.T, r rendered) {
-		set := r.workload(t, "-edge")
-		configurations := r.config(t, "-edge")
-		taken := make(map[string]string)
-		for _, s := range r.services {
-			pod := s.Spec.Selector["statefulset.kubernetes.io/pod-name"]
-			if pod == "" {
-				continue
-			}
-			var config struct {
-				ICE struct{ UDP, TCP string }
-			}
-			if err := yaml.Unmarshal([]byte(configurations[pod+".yaml"]), &config); err != nil || config.ICE.UDP == "" {
-				t.Fatalf("%s has no configuration: %v", pod, err)
-			}
-			for _, port := range s.Spec.Ports {
-				listens := map[string]string{"UDP": config.ICE.UDP, "TCP": config.ICE.TCP}[port.Protocol]
-				if want := fmt.Sprintf(":%d", port.Port); listens != want || fmt.Sprint(port.TargetPort) != want[1:] {
-					t.Errorf("%s listens on %q, and its Service leads from %s to %v", pod, listens, want, port.TargetPort)
-				}
-				if s.Spec.Type != "NodePort" {
+	for name, r := range allRendered(t) {
+		t.Run(name, func(t *testing.T) {
+			set := r.workload(t, "-edge")
+			configurations := r.config(t, "-edge")
+			taken := make(map[string]string)
+			for _, s := range r.services {
+				pod := s.Spec.Selector["statefulset.kubernetes.io/pod-name"]
+				if pod == "" {
 					continue
 				}
-				if port.NodePort != port.Port {
-					t.Errorf("%s tells clients port %d and is reached on %d", pod, port.Port, port.NodePort)
+				var config struct {
+					ICE struct{ UDP, TCP string }
 				}
-				key := fmt.Sprint(port.Protocol, port.NodePort)
-				if other := taken[key]; other != "" {
-					t.Errorf("%s and %s have both %s", pod, other, key)
+				if err := yaml.Unmarshal([]byte(configurations[pod+".yaml"]), &config); err != nil || config.ICE.UDP == "" {
+					t.Fatalf("%s has no configuration: %v", pod, err)
 				}
-				taken[key] = pod
+				for _, port := range s.Spec.Ports {
+					listens := map[string]string{"UDP": config.ICE.UDP, "TCP": config.ICE.TCP}[port.Protocol]
+					if want := fmt.Sprintf(":%d", port.Port); listens != want || fmt.Sprint(port.TargetPort) != want[1:] {
+						t.Errorf("%s listens on %q, and its Service leads from %s to %v", pod, listens, want, port.TargetPort)
+					}
+					if s.Spec.Type != "NodePort" {
+						continue
+					}
+					if port.NodePort != port.Port {
+						t.Errorf("%s tells clients port %d and is reached on %d", pod, port.Port, port.NodePort)
+					}
+					key := fmt.Sprint(port.Protocol, port.NodePort)
+					if other := taken[key]; other != "" {
+						t.Errorf("%s and %s have both %s", pod, other, key)
+					}
+					taken[key] = pod
+				}
 			}
-		}
-		if set.Spec.ServiceName != set.Metadata.Name+"-members" {
-			t.Errorf("the edges' names are in %q", set.Spec.ServiceName)
-		}
-	})
+			if set.Spec.ServiceName != set.Metadata.Name+"-members" {
+				t.Errorf("the edges' names are in %q", set.Spec.ServiceName)
+			}
+		})
+	}
 }
 
 // TestServicesAcceptTheirConfiguration hands every configuration to the service that it is for.
@@ -130,14 +134,16 @@ func TestServicesAcceptTheirConfiguration(t *testing.T) {
 			t.Errorf("%s: %v: %s", name, err, said)
 		}
 	}
-	eachValues(t, func(t *testing.T, r rendered) {
-		for name, text := range r.config(t, "-edge") {
-			check(t, "sluice-edge", name, text)
-		}
-		for name, text := range r.config(t, "-router") {
-			check(t, "sluice-router", name, text, "--onnx.library", library)
-		}
-	})
+	for name, r := range allRendered(t) {
+		t.Run(name, func(t *testing.T) {
+			for name, text := range r.config(t, "-edge") {
+				check(t, "sluice-edge", name, text)
+			}
+			for name, text := range r.config(t, "-router") {
+				check(t, "sluice-router", name, text, "--onnx.library", library)
+			}
+		})
+	}
 	for _, file := range []string{"deploy/compose/router.yaml", "deploy/images/edge/edge.yaml"} {
 		text, err := os.ReadFile(filepath.Join(root, file))
 		if err != nil {

@@ -119,22 +119,22 @@ func decode[T any](t *testing.T, document []byte) T {
 	return v
 }
 
-// eachValues runs a test for each file of values that `make lint-chart` rendered the chart with.
-func eachValues(t *testing.T, test func(t *testing.T, r rendered)) {
+// allRendered gives what `make lint-chart` rendered, by the names of the files of values.
+func allRendered(t *testing.T) map[string]rendered {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(stack.Root(t), ".build", "chart", "*.yaml"))
 	if err != nil || len(paths) < 8 {
 		t.Fatalf("there are %d rendered files in .build/chart: run the tests by `make lint-chart`, which renders the chart", len(paths))
 	}
+	all := make(map[string]rendered)
 	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			test(t, parse(t, text))
-		})
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[strings.TrimSuffix(filepath.Base(path), ".yaml")] = parse(t, text)
 	}
+	return all
 }
 
 // render gives what the chart makes of values, a YAML text, or why it refuses them.
