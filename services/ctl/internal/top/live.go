@@ -17,9 +17,19 @@ const around = 7
 
 // live shows a table that is drawn anew at each look, until ctx ends or the user quits.
 func live(ctx context.Context, cfg Config, look func(context.Context) (*sluicev1.ListSessionsResponse, error), by int) error {
-	m := screen{cfg: cfg, order: order{by: by}, look: func() tea.Msg {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends what Bubble Tea's commands still wait for
+	m := screen{order: order{by: by}, look: func() tea.Msg {
 		sessions, err := look(ctx)
 		return looked{sessions, time.Now(), err}
+	}, pause: func() tea.Msg {
+		timer := time.NewTimer(cfg.Every)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		return again{}
 	}}
 	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
@@ -30,8 +40,8 @@ func live(ctx context.Context, cfg Config, look func(context.Context) (*sluicev1
 
 // screen is the state of the table; Bubble Tea's loop owns it.
 type screen struct {
-	cfg    Config
 	look   tea.Cmd
+	pause  tea.Cmd // until the time for another look
 	order  order
 	height int
 	rows   []row
@@ -58,7 +68,7 @@ func (s screen) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		if s.err = msg.err; msg.err == nil {
 			s.rows = rowsOf(msg.sessions, msg.at)
 		}
-		return s, tea.Tick(s.cfg.Every, func(time.Time) tea.Msg { return again{} })
+		return s, s.pause
 	case again:
 		return s, s.look
 	case tea.WindowSizeMsg:
