@@ -33,7 +33,7 @@ func live(ctx context.Context, cfg Config, look func(context.Context) (*sluicev1
 	}}
 	_, err := tea.NewProgram(m, tea.WithContext(ctx), tea.WithInput(cfg.In), tea.WithOutput(cfg.Out), tea.WithoutSignalHandler()).Run()
 	if ctx.Err() != nil || errors.Is(err, tea.ErrInterrupted) {
-		return nil //nolint:nilerr // Whoever interrupts it has seen enough.
+		return nil // whoever interrupts it has seen enough
 	}
 	return err
 }
