@@ -77,6 +77,7 @@ func (f *fleet) startEdge(t *testing.T, flags ...string) {
 }
 
 func loopback(t *testing.T) string {
+	t.Helper()
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(stack.FreePort(t)))
 }
 

@@ -184,7 +184,7 @@ func TestKilledEdge(t *testing.T) {
 	f.edges[0].KillAll(t)
 	for i, v := range victims {
 		v.stop()
-		<-v.paced // How it ended is its own business.
+		_ = <-v.paced // How it ended is its own business.
 		for _, text := range v.wrong {
 			t.Errorf("caller %d: %s", i, text)
 		}

@@ -62,6 +62,7 @@ func frames(first, n int) *inference.ModelInferRequest {
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	serving(t, configured(func(c *Config) { c.Shape = []int64{4, 8, 2} }), func(t *testing.T, s *Server) {
+		t.Helper()
 		about, err := s.ModelMetadata(t.Context(), &inference.ModelMetadataRequest{Name: "stub"})
 		if err != nil || !slices.Equal(about.GetInputs()[0].GetShape(), []int64{-1, 4, 8, 2}) {
 			t.Errorf("described as %v, %v", about, err)
