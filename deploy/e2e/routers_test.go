@@ -184,7 +184,7 @@ func TestKilledEdge(t *testing.T) {
 	f.edges[0].KillAll(t)
 	for i, v := range victims {
 		v.stop()
-		_ = <-v.paced // How it ended is its own business.
+		t.Logf("caller %d ended with %v", i, <-v.paced)
 		for _, text := range v.wrong {
 			t.Errorf("caller %d: %s", i, text)
 		}
