@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,23 +21,23 @@ const token = "administrator"
 // network gives the namespace that the process is in the interfaces of a node, and makes the client's beside it.
 func (n *Node) network(t testing.TB) {
 	t.Helper()
-	for _, arguments := range [][]string{
-		{"link", "set", "lo", "up"},
-		{"link", "add", "node0", "type", "bridge"},
-		{"address", "add", Address + "/24", "dev", "node0"},
-		{"link", "set", "node0", "up"},
+	for _, arguments := range []string{
+		"link set lo up",
+		"link add node0 type bridge",
+		"address add " + Address + "/24 dev node0",
+		"link set node0 up",
 		// It leads nowhere, but without one the addresses of services are unreachable before they are translated.
-		{"route", "add", "default", "dev", "node0"},
-		{"netns", "add", Client},
-		{"link", "add", "client0", "type", "veth", "peer", "name", "eth0", "netns", Client},
-		{"address", "add", gateway + "/24", "dev", "client0"},
-		{"link", "set", "client0", "up"},
-		{"-n", Client, "link", "set", "lo", "up"},
-		{"-n", Client, "address", "add", client + "/24", "dev", "eth0"},
-		{"-n", Client, "link", "set", "eth0", "up"},
-		{"-n", Client, "route", "add", "default", "via", gateway},
+		"route add default dev node0",
+		"netns add " + Client,
+		"link add client0 type veth peer name eth0 netns " + Client,
+		"address add " + gateway + "/24 dev client0",
+		"link set client0 up",
+		"-n " + Client + " link set lo up",
+		"-n " + Client + " address add " + client + "/24 dev eth0",
+		"-n " + Client + " link set eth0 up",
+		"-n " + Client + " route add default via " + gateway,
 	} {
-		stack.Command(t, "", readyLimit, "ip", arguments...)
+		stack.Command(t, "", readyLimit, "ip", strings.Fields(arguments)...)
 	}
 	stack.Command(t, "", readyLimit, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 }
