@@ -123,6 +123,7 @@ func (n *Node) apiserver() []string {
 		"--service-account-key-file=" + n.path("accounts.pub"), "--service-account-signing-key-file=" + n.path("accounts.key"),
 		"--service-account-issuer=https://kubernetes.default.svc", "--token-auth-file=" + n.path("tokens.csv"), "--authorization-mode=Node,RBAC",
 		"--service-cluster-ip-range=" + services, "--enable-admission-plugins=NodeRestriction", "--enable-aggregator-routing=true",
+		"--allow-privileged=true", // it is Pod Security that is to refuse them
 		"--requestheader-client-ca-file=" + n.path("front-proxy-ca.crt"), "--requestheader-allowed-names=front-proxy-client", "--requestheader-extra-headers-prefix=X-Remote-Extra-",
 		"--requestheader-group-headers=X-Remote-Group", "--requestheader-username-headers=X-Remote-User",
 		"--proxy-client-cert-file=" + n.path("front-proxy.crt"), "--proxy-client-key-file=" + n.path("front-proxy.key"),

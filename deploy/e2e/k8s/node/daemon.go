@@ -4,14 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
-// shownLines is how much of a log a failed test shows of each part.
-const shownLines = 15
-
-// Daemon runs a program until the test ends. What it says goes to a file of its name; when the test fails, the end of it is shown.
+// Daemon runs a program until the test ends. What it says goes to a file of its name among the logs.
 func (n *Node) Daemon(t testing.TB, name, binary string, arguments ...string) {
 	t.Helper()
 	n.daemon(t, name, binary, arguments...)
@@ -38,15 +34,11 @@ func (n *Node) daemon(t testing.TB, name, binary string, arguments ...string) {
 	t.Cleanup(func() {
 		select {
 		case <-ended:
-			t.Errorf("%s ended before the test: %s", name, command.ProcessState)
+			t.Errorf("%s ended before the test: %s: see %s", name, command.ProcessState, path)
 		default:
 			_ = command.Process.Kill() // There is nothing to tidy up: the namespaces go, and the folder.
 			<-ended
 		}
 		_ = log.Close()
-		if text, err := os.ReadFile(path); err == nil && t.Failed() {
-			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-			t.Logf("%s, the end of %s:\n%s", name, path, strings.Join(lines[max(0, len(lines)-shownLines):], "\n"))
-		}
 	})
 }

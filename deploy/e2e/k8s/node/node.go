@@ -45,7 +45,8 @@ type Node struct {
 	bin, work, logs string
 }
 
-// Start runs a node with cluster DNS until the test ends. Images are archives that the pods may use, beside what the node needs for itself; logs is a folder that the parts' logs go to.
+// Start runs a node with cluster DNS until the test ends. Images are archives that the pods may use, beside what the node needs for itself; logs is a folder that its parts' logs go to, and below pods those of the
+// containers.
 func Start(t testing.TB, bin, work, logs string, images ...string) *Node {
 	t.Helper()
 	if work == "" || bin == "" {
@@ -137,7 +138,7 @@ func (n *Node) render(t testing.TB, name string) string {
 	}
 	var text strings.Builder
 	if err := parsed.Execute(&text, map[string]string{
-		"Work": n.work, "Kubeconfig": n.Kubeconfig, "Token": token, "Name": Name, "Address": Address, "Pods": pods, "DNS": DNS,
+		"Work": n.work, "Logs": n.logs, "Kubeconfig": n.Kubeconfig, "Token": token, "Name": Name, "Address": Address, "Pods": pods, "DNS": DNS,
 	}); err != nil {
 		t.Fatal(err)
 	}
