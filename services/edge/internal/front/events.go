@@ -60,6 +60,7 @@ func (f *Front) results(w http.ResponseWriter, r *http.Request, _ principal) err
 	if stream.begin() == nil {
 		stream.follow(r.Context(), sink)
 	}
+	_ = takeUntil(stream.control, time.Now().Add(eventTimeout)) // for the answer's end, which net/http writes; a client that is gone needs none
 	return nil
 }
 
@@ -148,11 +149,23 @@ func (s *eventStream) send() error {
 	if s.buffer.Len() == 0 {
 		return nil
 	}
-	if err := s.control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := takeUntil(s.control, time.Now().Add(eventTimeout)); err != nil {
 		return err
 	}
 	if _, err := s.buffer.WriteTo(s.w); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	return takeUntil(s.control, time.Time{})
+}
+
+// takeUntil sets when a client has to have taken what is written from here on; zero for never. A stream has none between its events: over HTTP/2 one that passes ends the stream,
+// even while nothing is being written.
+func takeUntil(control *http.ResponseController, at time.Time) error {
+	if err := control.SetWriteDeadline(at); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/http"
@@ -51,16 +52,37 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 // inMemory serves a front inside a synctest bubble and gives a client of it. stop ends the server and says how.
 func inMemory(t *testing.T, f *Front) (client *http.Client, stop func() error) {
 	t.Helper()
+	dial, stopServer := servePipes(f, nil)
+	client, closeIdle := clientOver(dial)
+	return client, func() error {
+		err := stopServer()
+		closeIdle()
+		return err
+	}
+}
+
+// inMemoryHTTP2 is inMemory with HTTP/2, and so TLS. Its addresses begin with https.
+func inMemoryHTTP2(t *testing.T, f *Front) (client *http.Client, stop func() error) {
+	t.Helper()
+	// Tickets are written while the client writes too, and a pipe holds neither.
+	dial, stopServer := servePipes(f, &tls.Config{Certificates: []tls.Certificate{selfSigned(t)}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true})
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} // self-signed
+	return &http.Client{Transport: transport}, func() error {
+		err := stopServer()
+		transport.CloseIdleConnections()
+		return err
+	}
+}
+
+// servePipes serves a front over connections that dial makes, until stop is called, which says how it ended.
+func servePipes(f *Front, secure *tls.Config) (dial func(context.Context, string, string) (net.Conn, error), stop func() error) {
 	listener := newPipes()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- f.Serve(ctx, listener, nil) }()
-	client, closeIdle := clientOver(listener.dial)
-	return client, func() error {
+	go func() { done <- f.Serve(ctx, listener, secure) }()
+	return listener.dial, func() error {
 		cancel()
-		err := <-done
-		closeIdle()
-		return err
+		return <-done
 	}
 }
 
@@ -73,7 +95,12 @@ func clientOver(dial func(context.Context, string, string) (net.Conn, error)) (c
 // openResults asks for a session's results and skips the retry field.
 func openResults(t *testing.T, client *http.Client, id, last string) (events *bufio.Reader, hangUp func()) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://edge.example/sessions/"+id+"/results", nil)
+	return openResultsAt(t, client, "http://edge.example", id, last)
+}
+
+func openResultsAt(t *testing.T, client *http.Client, base, id, last string) (events *bufio.Reader, hangUp func()) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/sessions/"+id+"/results", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +279,27 @@ func TestResultsComments(t *testing.T) {
 		if comments != 2 {
 			t.Errorf("%d comments in 40 s of results, want 2", comments)
 		}
+		hangUp()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Over HTTP/2 a deadline ends a stream while nothing is written: a silent one must have none.
+func TestResultsSilentOverHTTP2(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, sessions := fixture(t, nil)
+		client, stop := inMemoryHTTP2(t, f)
+		session := running(t, sessions)
+		events, hangUp := openResultsAt(t, client, "https://edge.example", session.id, "")
+		for range 3 {
+			expectBlock(t, events, ": still here")
+		}
+		session.publish(t, 1)
+		expectBlock(t, events, outcomeBlock(1, 1))
+		expectBlock(t, events, ": still here")
 		hangUp()
 		if err := stop(); err != nil {
 			t.Error(err)

@@ -166,6 +166,7 @@ func (f *forwarder) relay(w http.ResponseWriter, r *http.Request, target *url.UR
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failure = err },
 	}
 	proxy.ServeHTTP(&deadlineWriter{ResponseWriter: w, control: control}, r)
+	_ = takeUntil(control, time.Now().Add(eventTimeout)) // for the answer's end, which net/http writes; a client that is gone needs none
 	return failure
 }
 
@@ -179,17 +180,29 @@ func (f *forwarder) rewrite(p *httputil.ProxyRequest, target *url.URL) {
 	p.Out.Header.Set(forwardedHeader, f.cluster.Name())
 }
 
-// deadlineWriter gives up on a client that takes nothing for a while, however long the answer is.
+// deadlineWriter gives up on a client that takes nothing for a while, however long the answer is, and however long it waits for the other edge. ReverseProxy flushes after each Write,
+// and never does both at a time.
 type deadlineWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
 }
 
 func (d *deadlineWriter) Write(p []byte) (int, error) {
-	if err := d.control.SetWriteDeadline(time.Now().Add(eventTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := takeUntil(d.control, time.Now().Add(eventTimeout)); err != nil {
 		return 0, err
 	}
 	return d.ResponseWriter.Write(p)
+}
+
+// FlushError is what http.ResponseController calls.
+func (d *deadlineWriter) FlushError() error {
+	if err := takeUntil(d.control, time.Now().Add(eventTimeout)); err != nil {
+		return err
+	}
+	if err := d.control.Flush(); err != nil {
+		return err
+	}
+	return takeUntil(d.control, time.Time{})
 }
 
 // Unwrap gives http.ResponseController the writer below.

@@ -3,6 +3,7 @@ package front
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -179,6 +181,31 @@ func TestForwardEvents(t *testing.T) {
 	if err != nil || !strings.Contains(string(rest), "event: summary") {
 		t.Errorf("after the session's end came %q, %v", rest, err)
 	}
+}
+
+// A stream that comes through the other edge stays while the session is silent, over HTTP/2 too.
+func TestForwardSilentEventsOverHTTP2(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		owning, sessions := fixture(t, func(_ *Config, sessions *fakeSessions, _ *fakeCatalog) { sessions.edge = "edge-b" })
+		dial, stopOwning := servePipes(owning, nil)
+		asked, _ := fixture(t, func(cfg *Config, _ *fakeSessions, _ *fakeCatalog) {
+			cfg.Cluster = &neighbours{name: "edge-a", members: map[string]*url.URL{"edge-b": {Scheme: "http", Host: "edge-b"}}}
+		})
+		asked.forwarder.transport.DialContext = dial
+		client, stop := inMemoryHTTP2(t, asked)
+		session := running(t, sessions)
+		events, hangUp := openResultsAt(t, client, "https://edge.example", session.id, "")
+		for range 3 {
+			expectBlock(t, events, ": still here")
+		}
+		session.publish(t, 1)
+		expectBlock(t, events, outcomeBlock(1, 1))
+		hangUp()
+		if err := errors.Join(stop(), stopOwning()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // The token is shown at both edges: one without is refused at the first, another client's at the second.
