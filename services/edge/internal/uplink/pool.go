@@ -175,12 +175,14 @@ func (p *Pool) unused(l *link) bool {
 // Close closes the connections. Uplinks are closed first, and Run's context has ended.
 func (p *Pool) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	links := p.links
+	p.links = nil
+	p.mu.Unlock()
+	// Not under the lock: what is closed waits for its resolver, which may be telling the pool of addresses just then.
 	errs := []error{p.catalogConn.Close()}
-	for _, l := range p.links {
+	for _, l := range links {
 		errs = append(errs, l.conn.Close())
 		p.metrics.connections.Dec()
 	}
-	p.links = nil
 	return errors.Join(errs...)
 }

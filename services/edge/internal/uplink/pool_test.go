@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/stats"
 
 	"github.com/sluice-dev/sluice/pkg/media"
@@ -223,4 +224,44 @@ func TestCatalog(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
+}
+
+// late is a resolver.Builder whose resolvers have something to tell just when they are closed, and wait until it is told.
+type late struct{ built chan struct{} }
+
+func (late) Scheme() string { return "fake" }
+
+func (l late) Build(_ resolver.Target, cc resolver.ClientConn, _ resolver.BuildOptions) (resolver.Resolver, error) {
+	close(l.built)
+	return lateResolver{cc}, nil
+}
+
+type lateResolver struct{ cc resolver.ClientConn }
+
+func (lateResolver) ResolveNow(resolver.ResolveNowOptions) {}
+
+func (r lateResolver) Close() {
+	_ = r.cc.UpdateState(resolver.State{Addresses: []resolver.Address{{Addr: "a"}}}) // It is closed: there is nothing to do about it.
+}
+
+// A pool is closed while DNS tells of another address.
+func TestCloseWhileAddressesChange(t *testing.T) {
+	t.Parallel()
+	l := late{make(chan struct{})}
+	p, err := newPool(Config{Target: "fake:///routers"}, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.catalogConn.Connect()
+	<-l.built
+	closed := make(chan error, 1)
+	go func() { closed <- p.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the pool and its resolver wait for each other")
+	}
 }
