@@ -26,14 +26,15 @@ owner() {
 
 # libraries_of FILE…: puts what the files are linked with where the dynamic linker looks without a cache, and notes the packages.
 libraries_of() {
-  local name path
+  local name path found
+  found=$(linked "$@") # on its own, so that what is missing ends the build
   while read -r name path; do
     case $name in
       ld-linux*) put 755 "$(readlink -f "$path")" "usr${path#/usr}" ;;
       *) put 644 "$(readlink -f "$path")" "$libraries/$name" ;;
     esac
     owner "$(readlink -f "$path")" >>"$packages"
-  done < <(linked "$@")
+  done <<<"$found"
 }
 
 # document PACKAGE…: version, licence and, for scanners, the package's own entry.

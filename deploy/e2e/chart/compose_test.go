@@ -27,6 +27,11 @@ func TestCompose(t *testing.T) {
 					if _, err := os.Stat(mount.Source); mount.Type == types.VolumeTypeBind && err != nil {
 						t.Errorf("%s mounts what is not there: %v", name, err)
 					}
+					for _, other := range service.Volumes {
+						if other.ReadOnly && strings.HasPrefix(mount.Target, other.Target+"/") {
+							t.Errorf("%s mounts %s into %s, where nothing can be made to mount it at", name, mount.Target, other.Target)
+						}
+					}
 				}
 				for _, port := range service.Ports {
 					key := port.Protocol + " " + port.Published
