@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,7 @@ func TestRefusedValues(t *testing.T) {
 		{"edge: {ice: {mode: ingress}}", "mode"},
 		{"edge: {ice: {nodePort: {first: 8189}}}", "first"},
 		{"edge: {ice: {mode: loadBalancer}}", "ddresses"},
+		{"edge: {replicas: 3, ice: {mode: loadBalancer, podAddresses: [[192.0.2.1], [192.0.2.2]]}}", "number 2"},
 		{"edge: {drainSeconds: -1}", "drainSeconds"},
 		{"router: {models: []}", "models"},
 		{"router: {models: [{name: a, backend: {onnx: {}, oip: {}}, input: {}}]}", "backend"},
@@ -227,6 +229,41 @@ func TestRefusedValues(t *testing.T) {
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.complaint) {
 			t.Errorf("%s: the chart says %v, nothing of %q", c.values, err, c.complaint)
+		}
+	}
+}
+
+// TestPortsOfModelServers gives addresses as routers take them, of which the routers' network policy must let out the ports.
+func TestPortsOfModelServers(t *testing.T) {
+	for _, c := range []struct {
+		backend string
+		port    int
+	}{
+		{"oip: {targets: ['dns:///triton:8001']}", 8001},
+		{"oip: {targets: ['10.0.0.7:8001']}", 8001},
+		{"oip: {targets: ['dns://10.0.0.10:53/triton:8001']}", 8001},
+		{"oip: {targets: ['dns:///triton']}", 443},
+		{"websocket: {url: 'ws://ml.example/infer'}", 80},
+		{"websocket: {url: 'wss://ml.example/infer'}", 443},
+		{"websocket: {url: 'wss://ml.example:9000/infer:1/'}", 9000},
+		{"websocket: {urls: ['ws://[2001:db8::1]:9001?key=1']}", 9001},
+	} {
+		r := mustRender(t, "router: {models: [{name: m, backend: {"+c.backend+"}, input: {}}]}")
+		if got := r.egress["sluice-router"]; !slices.Contains(got, c.port) || len(got) != 3 {
+			t.Errorf("%s: routers may call the ports %v, want DNS by UDP and TCP, and %d", c.backend, got, c.port)
+		}
+	}
+}
+
+// TestIngress renders Ingresses as the API server takes them: where the certificate is for any host, none is named.
+func TestIngress(t *testing.T) {
+	for _, c := range []struct {
+		host string
+		want []string
+	}{{"", nil}, {"media.example", []string{"media.example"}}} {
+		r := mustRender(t, "edge: {ingress: {enabled: true, tlsSecret: media-tls, host: '"+c.host+"'}}")
+		if len(r.ingresses) != 1 || len(r.ingresses[0].Spec.TLS) != 1 || !slices.Equal(r.ingresses[0].Spec.TLS[0].Hosts, c.want) {
+			t.Errorf("with the host %q: %+v", c.host, r.ingresses)
 		}
 	}
 }

@@ -77,18 +77,42 @@ type files struct {
 	StringData map[string]string `yaml:"stringData"`
 }
 
+// ingress is an Ingress.
+type ingress struct {
+	Object `yaml:",inline"`
+	Spec   struct {
+		TLS []struct {
+			Hosts []string `yaml:"hosts"`
+		} `yaml:"tls"`
+	} `yaml:"spec"`
+}
+
+// policy is a NetworkPolicy.
+type policy struct {
+	Object `yaml:",inline"`
+	Spec   struct {
+		Egress []struct {
+			Ports []struct {
+				Port int `yaml:"port"`
+			} `yaml:"ports"`
+		} `yaml:"egress"`
+	} `yaml:"spec"`
+}
+
 // rendered is what the chart made of one file of values.
 type rendered struct {
 	services  []service
 	workloads []workload
 	files     []files
+	ingresses []ingress
+	egress    map[string][]int // the ports that each NetworkPolicy lets calls out to
 	kinds     map[string]int
 }
 
 // parse reads objects, separated as YAML documents are.
 func parse(t *testing.T, text []byte) rendered {
 	t.Helper()
-	r := rendered{kinds: make(map[string]int)}
+	r := rendered{egress: make(map[string][]int), kinds: make(map[string]int)}
 	for document := range bytes.SplitSeq(text, []byte("\n---")) {
 		var o Object
 		if err := yaml.Unmarshal(document, &o); err != nil {
@@ -105,6 +129,15 @@ func parse(t *testing.T, text []byte) rendered {
 			r.workloads = append(r.workloads, decode[workload](t, document))
 		case "ConfigMap", "Secret":
 			r.files = append(r.files, decode[files](t, document))
+		case "Ingress":
+			r.ingresses = append(r.ingresses, decode[ingress](t, document))
+		case "NetworkPolicy":
+			p := decode[policy](t, document)
+			for _, rule := range p.Spec.Egress {
+				for _, port := range rule.Ports {
+					r.egress[p.Metadata.Name] = append(r.egress[p.Metadata.Name], port.Port)
+				}
+			}
 		}
 	}
 	return r

@@ -1,7 +1,8 @@
-{{/* sluice.network.port takes an address like dns:///triton:8001 or wss://host/path: its port. */}}
+{{/* sluice.network.port takes an address like dns:///triton:8001, which is gRPC's and may name a DNS server before, or wss://host/path: its port. */}}
 {{- define "sluice.network.port" -}}
-{{- $port := regexFind ":[0-9]+(/|$)" . | trimPrefix ":" | trimSuffix "/" -}}
-{{- $port | default (ternary "443" "80" (regexMatch "^(wss|https)://" .)) -}}
+{{- $host := . -}}
+{{- if regexMatch "^(ws|http|grpc)s?://" . }}{{ $host = get (urlParse .) "host" }}{{ end -}}
+{{- regexFind ":[0-9]+$" $host | trimPrefix ":" | default (ternary "80" "443" (regexMatch "^(ws|http)://" .)) -}}
 {{- end -}}
 
 {{/* sluice.network.traces is the rule that lets traces out, if there are any. */}}

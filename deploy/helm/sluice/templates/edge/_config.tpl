@@ -20,6 +20,9 @@
 {{- $port := printf ":%s" (include "sluice.edge.port" .) -}}
 {{- $addresses := $edge.ice.addresses -}}
 {{- if lt (int .index) (len $edge.ice.podAddresses) }}{{ $addresses = index $edge.ice.podAddresses (int .index) }}{{ end -}}
+{{- if and (eq $edge.ice.mode "loadBalancer") (not $addresses) -}}
+{{- fail (printf "edge.ice.podAddresses: there can be %s edges, and for number %d there is no address that clients reach it by" (include "sluice.edge.count" .root) (int .index)) -}}
+{{- end -}}
 {{- $http := dict "listen" ":8080" "public_url" $edge.publicURL -}}
 {{- if $edge.tlsSecret }}{{ $_ := set $http "tls" (dict "cert" "/etc/sluice-https/tls.crt" "key" "/etc/sluice-https/tls.key") }}{{ end -}}
 {{- $router := dict "target" (printf "dns:///%s:50051" (include "sluice.router.name" .root)) -}}
