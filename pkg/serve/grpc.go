@@ -48,7 +48,8 @@ type GRPCConfig struct {
 	// larger than the window waits for the receiver's leave in the middle, several times, and on a busy machine that takes longer than the message. The
 	// window of a connection, which its calls share, then is at least 16 MiB.
 	CallWindow int
-	// CallsPerSecond limits how often calls may be opened, over all clients; a burst of one second is allowed. Messages inside a call are not counted.
+	// CallsPerSecond limits how often calls may be opened, over all clients; a burst of one second is allowed. Messages inside a call are not counted, nor are
+	// health checks.
 	CallsPerSecond float64
 	// Grace bounds how long calls may go on after Serve's context ends.
 	Grace time.Duration
@@ -83,20 +84,24 @@ func NewGRPC(cfg GRPCConfig, register func(grpc.ServiceRegistrar)) (*GRPC, error
 	notProbe := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
 		return c.Service != healthpb.Health_ServiceDesc.ServiceName && !strings.HasPrefix(c.Service, "grpc.reflection.")
 	})
+	// Probes are answered however many calls others open: they are asked for just then.
+	limited := selector.MatchFunc(func(_ context.Context, c interceptors.CallMeta) bool {
+		return c.Service != healthpb.Health_ServiceDesc.ServiceName
+	})
 	logger := slogged(cfg.Logger)
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(
 			metrics.UnaryServerInterceptor(),
 			selector.UnaryServerInterceptor(logging.UnaryServerInterceptor(logger, logged, logging.WithLevels(quietly)), notProbe),
 			recovery.UnaryServerInterceptor(recovered),
-			ratelimit.UnaryServerInterceptor(limiter),
+			selector.UnaryServerInterceptor(ratelimit.UnaryServerInterceptor(limiter), limited),
 			validating.UnaryServerInterceptor(validator),
 		),
 		grpc.ChainStreamInterceptor(
 			metrics.StreamServerInterceptor(),
 			selector.StreamServerInterceptor(logging.StreamServerInterceptor(logger, logged), notProbe),
 			recovery.StreamServerInterceptor(recovered),
-			ratelimit.StreamServerInterceptor(limiter),
+			selector.StreamServerInterceptor(ratelimit.StreamServerInterceptor(limiter), limited),
 			validateFirst(validator),
 		),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),

@@ -154,12 +154,23 @@ func TestMiddleware(t *testing.T) {
 
 func TestOpeningIsLimited(t *testing.T) {
 	t.Parallel()
-	c, _, _ := start(t, 1, time.Second)
+	c, conn, _ := start(t, 1, time.Second)
 	if _, err := open(t, c, "a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := open(t, c, "b"); status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("second call within a second: %v, want ResourceExhausted", err)
+	}
+	probe := healthpb.NewHealthClient(conn)
+	if _, err := probe.Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("a probe meanwhile: %v", err)
+	}
+	watch, err := probe.Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err == nil {
+		_, err = watch.Recv()
+	}
+	if err != nil {
+		t.Errorf("an edge's watch over the health meanwhile: %v", err)
 	}
 }
 
