@@ -141,10 +141,14 @@ func (f *forwarder) find(r *http.Request, word string) (*url.URL, error) {
 func (f *forwarder) relay(w http.ResponseWriter, r *http.Request, target *url.URL, answered func()) (failure error) {
 	control := http.NewResponseController(w)
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		// It has no body to read, and its deadline would end a stream of events.
-		if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-			return err
+		if r.ContentLength == 0 {
+			// It is read, and its deadline would end a stream of events. Of one with a body, which nobody wants, net/http reads that before it writes the answer.
+			if err := control.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+				return err
+			}
 		}
+		r = r.WithContext(r.Context())
+		r.Body, r.ContentLength = http.NoBody, 0
 	} else {
 		ctx, cancel := context.WithTimeout(r.Context(), forwardTimeout)
 		defer cancel()
@@ -170,11 +174,12 @@ func (f *forwarder) relay(w http.ResponseWriter, r *http.Request, target *url.UR
 	return failure
 }
 
-// rewrite makes the request that the other edge gets. The host stays the client's: the other edge has the same address to the outside. The origin has been looked at here.
+// rewrite makes the request that the other edge gets. The host stays the client's: the other edge has the same address to the outside. The origin has been looked at here, and it is
+// for this edge to tell the client that it may send the body.
 func (f *forwarder) rewrite(p *httputil.ProxyRequest, target *url.URL) {
 	p.SetURL(target)
 	p.Out.Host = p.In.Host
-	for _, name := range []string{"Origin", "Cookie", "Upgrade", "Connection"} {
+	for _, name := range []string{"Origin", "Cookie", "Upgrade", "Connection", "Expect"} {
 		p.Out.Header.Del(name)
 	}
 	p.Out.Header.Set(forwardedHeader, f.cluster.Name())

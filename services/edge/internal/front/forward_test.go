@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -242,6 +244,47 @@ func TestForwardAcrossOrigins(t *testing.T) {
 	response := get(friend)
 	if allowed := response.Header.Values("Access-Control-Allow-Origin"); response.StatusCode != http.StatusNoContent || len(allowed) != 1 || allowed[0] != friend {
 		t.Errorf("a friend's page got %d, allowed %q", response.StatusCode, allowed)
+	}
+}
+
+// What a client is told before the answer, that it may send its body, takes nothing from the answer.
+func TestForwardExpectations(t *testing.T) {
+	t.Parallel()
+	s := newSeveral(t, nil)
+	response := s.ask(t, 0, request{method: http.MethodPatch, path: s.publish(t, nil), body: restartFragment, header: map[string]string{
+		"Content-Type": sdpfrag.Type, "If-Match": "*", "Origin": friend, "Expect": "100-continue",
+	}})
+	if status, body := finish(t, response); status != http.StatusOK || response.Header.Get("Access-Control-Allow-Origin") != friend || response.Header.Get(protocolHeader) != "1" {
+		t.Errorf("status %d, headers %v, %s", status, response.Header, body)
+	}
+}
+
+// A GET that announces a body, which nobody wants, and does not send it, holds its place for no longer than any other request may.
+func TestForwardWithoutTheBody(t *testing.T) {
+	t.Parallel()
+	s := newSeveral(t, nil)
+	hurried := httptest.NewUnstartedServer(s.front[0])
+	hurried.Config.ReadTimeout = 50 * time.Millisecond
+	hurried.Start()
+	defer hurried.Close()
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hurried.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET /whip/edge-b-SECRETnobody HTTP/1.1\r\nHost: edge.example\r\nContent-Length: 10\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if status, body := finish(t, answer{response}); status != http.StatusNotFound {
+		t.Errorf("status %d: %s", status, body)
 	}
 }
 
