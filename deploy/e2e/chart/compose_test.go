@@ -27,6 +27,9 @@ func TestCompose(t *testing.T) {
 					if _, err := os.Stat(mount.Source); mount.Type == types.VolumeTypeBind && err != nil {
 						t.Errorf("%s mounts what is not there: %v", name, err)
 					}
+					if name == "router" && mount.Source != folder {
+						t.Errorf("the router sees %s alone, and nothing of the file that takes its place", mount.Source)
+					}
 					for _, other := range service.Volumes {
 						if other.ReadOnly && strings.HasPrefix(mount.Target, other.Target+"/") {
 							t.Errorf("%s mounts %s into %s, where nothing can be made to mount it at", name, mount.Target, other.Target)
