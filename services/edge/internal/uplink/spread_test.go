@@ -35,6 +35,17 @@ func (p *Pool) at() map[string]int {
 	return p.roster.count()
 }
 
+// about tells whether there are about so many sessions at each of the routers, and none elsewhere. gRPC looks at ten of the routers drawn at random, so that once in a thousand times it
+// does not see the less busy one of two.
+func about(at map[string]int, sessions int, routers ...string) bool {
+	for _, r := range routers {
+		if at[r] < sessions-1 || at[r] > sessions+1 {
+			return false
+		}
+	}
+	return len(at) == len(routers)
+}
+
 // Sessions spread over the routers that there are, and over those that come later, without losing a frame.
 func TestSpread(t *testing.T) {
 	t.Parallel()
@@ -51,7 +62,7 @@ func TestSpread(t *testing.T) {
 			synctest.Wait()
 		}
 		film.untilOpened()
-		if at := p.at(); !maps.Equal(at, map[string]int{"a": 12, "b": 12}) {
+		if at := p.at(); !about(at, 12, "a", "b") {
 			t.Errorf("at first the sessions are at %v, want half of them at each", at)
 		}
 		next := filmed(film, 1, 5*time.Second)
@@ -64,7 +75,7 @@ func TestSpread(t *testing.T) {
 		close(routers["a"].drain)
 		tell("b", "c")
 		next = filmed(film, next, 2*time.Second)
-		if at := p.at(); !maps.Equal(at, map[string]int{"b": 12, "c": 12}) {
+		if at := p.at(); !about(at, 12, "b", "c") {
 			t.Errorf("after a router drained the sessions are at %v, want half of them at each that is left", at)
 		}
 		opened := film.openings
