@@ -167,7 +167,7 @@ deps-images:
 
 .PHONY: tools
 tools: $(TOOLS)/.built
-$(TOOLS)/.built: .tools/go.mod
+$(TOOLS)/.built: | .tools/go.mod
 	@echo "Building buf, golangci-lint and grpcurl; the first time this takes some minutes"
 	@mkdir -p $(TOOLS)
 	GOWORK=off GOBIN=$(TOOLS) go -C .tools install tool
@@ -175,7 +175,7 @@ $(TOOLS)/.built: .tools/go.mod
 
 .PHONY: chart-tools
 chart-tools: $(HELM)/.built
-$(HELM)/.built: .tools/helm/go.mod
+$(HELM)/.built: | .tools/helm/go.mod
 	@echo "Building helm and kubeconform; the first time this takes some minutes"
 	@mkdir -p $(HELM)
 	GOWORK=off GOBIN=$(HELM) CGO_ENABLED=0 go -C .tools/helm install -trimpath -ldflags '-s -w' tool
