@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -292,10 +291,7 @@ func checkTools(t *testing.T, s *stack.Stack) {
 func routerCauses(s *stack.Stack) []cause {
 	return []cause{
 		{"ROUTER_LOST", []sluicev1.Life_Stage{sluicev1.Life_OUTWARD}, "echo", tensorType, func(e *explained) {
-			if err := syscall.Kill(s.Router.PID(), syscall.SIGSTOP); err != nil {
-				e.t.Fatal(err)
-			}
-			e.t.Cleanup(func() { _ = syscall.Kill(s.Router.PID(), syscall.SIGCONT) })
+			s.Router.Freeze(e.t)
 			e.send(provoking())
 		}, false},
 		{"NO_ROUTER", []sluicev1.Life_Stage{sluicev1.Life_TURN, sluicev1.Life_SLOT}, "echo", tensorType, func(e *explained) {

@@ -195,7 +195,7 @@ func checkWholeTrace(t *testing.T, server *asked, sequence int, spans []serviceS
 	}
 	for _, c := range []struct{ span, key, want string }{
 		{"unit", "sluice.sequence", fmt.Sprint(sequence)}, {"unit", "sluice.outcome", "result"}, {"frame", "sluice.sequence", fmt.Sprint(sequence)},
-		{"infer", "sluice.model", "counter"}, {"infer", "sluice.batch.size", "1"}, {"batch", "sluice.batch.size", "1"}, {"deliver", "sluice.sink", "channel"},
+		{"infer", "sluice.model", "counter"}, {"infer", "sluice.batch.size", "1"}, {"batch", "sluice.batch.size", "1"}, {"deliver", "sluice.sink", `data channel "outcomes"`},
 	} {
 		if got := attribute(named[c.span].Span, c.key); got != c.want {
 			t.Errorf("unit %d: %s of %s is %q, want %q", sequence, c.key, c.span, got, c.want)

@@ -2,6 +2,8 @@ package stack
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -96,6 +98,31 @@ func (p *Process) Ended() bool {
 	default:
 		return false
 	}
+}
+
+// Freeze stops the process with SIGSTOP and waits until all of its threads stand still: a moment after the signal some may still be at work. It goes on when the test ends.
+func (p *Process) Freeze(t testing.TB) {
+	t.Helper()
+	if err := syscall.Kill(p.PID(), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(p.PID(), syscall.SIGCONT) })
+	Eventually(t, stopLimit, p.Name+" stands still", func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+		if err != nil {
+			return err
+		}
+		for _, thread := range threads {
+			stat, err := os.ReadFile(thread) // proc_pid_stat(5): the state stands behind the name, which is in parentheses
+			if err != nil {
+				return err
+			}
+			if i := bytes.LastIndexByte(stat, ')'); len(stat) < i+3 || stat[i+2] != 'T' {
+				return fmt.Errorf("%s is at work", thread)
+			}
+		}
+		return nil
+	})
 }
 
 // Kill ends the process with SIGKILL.

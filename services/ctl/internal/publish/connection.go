@@ -153,17 +153,16 @@ func capabilityOf(codec media.Codec) webrtc.RTPCodecCapability {
 	return c
 }
 
-// watch turns the connection's states into the two events.
+// watch turns the connection's states into the two events. Each state is told by a goroutine of its own, so that two may be told at once.
 func (c *connection) watch() {
-	connected, ended := false, false
+	up, down := sync.OnceFunc(func() { close(c.up) }), sync.OnceFunc(func() { close(c.down) })
 	c.peer.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
-		switch {
-		case s == webrtc.PeerConnectionStateConnected && !connected:
-			connected = true
-			close(c.up)
-		case (s == webrtc.PeerConnectionStateFailed || s == webrtc.PeerConnectionStateClosed) && !ended:
-			ended = true
-			close(c.down)
+		switch s {
+		case webrtc.PeerConnectionStateConnected:
+			up()
+		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+			down()
+		default:
 		}
 	})
 }

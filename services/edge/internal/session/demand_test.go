@@ -123,7 +123,7 @@ func TestDemandThinsBeforeConversion(t *testing.T) {
 // TestDemandOutlivesNewNeeds has the router change a model's needs while one is overloaded.
 func TestDemandOutlivesNewNeeds(t *testing.T) {
 	t.Parallel()
-	s := fromUplink{&Session{}}
+	s := fromUplink{&Session{tell: func() {}}}
 	catalog := faces()
 	s.Demand(media.Demand{Stream: "camera", Model: "faces", MaxFramerate: 3}) // before there is anything to limit
 	s.Opened(catalog.Models, catalog.Inputs)

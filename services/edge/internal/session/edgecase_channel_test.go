@@ -28,18 +28,29 @@ type talk struct {
 // beginTalk connects a client whose channels prepare opens, after change has had its way with the edge's answer and the client's settings.
 func beginTalk(t *testing.T, settings func(*webrtc.SettingEngine), change func(answer string) string, prepare func(*client)) *talk {
 	t.Helper()
+	s := newTalk(t)
+	s.begin(settings, change, prepare)
+	return s
+}
+
+func newTalk(t *testing.T) *talk {
+	t.Helper()
 	s := &talk{t: t, network: newNetworkOver(t, 10*time.Millisecond)}
 	s.rig = newRigOn(t, s.network.edge, nil)
+	return s
+}
+
+func (s *talk) begin(settings func(*webrtc.SettingEngine), change func(answer string) string, prepare func(*client)) {
+	s.t.Helper()
 	own := s.network.settings()
 	settings(&own)
 	s.client = s.rig.newClientOn(own, prepare)
 	var answer string
 	var err error
-	if s.session, answer, err = s.rig.manager.Create(t.Context(), Request{Offer: s.client.offer()}); err != nil {
-		t.Fatal(err)
+	if s.session, answer, err = s.rig.manager.Create(s.t.Context(), Request{Offer: s.client.offer()}); err != nil {
+		s.t.Fatal(err)
 	}
 	s.client.accept(change(answer))
-	return s
 }
 
 // end closes both sides. Each side's end is kept from the other: a connection with data channels that is told to close while it closes itself
@@ -203,6 +214,34 @@ func TestEdgeCase13AMessageThatFillsTheAssociation(t *testing.T) {
 			t.Errorf("the session is %q", s.session.State())
 		}
 	})
+}
+
+// A message that comes before the session's router has said what its models need may be the client's only one. It waits for that, and ends as all others do.
+func TestMessageBeforeTheRoutersFirstWord(t *testing.T) {
+	for name, c := range map[string]struct {
+		opensAfter time.Duration
+		drop       string
+	}{
+		"it comes late": {opensAfter: 800 * time.Millisecond},
+		"it never does": {opensAfter: time.Hour, drop: "NO_ROUTER"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d *webrtc.DataChannel
+				var got <-chan message
+				s := newTalk(t)
+				s.rig.opensAfter = c.opensAfter
+				s.begin(plain, asIs, func(c *client) { d, got = c.channel("one", "image/jpeg") })
+				defer s.end()
+				opened(t, d)
+				send(t, d, jpeg(100))
+				switch o := outcome(t, got).Outcome; {
+				case c.drop == "" && o.Result == nil, c.drop != "" && (o.Drop == nil || o.Drop.Reason != c.drop):
+					t.Errorf("it ended as %+v", o)
+				}
+			})
+		})
+	}
 }
 
 // sleeper is a client that sends a small picture every 20 ms and reads its channel only when the test says so.

@@ -69,6 +69,7 @@ func (s fromUplink) Opened(models []media.Model, inputs []media.Input) {
 		w.demands = before.demands
 	}
 	s.wants.Store(w)
+	s.tell()
 }
 
 func (s fromUplink) Outcome(o media.Outcome) { s.book.finalise(o) }

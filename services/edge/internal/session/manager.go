@@ -229,8 +229,9 @@ func (m *Manager) newSession(id string) *Session {
 		logger: m.deps.Logger.With(slog.String("session", id)), limits: m.deps.Limits, outcomes: m.outcomes,
 		hub: downlink.NewHub(), budget: newBudget(m.deps.Limits.Bitrate, m.deps.Limits.Message), turns: m.turns, reports: newReportBoard(),
 		events: make(chan event, maxEvents), ending: make(chan string, 1), connected: make(chan struct{}, 1), done: make(chan struct{}),
-		connection: Connecting,
+		connection: Connecting, told: make(chan struct{}),
 	}
+	s.tell = sync.OnceFunc(func() { close(s.told) })
 	s.book = newBook(id, s.deliver)
 	s.spans = spans.NewSession(id, m.deps.Tracer)
 	s.book.spans = s.spans

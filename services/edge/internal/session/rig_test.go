@@ -38,6 +38,8 @@ type rig struct {
 	// holds, when set, is told of each frame in place of sending it; forget is what Forget does.
 	holds  func()
 	forget func(*fakeUplink)
+	// opensAfter is how long routers take to say what the models need.
+	opensAfter time.Duration
 }
 
 func faces() uplink.Catalog {
@@ -213,6 +215,10 @@ func (r *rig) openUplink(_ string, models []string, _ media.Share, h uplink.Hand
 	defer r.mu.Unlock()
 	u := &fakeUplink{handler: h, models: models, answer: r.answer, holds: r.holds, forget: r.forget}
 	r.uplinks = append(r.uplinks, u)
+	if r.opensAfter > 0 {
+		time.AfterFunc(r.opensAfter, func() { h.Opened(r.catalog.Models, r.catalog.Inputs) })
+		return u
+	}
 	h.Opened(r.catalog.Models, r.catalog.Inputs)
 	return u
 }

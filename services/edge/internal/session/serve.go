@@ -85,6 +85,7 @@ func (v *supervisor) serve(working, relaying context.Context, catalog func() *wa
 			v.openOwn()
 		case <-link.C:
 			v.wants.CompareAndSwap(nil, catalog())
+			v.tell()
 		case e := <-v.events:
 			v.act(working, relaying, e)
 		}
@@ -203,6 +204,7 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 	waiting, sounds := newSlot(), newSoundQueue(v.limits.Message)
 	ctx, cancel := context.WithCancel(ctx)
 	v.readers.Go(func() {
+		v.awaitWants(ctx)
 		newMessageReader(c, newChannelIntake(kind, st, v.budget, waiting, sounds), v.limits.Message).run()
 		cancel()
 		v.post(event{gone: c})
@@ -218,6 +220,14 @@ func (v *supervisor) addChannel(ctx, relaying context.Context, c *peer.Channel) 
 		playing.Wait()
 		v.endStream(st, number)
 	})
+}
+
+// awaitWants waits until something is known of what the models need, linkPatience at most: a client's first message may be its only one, and would be due for nothing.
+func (v *supervisor) awaitWants(ctx context.Context) {
+	select {
+	case <-v.told:
+	case <-ctx.Done():
+	}
 }
 
 // warmUp starts the decoder before the first picture needs it.

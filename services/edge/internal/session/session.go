@@ -55,6 +55,8 @@ type Session struct {
 	reports *reportBoard
 	spans   *spans.Session // nil where nothing is traced
 	wants   atomic.Pointer[wants]
+	told    chan struct{} // closed by tell
+	tell    func()        // notes that there are wants; it may be called again
 
 	decoder Decoder
 	uplink  Uplink
