@@ -59,7 +59,6 @@ e2e: deps-e2e build tools models clips e2e-node sdk-node oipstub ## Real browser
 
 .PHONY: k8s-test
 k8s-test: deps-k8s build clips chart-tools ## A real Kubernetes node: the chart installed, rolled, drained and scaled under live sessions (needs root; K8S_OPTIONAL=1: where it cannot run, that is no error)
-	@$(MAKE) images IMAGES="edge router stub"
 	@HELM=$(HELM)/helm K8S_TAG=$(VERSION) deploy/e2e/k8s/run.sh
 
 .PHONY: soak

@@ -39,6 +39,10 @@ refuse() {
   [ "${K8S_OPTIONAL:-}" = 1 ] && exit 0
   exit 1
 }
+broken() {
+  echo "k8s: $*" >&2
+  exit 1
+}
 
 [ "$(id -u)" -eq 0 ] || refuse "It needs root for its namespaces: run make k8s-test as root."
 for program in containerd ctr runc etcd nft conntrack ip nsenter unshare prometheus; do
@@ -49,16 +53,19 @@ groups=(/sys/fs/cgroup)
 [ -e /sys/fs/cgroup/cgroup.controllers ] || groups=(/sys/fs/cgroup/*/)
 [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -d /sys/fs/cgroup/memory ] || refuse "There are no control groups at /sys/fs/cgroup."
 
+grep -qE '^([^ ]+ ){4}/ ' /proc/self/mountinfo || refuse "The root directory is no mount point (this is a chroot): containers cannot be made in it."
+
 exec 9<"$(command -v containerd)"
 flock -n 9 || refuse "Another one is running on this machine."
 
 root=$(cd "$(dirname "$0")/../../.." && pwd)
+make -C "$root" images IMAGES="edge router stub" || broken "the images could not be built, see above"
 cd "$root/deploy/e2e/k8s" # where go test would run it
 logs=$root/.build/k8s/logs
 rm -rf "$logs"
 mkdir -p "$logs"
-K8S_BIN=$("$root/.tools/k8s/build.sh" "$(readlink -f "$root/.cache")/k8s") || refuse "What a node consists of could not be built, see above."
-go test -c -tags k8s -o "$root/.build/k8s/driver" . || refuse "The test could not be built, see above."
+K8S_BIN=$("$root/.tools/k8s/build.sh" "$(readlink -f "$root/.cache")/k8s") || broken "what a node consists of could not be built, see above"
+go test -c -tags k8s -o "$root/.build/k8s/driver" . || broken "the test could not be built, see above"
 K8S_WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/sluice-k8s.XXXXXX")
 export K8S_BIN K8S_WORK
 made=()
